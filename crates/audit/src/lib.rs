@@ -1,0 +1,1 @@
+//! Replays transcripts and judges evidence, independently of the server.

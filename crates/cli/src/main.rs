@@ -1,0 +1,2 @@
+//! The `veilsum` command line.
+fn main() {}

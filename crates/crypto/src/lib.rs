@@ -1,0 +1,1 @@
+//! Field, generators, hashes and labels, verifiable secret sharing, share encryption, signatures.

@@ -1,0 +1,1 @@
+//! Real updates to bounded integers and back.

@@ -1,0 +1,1 @@
+//! Round parameters and the derivation of every constant from them, in integers.

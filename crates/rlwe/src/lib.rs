@@ -1,0 +1,1 @@
+//! Ring arithmetic modulo the group order, exact discrete Gaussian sampling, and masking.

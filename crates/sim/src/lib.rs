@@ -1,0 +1,1 @@
+//! Seeded network, adversaries and checkers that know the truth.

@@ -1,0 +1,1 @@
+//! Constant-time small-scalar commitments and batched point arithmetic.

@@ -1,0 +1,1 @@
+//! Messages, the canonical codec, and size limits.
