@@ -1,0 +1,156 @@
+//! Which code runs: chosen once, carried as a value.
+
+use crate::{Point, SimdError, msm, ristretto};
+
+/// A request for a code path. Results never depend on it: encodings are bit-identical between backends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Backend {
+    /// The fastest that this processor has.
+    #[default]
+    Auto,
+    /// 64-bit integer arithmetic; runs anywhere.
+    Portable,
+    /// Eight lanes of AVX-512 with 52-bit multiply-add (x86-64 with avx512f, avx512dq, avx512bw, avx512vl, avx512ifma).
+    Avx512Ifma,
+}
+
+impl Backend {
+    /// A short lower-case name for reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Portable => "portable",
+            Self::Avx512Ifma => "avx512ifma",
+        }
+    }
+
+    /// The backends that this processor can run, slowest first; never `Auto`.
+    #[must_use]
+    pub fn available() -> Vec<Self> {
+        [Self::Portable, Self::Avx512Ifma]
+            .into_iter()
+            .filter(|b| Engine::new(*b).is_ok())
+            .collect()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Portable,
+    #[cfg(any())]
+    Ifma(crate::ifma::Token),
+}
+
+/// A backend that is known to be present, and the stateless batch operations on it. Copy it freely.
+#[derive(Clone, Copy, Debug)]
+pub struct Engine {
+    pub(crate) kind: Kind,
+}
+
+impl Engine {
+    /// Resolves a request against this processor.
+    ///
+    /// # Errors
+    /// [`SimdError::BackendUnavailable`] when a named backend is absent; `Auto` and `Portable` always succeed.
+    pub fn new(backend: Backend) -> Result<Self, SimdError> {
+        #[cfg(any())]
+        let ifma = crate::ifma::Token::detect().map(Kind::Ifma);
+        #[cfg(all())]
+        let ifma: Option<Kind> = None;
+        let kind = match backend {
+            Backend::Portable => Kind::Portable,
+            Backend::Auto => ifma.unwrap_or(Kind::Portable),
+            Backend::Avx512Ifma => ifma.ok_or(SimdError::BackendUnavailable(backend))?,
+        };
+        Ok(Self { kind })
+    }
+
+    /// The fastest backend of this processor.
+    #[must_use]
+    pub fn auto() -> Self {
+        Self::new(Backend::Auto).unwrap_or(Self::portable())
+    }
+
+    /// The portable backend.
+    #[must_use]
+    pub fn portable() -> Self {
+        Self {
+            kind: Kind::Portable,
+        }
+    }
+
+    /// Which backend this is; never `Auto`.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        match self.kind {
+            Kind::Portable => Backend::Portable,
+            #[cfg(any())]
+            Kind::Ifma(_) => Backend::Avx512Ifma,
+        }
+    }
+
+    /// Decodes canonical ristretto255 encodings (RFC 9496, 4.3.1). Constant time up to the verdict.
+    ///
+    /// # Errors
+    /// [`SimdError::InvalidEncoding`] with the index of the first string that is not a canonical encoding.
+    pub fn decompress(&self, encodings: &[[u8; 32]]) -> Result<Vec<Point>, SimdError> {
+        match self.kind {
+            Kind::Portable => ristretto::decompress_portable(encodings),
+            #[cfg(any())]
+            Kind::Ifma(token) => crate::ifma::decompress(token, encodings),
+        }
+    }
+
+    /// The encodings of 2P for every P, in constant time, with one inversion for all: several times cheaper a point
+    /// than [`Point::compress`]. Keep the half of every output point and encode here.
+    #[must_use]
+    pub fn double_and_compress(&self, points: &[Point]) -> Vec<[u8; 32]> {
+        match self.kind {
+            Kind::Portable => ristretto::double_and_compress_portable(points),
+            #[cfg(any())]
+            Kind::Ifma(token) => crate::ifma::double_and_compress(token, points),
+        }
+    }
+
+    /// The encodings of every P, in constant time.
+    #[must_use]
+    pub fn compress(&self, points: &[Point]) -> Vec<[u8; 32]> {
+        match self.kind {
+            Kind::Portable => points.iter().map(Point::compress).collect(),
+            #[cfg(any())]
+            Kind::Ifma(token) => crate::ifma::compress(token, points),
+        }
+    }
+
+    /// sum s_i P_i in VARIABLE TIME, for public data only. Scalars are 32 bytes, canonical little-endian.
+    ///
+    /// # Errors
+    /// As [`Engine::msm_groups_vartime`].
+    pub fn msm_vartime(&self, scalars: &[[u8; 32]], points: &[Point]) -> Result<Point, SimdError> {
+        self.msm_groups_vartime(&[msm::MsmGroup::Full { scalars, points }])
+    }
+
+    /// sum s_i P_i for 128-bit scalars in VARIABLE TIME, for public data only; about half the cost of the full form.
+    ///
+    /// # Errors
+    /// As [`Engine::msm_groups_vartime`].
+    pub fn msm_short_vartime(
+        &self,
+        scalars: &[u128],
+        points: &[Point],
+    ) -> Result<Point, SimdError> {
+        self.msm_groups_vartime(&[msm::MsmGroup::Short { scalars, points }])
+    }
+
+    /// The sum over several groups of scalars and points, in VARIABLE TIME, for public data only. One set of buckets
+    /// serves all groups, so the cost is that of one multiscalar multiplication of the total length.
+    ///
+    /// # Errors
+    /// [`SimdError::LengthMismatch`], [`SimdError::ScalarNotCanonical`], and [`SimdError::TooManyPoints`] beyond
+    /// 2^26 points; nothing is computed then.
+    pub fn msm_groups_vartime(&self, groups: &[msm::MsmGroup<'_>]) -> Result<Point, SimdError> {
+        msm::run(*self, groups)
+    }
+}

@@ -1,0 +1,1 @@
+//! Eight lanes of AVX-512 IFMA.

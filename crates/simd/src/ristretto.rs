@@ -1,0 +1,155 @@
+//! Encoding and decoding of ristretto255 (RFC 9496), and the batched encoding of doubled points.
+
+use subtle::Choice;
+use zeroize::Zeroize;
+
+use crate::SimdError;
+use crate::edwards::Point;
+use crate::field51::{D, Fe, INVSQRT_A_MINUS_D, SQRT_M1};
+
+impl Point {
+    /// Decodes a canonical ristretto255 encoding (RFC 9496, 4.3.1), in constant time up to the verdict.
+    ///
+    /// # Errors
+    /// [`SimdError::InvalidEncoding`] with index 0 for anything that no element encodes to.
+    pub fn decompress(bytes: &[u8; 32]) -> Result<Self, SimdError> {
+        let (valid, point) = decode(bytes);
+        if bool::from(valid) {
+            Ok(point)
+        } else {
+            Err(SimdError::InvalidEncoding { index: 0 })
+        }
+    }
+
+    /// The canonical encoding, 32 bytes (RFC 9496, 4.3.2), in constant time.
+    #[must_use]
+    pub fn compress(&self) -> [u8; 32] {
+        let u1 = self.z.add(&self.y).mul(&self.z.sub(&self.y));
+        let u2 = self.x.mul(&self.y);
+        let (_, inv) = Fe::sqrt_ratio(&Fe::ONE, &u1.mul(&u2.square()));
+        let d1 = inv.mul(&u1);
+        let d2 = inv.mul(&u2);
+        let z_inv = d1.mul(&d2).mul(&self.t);
+        let rotate = self.t.mul(&z_inv).is_negative();
+        let x = Fe::select(&self.x, &self.y.mul(&SQRT_M1), rotate);
+        let y = Fe::select(&self.y, &self.x.mul(&SQRT_M1), rotate);
+        let d = Fe::select(&d2, &d1.mul(&INVSQRT_A_MINUS_D), rotate);
+        let y = y.neg_if(x.mul(&z_inv).is_negative());
+        d.mul(&self.z.sub(&y)).abs().to_bytes()
+    }
+}
+
+/// Whether the string is a canonical encoding, and the point (meaningless when it is not). The point has Z = 1.
+pub(crate) fn decode(bytes: &[u8; 32]) -> (Choice, Point) {
+    let s = Fe::from_bytes(bytes);
+    // Canonical and non-negative: the round trip is the identity (bit 255 included) and bit 0 is clear.
+    let mut differ = 0u8;
+    for (a, b) in s.to_bytes().iter().zip(bytes) {
+        differ |= a ^ b;
+    }
+    differ |= bytes[0] & 1;
+    let canonical = subtle::ConstantTimeEq::ct_eq(&differ, &0);
+
+    let ss = s.square();
+    let u1 = Fe::ONE.sub(&ss);
+    let u2 = Fe::ONE.add(&ss);
+    let u2_sq = u2.square();
+    let v = D.mul(&u1.square()).add(&u2_sq).neg();
+    let (square, inv) = Fe::sqrt_ratio(&Fe::ONE, &v.mul(&u2_sq));
+    let dx = inv.mul(&u2);
+    let dy = inv.mul(&dx).mul(&v);
+    let x = s.add(&s).mul(&dx).abs();
+    let y = u1.mul(&dy);
+    let t = x.mul(&y);
+    let valid = canonical & square & !t.is_negative() & !y.is_zero();
+    (
+        valid,
+        Point {
+            x,
+            y,
+            z: Fe::ONE,
+            t,
+        },
+    )
+}
+
+pub(crate) fn decompress_portable(encodings: &[[u8; 32]]) -> Result<Vec<Point>, SimdError> {
+    let mut out = Vec::with_capacity(encodings.len());
+    for (index, bytes) in encodings.iter().enumerate() {
+        let (valid, point) = decode(bytes);
+        if !bool::from(valid) {
+            return Err(SimdError::InvalidEncoding { index });
+        }
+        out.push(point);
+    }
+    Ok(out)
+}
+
+/// What the encoding of 2P needs of P. The double is the image of the 2-isogeny from the Jacobi quartic, so its
+/// encoding is rational in these four: the square root that an encoding otherwise takes is known in advance.
+struct Halves {
+    e: Fe,
+    f: Fe,
+    g: Fe,
+    h: Fe,
+    eg: Fe,
+    fh: Fe,
+}
+
+impl Halves {
+    fn new(p: &Point) -> Self {
+        let zz = p.z.square();
+        let dtt = D.mul(&p.t.square());
+        let e = p.x.mul(&p.y.add(&p.y));
+        let f = zz.add(&dtt);
+        let g = p.y.square().add(&p.x.square());
+        let h = zz.sub(&dtt);
+        let eg = e.mul(&g);
+        let fh = f.mul(&h);
+        Self { e, f, g, h, eg, fh }
+    }
+
+    /// Encodes, given 1 / (e f g h), or 0 when that is not invertible (2P is then the identity, encoded as 0).
+    fn finish(&self, inverse: &Fe) -> [u8; 32] {
+        let z_inv = self.eg.mul(inverse);
+        let t_inv = self.fh.mul(inverse);
+        let rotate = self.eg.mul(&z_inv).is_negative();
+        let g = self.g.carry();
+        let e = Fe::select(&self.e, &g, rotate);
+        let g = Fe::select(&g, &self.e.neg(), rotate);
+        let h = Fe::select(&self.h, &self.f.mul(&SQRT_M1), rotate);
+        let magic = Fe::select(&INVSQRT_A_MINUS_D, &SQRT_M1, rotate);
+        let g = g.neg_if(h.mul(&e).mul(&z_inv).is_negative());
+        let s = h.carry().sub(&g).mul(&magic.mul(&g.mul(&t_inv)));
+        s.abs().to_bytes()
+    }
+}
+
+impl Zeroize for Halves {
+    fn zeroize(&mut self) {
+        for fe in [
+            &mut self.e,
+            &mut self.f,
+            &mut self.g,
+            &mut self.h,
+            &mut self.eg,
+            &mut self.fh,
+        ] {
+            fe.zeroize();
+        }
+    }
+}
+
+pub(crate) fn double_and_compress_portable(points: &[Point]) -> Vec<[u8; 32]> {
+    let mut halves: Vec<Halves> = points.iter().map(Halves::new).collect();
+    let mut inverses: Vec<Fe> = halves.iter().map(|h| h.eg.mul(&h.fh)).collect();
+    Fe::invert_batch(&mut inverses);
+    let out = halves
+        .iter()
+        .zip(&inverses)
+        .map(|(h, inverse)| h.finish(inverse))
+        .collect();
+    halves.zeroize();
+    inverses.zeroize();
+    out
+}
