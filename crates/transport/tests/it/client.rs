@@ -1,0 +1,300 @@
+//! Whom a client trusts, and what it does when the connection is lost.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use veilsum_transport::{
+    ALPN, Body, Client, ClientConfig, ClientError, ConfigError, ConnectFailure, Refusal, ServerKey,
+};
+
+use crate::common::*;
+use crate::raw;
+
+/// Accepts connections until the test ends.
+fn accept_all(endpoint: quinn::Endpoint) -> SocketAddr {
+    let addr = endpoint.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Some(incoming) = endpoint.accept().await {
+            let _ = incoming.await;
+        }
+    });
+    addr
+}
+
+async fn echo(client: &Client) -> Result<Vec<u8>, ClientError> {
+    let reply = client.request(ECHO, b"x", &Body::Empty, limits()).await?;
+    Ok(reply.head)
+}
+
+#[tokio::test]
+async fn another_key_is_refused_at_once() {
+    let world = start(|_| {});
+    let addr = world.server.local_addr();
+    let mut wrong = *world.key.as_bytes();
+    wrong[31] ^= 1;
+    for key in [identity(2).public_key(), ServerKey::new(wrong)] {
+        let started = Instant::now();
+        let error = echo(&client_of(addr, key)).await.unwrap_err();
+        assert_eq!(error, ClientError::ServerKeyMismatch { addr });
+        assert!(started.elapsed() < Duration::from_secs(1));
+    }
+    assert_eq!(world.shared.handled.load(Ordering::SeqCst), 0);
+    echo(&world.client()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_shown_key_without_its_secret_is_refused() {
+    let pinned = identity(1).public_key();
+    let addr = accept_all(raw::impostor(pinned, [2; 32], ALPN));
+    let error = echo(&client_of(addr, pinned)).await.unwrap_err();
+    assert_eq!(error, ClientError::ServerKeyMismatch { addr });
+    // The same with the right secret gets through the handshake: the test above can fail.
+    let addr = accept_all(raw::impostor(pinned, [1; 32], ALPN));
+    let error = client_of(addr, pinned)
+        .request(
+            ECHO,
+            b"",
+            &Body::Empty,
+            limits_for(Duration::from_millis(300)),
+        )
+        .await
+        .unwrap_err();
+    assert!(
+        !matches!(error, ClientError::ServerKeyMismatch { .. }),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn another_protocol_is_refused_by_either_side() {
+    let pinned = identity(1).public_key();
+    let addr = accept_all(raw::impostor(pinned, [1; 32], b"veilsum/2"));
+    let error = echo(&client_of(addr, pinned)).await.unwrap_err();
+    assert_eq!(error, ClientError::AlpnMismatch { addr });
+
+    let world = start(|_| {});
+    let connecting = raw::raw_endpoint()
+        .connect_with(raw::raw_config(b"h3"), world.server.local_addr(), "x")
+        .unwrap();
+    assert!(connecting.await.is_err());
+    eventually("counted", || world.server.stats().handshakes_failed == 1).await;
+    eventually("freed", || world.server.stats().connections_open == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unreachable() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = silent.local_addr().unwrap();
+    let mut config = client_config();
+    config.connect_timeout = Duration::from_millis(60);
+    config.max_attempts = 3;
+    let client = Client::new(addr, identity(1).public_key(), config.clone()).unwrap();
+    let unreachable = ClientError::Unreachable {
+        addr,
+        attempts: 3,
+        failure: ConnectFailure::NoAnswer,
+    };
+    assert_eq!(echo(&client).await.unwrap_err(), unreachable);
+
+    config.max_attempts = 1000;
+    let client = Client::new(addr, identity(1).public_key(), config).unwrap();
+    let started = Instant::now();
+    let error = client
+        .request(
+            ECHO,
+            b"",
+            &Body::Empty,
+            limits_for(Duration::from_millis(300)),
+        )
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ClientError::Unreachable { attempts, .. } if attempts > 1));
+    assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_server_that_starts_late_is_found() {
+    let placeholder = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = placeholder.local_addr().unwrap();
+    let mut config = client_config();
+    config.connect_timeout = Duration::from_millis(100);
+    let client = Client::new(addr, identity(1).public_key(), config).unwrap();
+    let waiting = tokio::spawn(async move { echo(&client).await });
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    drop(placeholder);
+    let _world = start_at(addr, |_| {});
+    assert_eq!(waiting.await.unwrap().unwrap(), b"x");
+}
+
+/// Binds again where a server was; the socket is freed by a task that may still have to run.
+async fn restart(addr: SocketAddr) -> World {
+    eventually("the port is free", || UdpSocket::bind(addr).is_ok()).await;
+    start_at(addr, |_| {})
+}
+
+#[tokio::test]
+async fn after_a_restart_the_same_bytes_are_sent_again() {
+    let first = start(|_| {});
+    let addr = first.server.local_addr();
+    let client = first.client();
+    let body = pattern(50_000);
+    let poll = {
+        let (client, body) = (client.clone(), body.clone());
+        tokio::spawn(async move { client.request(POLL, b"h", &body.into(), limits()).await })
+    };
+    eventually("the poll waits", || {
+        first.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let stats = first.server.shutdown(Duration::ZERO).await;
+    assert_eq!(stats.bytes_in, 6 + 1 + 8 + 50_000);
+    let second = restart(addr).await;
+    eventually("the poll came again", || {
+        second.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    second.shared.poll.notify_waiters();
+    assert_eq!(poll.await.unwrap().unwrap().head, b"h");
+    assert_eq!(second.server.stats().bytes_in, stats.bytes_in);
+    let bytes = body.clone().into();
+    let digest = client.request(DIGEST, b"", &bytes, limits());
+    assert_eq!(digest.await.unwrap().head, blake3::hash(&body).as_bytes());
+}
+
+#[tokio::test]
+async fn a_crash_is_noticed_long_before_the_idle_timeout() {
+    // A runtime that is dropped takes the server with it without a word to its peers, as a kill does.
+    let doomed = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let first = doomed.spawn(async { start(|_| {}) }).await.unwrap();
+    let addr = first.server.local_addr();
+    let mut config = client_config();
+    config.idle_timeout = Duration::from_secs(60);
+    let client = Client::new(addr, first.key, config).unwrap();
+    let poll = {
+        let client = client.clone();
+        tokio::spawn(async move { client.request(POLL, b"p", &Body::Empty, limits()).await })
+    };
+    eventually("the poll waits", || {
+        first.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    doomed.shutdown_background();
+    std::mem::forget(first);
+    let second = restart(addr).await;
+    eventually("the poll came again", || {
+        second.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    second.shared.poll.notify_waiters();
+    assert_eq!(poll.await.unwrap().unwrap().head, b"p");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_made_anew() {
+    let world = start(|config| config.silent_timeout = Duration::from_millis(50));
+    let client = world.client();
+    for _ in 0..3 {
+        assert_eq!(echo(&client).await.unwrap(), b"x");
+        tokio::time::sleep(Duration::from_millis(120)).await;
+    }
+    let stats = world.server.stats();
+    assert_eq!(stats.connections_accepted, 3);
+    assert_eq!(stats.closed_silent, 3);
+}
+
+#[tokio::test]
+async fn a_busy_server_is_asked_again() {
+    let world = start(|config| config.service.max_requests = 1);
+    let (client, other) = (world.client(), world.client());
+    let poll = tokio::spawn(async move { client.request(POLL, b"", &Body::Empty, limits()).await });
+    eventually("the poll waits", || {
+        world.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let error = other
+        .request(
+            ECHO,
+            b"",
+            &Body::Empty,
+            limits_for(Duration::from_millis(100)),
+        )
+        .await
+        .unwrap_err();
+    let refusal = Refusal::Busy;
+    assert_eq!(error, ClientError::Refused { refusal });
+    assert!(world.server.stats().refused(Refusal::Busy) > 1);
+    let waiting = tokio::spawn(async move { echo(&other).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    world.shared.poll.notify_waiters();
+    poll.await.unwrap().unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap(), b"x");
+}
+
+#[tokio::test]
+async fn requests_share_a_connection_and_wait_for_a_stream() {
+    let world = start(|config| config.streams_per_connection = 3);
+    let client = world.client();
+    let requests: Vec<_> = (0..20u8)
+        .map(|i| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                let body = vec![i; 5000];
+                let reply = client
+                    .request(ECHO, &[i], &body.clone().into(), limits())
+                    .await
+                    .unwrap();
+                assert_eq!(reply.head, [i]);
+                assert_eq!(reply.bytes(), Some(body.as_slice()));
+            })
+        })
+        .collect();
+    for request in requests {
+        request.await.unwrap();
+    }
+    let stats = world.server.stats();
+    assert_eq!(
+        (stats.connections_accepted, stats.requests_answered),
+        (1, 20)
+    );
+}
+
+#[tokio::test]
+async fn a_closed_client_leaves_the_server_at_once() {
+    let world = start(|_| {});
+    let client = world.client();
+    echo(&client).await.unwrap();
+    assert_eq!(world.server.stats().connections_open, 1);
+    client.close().await;
+    eventually("the connection is gone", || {
+        world.server.stats().connections_open == 0
+    })
+    .await;
+    assert_eq!(echo(&client).await.unwrap(), b"x");
+}
+
+#[test]
+fn a_configuration_that_can_not_work_is_refused() {
+    let key = identity(1).public_key();
+    let addr = "127.0.0.1:1".parse().unwrap();
+    let new = |change: fn(&mut ClientConfig)| {
+        let mut config = client_config();
+        change(&mut config);
+        Client::new(addr, key, config).unwrap_err()
+    };
+    assert_eq!(
+        new(|config| config.keep_alive = config.idle_timeout),
+        ClientError::Config(ConfigError::KeepAlive)
+    );
+    assert_eq!(
+        new(|config| config.max_attempts = 0),
+        ClientError::Config(ConfigError::Zero {
+            field: "max_attempts"
+        })
+    );
+}

@@ -1,0 +1,319 @@
+//! Each thing a peer on a connection can do to a server, and what it costs.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+use veilsum_transport::frame::{Prefix, encode_head};
+use veilsum_transport::{Body, ClientError, Refusal, close_code};
+
+use crate::common::*;
+use crate::raw::{self, close_code as closed, connect, open, refusal};
+
+async fn honest(world: &World) {
+    let body = pattern(20_000);
+    let reply = world
+        .client()
+        .request(ECHO, b"", &body.clone().into(), limits())
+        .await
+        .unwrap();
+    assert_eq!(reply.bytes(), Some(body.as_slice()));
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_closed_although_it_pings() {
+    let world = start(|config| config.silent_timeout = Duration::from_millis(200));
+    let started = Instant::now();
+    let connection = connect(world.server.local_addr()).await;
+    assert_eq!(closed(&connection).await, u64::from(close_code::SILENT));
+    assert!(started.elapsed() >= Duration::from_millis(200));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(world.server.stats().closed_silent, 1);
+    eventually("freed", || world.server.stats().connections_open == 0).await;
+}
+
+#[tokio::test]
+async fn a_dead_connection_is_dropped_after_the_idle_timeout() {
+    let world = start(|config| config.idle_timeout = Duration::from_millis(300));
+    let doomed = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let addr = world.server.local_addr();
+    let connection = doomed.spawn(connect(addr)).await.unwrap();
+    eventually("accepted", || {
+        world.server.stats().connections_accepted == 1
+    })
+    .await;
+    doomed.shutdown_background();
+    std::mem::forget(connection);
+    eventually("freed", || world.server.stats().connections_open == 0).await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_is_cut_at_every_stage() {
+    let world = start(|_| {});
+    let connection = connect(world.server.local_addr()).await;
+    let started = Instant::now();
+    let head = encode_head(ECHO, b"head", 5000).unwrap();
+    let mut held = Vec::new();
+    // Inside the prefix, the head, the body length, the body, and before the end.
+    let whole = [&encode_head(ECHO, b"", 1).unwrap()[..], b"x"].concat();
+    for bytes in [&head[..1], &head[..8], &head[..12], &head[..], &whole[..]] {
+        held.push(open(&connection, bytes).await);
+    }
+    for (_, recv) in &mut held {
+        assert_eq!(refusal(recv).await, Some(Refusal::TooSlow));
+    }
+    assert!(started.elapsed() >= Duration::from_millis(300));
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(world.server.stats().refused(Refusal::TooSlow), 5);
+    assert_eq!(world.spool_files(), 0);
+    honest(&world).await;
+}
+
+#[tokio::test]
+async fn a_trickle_below_the_minimum_rate_is_cut_and_one_above_is_not() {
+    let world = start(|config| {
+        config.service.min_rate = 10_000;
+        config.service.stall_grace = Duration::from_millis(200);
+    });
+    let connection = connect(world.server.local_addr()).await;
+    let trickle = |step: usize| {
+        let connection = connection.clone();
+        async move {
+            let body = vec![7; 8000];
+            let head = encode_head(DIGEST, b"", body.len() as u64).unwrap();
+            let (mut send, mut recv) = open(&connection, &head).await;
+            for chunk in body.chunks(step) {
+                if send.write_all(chunk).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+            let _ = send.finish();
+            refusal(&mut recv).await
+        }
+    };
+    let started = Instant::now();
+    // About 1,000 bytes a second, and about 40,000.
+    let (slow, fast) = tokio::join!(trickle(20), trickle(800));
+    assert_eq!(slow, Some(Refusal::TooSlow));
+    assert_eq!(fast, None);
+    assert!(started.elapsed() < Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn lengths_beyond_the_limits_are_refused_from_the_declaration() {
+    let world = start(|_| {});
+    let connection = connect(world.server.local_addr()).await;
+    let head_len = u32::MAX;
+    let huge_head = Prefix {
+        code: ECHO,
+        head_len,
+    }
+    .encode();
+    let huge_body = encode_head(ECHO, b"", u64::MAX).unwrap();
+    let cases = [
+        (&huge_head[..], Refusal::HeadTooLarge),
+        (&huge_body[..], Refusal::BodyTooLarge),
+    ];
+    for (bytes, expected) in cases {
+        // The stream stays open: the answer comes from the declaration alone.
+        let (_send, mut recv) = open(&connection, bytes).await;
+        assert_eq!(refusal(&mut recv).await, Some(expected));
+    }
+    assert!(world.server.stats().memory_peak <= 4096);
+    assert_eq!(world.server.stats().spool_peak, 0);
+}
+
+#[tokio::test]
+async fn bytes_after_the_body_and_ends_before_it_are_refused() {
+    let world = start(|_| {});
+    let connection = connect(world.server.local_addr()).await;
+    for len in [10usize, 5000] {
+        let mut bytes = encode_head(ECHO, b"", len as u64).unwrap();
+        bytes.extend(vec![0; len + 1]);
+        for (end, expected) in [
+            (bytes.len(), Refusal::TrailingBytes),
+            (bytes.len() - 2, Refusal::Truncated),
+            (3, Refusal::Truncated),
+        ] {
+            let (mut send, mut recv) = open(&connection, &bytes[..end]).await;
+            send.finish().unwrap();
+            assert_eq!(refusal(&mut recv).await, Some(expected), "{end} of {len}");
+        }
+    }
+    assert_eq!(
+        world
+            .shared
+            .handled
+            .load(std::sync::atomic::Ordering::SeqCst),
+        0
+    );
+    assert_eq!(world.spool_files(), 0);
+}
+
+#[tokio::test]
+async fn garbage_on_streams_costs_the_connection() {
+    let world = start(|config| config.max_faults_per_connection = 4);
+    let connection = connect(world.server.local_addr()).await;
+    let mut sent = 0;
+    for round in 0..50u8 {
+        let Ok((mut send, _recv)) = connection.open_bi().await else {
+            break;
+        };
+        sent += 1;
+        let _ = send.write_all(&[0xf0 ^ round; 500]).await;
+        let _ = send.finish();
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(closed(&connection).await, u64::from(close_code::FAULTS));
+    assert!((4..20).contains(&sent), "{sent} streams");
+    assert_eq!(world.server.stats().closed_faults, 1);
+    honest(&world).await;
+}
+
+#[tokio::test]
+async fn aborted_uploads_leave_no_file_and_cost_the_connection() {
+    let world = start(|config| config.max_faults_per_connection = 3);
+    let connection = connect(world.server.local_addr()).await;
+    for _ in 0..3 {
+        let head = encode_head(ECHO, b"", BODY_MAX).unwrap();
+        let (mut send, _recv) = open(&connection, &head).await;
+        send.write_all(&[1; 30_000]).await.unwrap();
+        eventually("the upload is in the spool", || world.spool_files() == 1).await;
+        send.reset(9u32.into()).unwrap();
+        eventually("the spool is empty", || world.spool_files() == 0).await;
+    }
+    assert_eq!(closed(&connection).await, u64::from(close_code::FAULTS));
+    let stats = world.server.stats();
+    assert_eq!(
+        (stats.memory_in_use, stats.spool_in_use, stats.requests_gone),
+        (0, 0, 3)
+    );
+}
+
+#[tokio::test]
+async fn streams_beyond_the_bound_do_not_open() {
+    let world = start(|config| config.streams_per_connection = 2);
+    let connection = connect(world.server.local_addr()).await;
+    let poll = encode_head(POLL, b"", 0).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (mut send, recv) = open(&connection, &poll).await;
+        send.finish().unwrap();
+        held.push(recv);
+    }
+    let wait = Duration::from_millis(100);
+    assert!(timeout(wait, connection.open_bi()).await.is_err());
+    assert!(timeout(wait, connection.open_uni()).await.is_err());
+    assert_eq!(connection.max_datagram_size(), None);
+    world.shared.poll.notify_waiters();
+    assert!(
+        timeout(Duration::from_secs(1), connection.open_bi())
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn uploads_beyond_the_memory_are_refused_and_the_memory_comes_back() {
+    let world = start(|config| {
+        config.service.memory_total = 128 << 10;
+        config.service.stall_grace = Duration::from_millis(600);
+    });
+    let addr = world.server.local_addr();
+    let head = encode_head(DIGEST, b"", BODY_MAX).unwrap();
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let connection = connect(addr).await;
+        for _ in 0..2 {
+            let streams = open(&connection, &head).await;
+            held.push((connection.clone(), streams));
+        }
+    }
+    // Four upload buffers fit into the budget.
+    eventually("two are refused", || {
+        world.server.stats().refused(Refusal::Busy) == 2
+    })
+    .await;
+    assert_eq!(world.server.stats().memory_in_use, 128 << 10);
+    // An honest upload waits, is refused for now, comes again and gets through when the stalled ones are cut.
+    honest(&world).await;
+    let stats = world.server.stats();
+    assert_eq!(stats.refused(Refusal::TooSlow), 4);
+    assert!(stats.memory_peak <= 128 << 10);
+    drop(held);
+    eventually("all is free", || world.server.stats().memory_in_use == 0).await;
+}
+
+#[tokio::test]
+async fn bodies_beyond_the_spool_are_refused() {
+    let world = start(|config| config.service.spool_total = 3 << 20);
+    let client = world.client();
+    let fits = Body::from(vec![1; 3 << 20]);
+    let over = Body::from(vec![1; (3 << 20) + 1]);
+    let short = limits_for(Duration::from_millis(1500));
+    client.request(DIGEST, b"", &fits, short).await.unwrap();
+    let error = client.request(DIGEST, b"", &over, short).await.unwrap_err();
+    let refusal = Refusal::SpoolFull;
+    assert_eq!(error, ClientError::Refused { refusal });
+    eventually("all is free", || world.server.stats().spool_in_use == 0).await;
+    client.request(DIGEST, b"", &fits, short).await.unwrap();
+    assert!(world.server.stats().spool_peak <= 3 << 20);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_take_the_answer_is_cut() {
+    let world = start(|_| {});
+    let connection = connect(world.server.local_addr()).await;
+    let ask = encode_head(ZEROS, &BODY_MAX.to_le_bytes(), 0).unwrap();
+    let (mut send, mut recv) = open(&connection, &ask).await;
+    send.finish().unwrap();
+    let started = Instant::now();
+    eventually("cut", || world.server.stats().requests_gone == 1).await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(recv.read_to_end(BODY_MAX as usize * 2).await.is_err());
+}
+
+#[tokio::test]
+async fn connections_are_bounded_overall_and_by_source() {
+    for (total, source) in [(3, 100), (100, 3)] {
+        let world = start(|config| {
+            config.max_connections = total;
+            config.max_connections_per_source = source;
+        });
+        let addr = world.server.local_addr();
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(connect(addr).await);
+        }
+        for _ in 0..5 {
+            assert!(raw::try_connect(addr).await.is_err());
+        }
+        let stats = world.server.stats();
+        assert_eq!(stats.connections_open, 3);
+        let refused = (
+            stats.refused_connections_total,
+            stats.refused_connections_source,
+        );
+        assert_eq!(refused, if total == 3 { (5, 0) } else { (0, 5) });
+        let error = world
+            .client()
+            .request(
+                ECHO,
+                b"",
+                &Body::Empty,
+                limits_for(Duration::from_millis(100)),
+            )
+            .await
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("no further connections now"),
+            "{error}"
+        );
+        held.clear();
+        honest(&world).await;
+    }
+}

@@ -1,0 +1,98 @@
+//! A server that stops.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use veilsum_transport::{Body, ClientError, Refusal, close_code};
+
+use crate::common::*;
+use crate::raw;
+
+#[tokio::test]
+async fn what_is_in_work_ends_and_what_is_new_is_refused() {
+    let world = start(|_| {});
+    let (client, late) = (world.client(), world.client());
+    late.request(ECHO, b"", &Body::Empty, limits())
+        .await
+        .unwrap();
+    let poll =
+        tokio::spawn(async move { client.request(POLL, b"last", &Body::Empty, limits()).await });
+    let shared = std::sync::Arc::clone(&world.shared);
+    eventually("the poll waits", || {
+        shared.handled.load(Ordering::SeqCst) == 2
+    })
+    .await;
+    let addr = world.server.local_addr();
+    let stopping = tokio::spawn(world.server.shutdown(Duration::from_secs(2)));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+
+    let short = limits_for(Duration::from_millis(100));
+    let error = late
+        .request(ECHO, b"", &Body::Empty, short)
+        .await
+        .unwrap_err();
+    let refusal = Refusal::ShuttingDown;
+    assert_eq!(error, ClientError::Refused { refusal });
+    assert!(raw::try_connect(addr).await.is_err());
+
+    let started = Instant::now();
+    shared.poll.notify_waiters();
+    assert_eq!(poll.await.unwrap().unwrap().head, b"last");
+    let stats = stopping.await.unwrap();
+    assert!(
+        started.elapsed() < Duration::from_secs(1),
+        "does not wait for the grace to end"
+    );
+    assert_eq!(stats.requests_answered, 2);
+    assert!(stats.refused(refusal) > 0);
+    assert!(stats.refused_shutting_down > 0);
+    assert_eq!(stats.connections_open, 0);
+}
+
+#[tokio::test]
+async fn the_grace_is_a_bound_and_the_code_says_why() {
+    let world = start(|_| {});
+    let idle = raw::connect(world.server.local_addr()).await;
+    let client = world.client();
+    let poll = tokio::spawn(async move {
+        client
+            .request(
+                POLL,
+                b"",
+                &Body::Empty,
+                limits_for(Duration::from_millis(600)),
+            )
+            .await
+    });
+    let shared = std::sync::Arc::clone(&world.shared);
+    eventually("the poll waits", || {
+        shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    let started = Instant::now();
+    let stats = world.server.shutdown(Duration::from_millis(100)).await;
+    assert!(started.elapsed() < Duration::from_secs(2));
+    assert_eq!(
+        raw::close_code(&idle).await,
+        u64::from(close_code::SHUTDOWN)
+    );
+    assert!(poll.await.unwrap().is_err());
+    assert_eq!(
+        shared.dropped.load(Ordering::SeqCst),
+        1,
+        "the handler was dropped"
+    );
+    assert_eq!((stats.requests_answered, stats.connections_open), (0, 0));
+}
+
+#[tokio::test]
+async fn a_dropped_server_closes_its_connections() {
+    let world = start(|_| {});
+    let idle = raw::connect(world.server.local_addr()).await;
+    drop(world);
+    assert_eq!(
+        raw::close_code(&idle).await,
+        u64::from(close_code::SHUTDOWN)
+    );
+}
