@@ -17,17 +17,18 @@
 
 pub mod expand;
 pub mod field;
-
-mod ntt;
-mod primes;
+pub mod masking;
 pub mod ring;
 pub mod sampler;
 
+mod ntt;
+mod primes;
 mod secret;
 mod wide;
 
 pub use expand::Expander;
 pub use field::Limbs;
+pub use masking::{MaskError, MaskLayout, MaskShape, Masked, Masking, Opened};
 pub use ring::{Accumulator, Basis, Bound, Ring, RingError, Transformed};
 pub use sampler::{DiscreteGaussian, SamplerError, sample_key};
 pub use secret::{SecretVec, Seed};
