@@ -39,7 +39,7 @@ impl Backend {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Portable,
-    #[cfg(any())]
+    #[cfg(target_arch = "x86_64")]
     Ifma(crate::ifma::Token),
 }
 
@@ -55,9 +55,9 @@ impl Engine {
     /// # Errors
     /// [`SimdError::BackendUnavailable`] when a named backend is absent; `Auto` and `Portable` always succeed.
     pub fn new(backend: Backend) -> Result<Self, SimdError> {
-        #[cfg(any())]
+        #[cfg(target_arch = "x86_64")]
         let ifma = crate::ifma::Token::detect().map(Kind::Ifma);
-        #[cfg(all())]
+        #[cfg(not(target_arch = "x86_64"))]
         let ifma: Option<Kind> = None;
         let kind = match backend {
             Backend::Portable => Kind::Portable,
@@ -86,7 +86,7 @@ impl Engine {
     pub fn backend(&self) -> Backend {
         match self.kind {
             Kind::Portable => Backend::Portable,
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Kind::Ifma(_) => Backend::Avx512Ifma,
         }
     }
@@ -98,7 +98,7 @@ impl Engine {
     pub fn decompress(&self, encodings: &[[u8; 32]]) -> Result<Vec<Point>, SimdError> {
         match self.kind {
             Kind::Portable => ristretto::decompress_portable(encodings),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Kind::Ifma(token) => crate::ifma::decompress(token, encodings),
         }
     }
@@ -109,7 +109,7 @@ impl Engine {
     pub fn double_and_compress(&self, points: &[Point]) -> Vec<[u8; 32]> {
         match self.kind {
             Kind::Portable => ristretto::double_and_compress_portable(points),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Kind::Ifma(token) => crate::ifma::double_and_compress(token, points),
         }
     }
@@ -119,7 +119,7 @@ impl Engine {
     pub fn compress(&self, points: &[Point]) -> Vec<[u8; 32]> {
         match self.kind {
             Kind::Portable => points.iter().map(Point::compress).collect(),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Kind::Ifma(token) => crate::ifma::compress(token, points),
         }
     }

@@ -27,7 +27,7 @@ const BLOCK_COLUMNS: usize = 256;
 /// {1, .., 2^(w-1)} G for every column.
 pub(crate) enum Tables {
     Portable(Vec<[AffineNiels; PORTABLE_ENTRIES]>),
-    #[cfg(any())]
+    #[cfg(target_arch = "x86_64")]
     Ifma(crate::ifma::Token, crate::ifma::ColumnTable),
 }
 
@@ -138,7 +138,7 @@ impl ColumnTables {
     pub fn new(engine: Engine, generators: &[Point]) -> Self {
         let tables = match engine.kind {
             Kind::Portable => Tables::Portable(build_portable(generators)),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Kind::Ifma(token) => {
                 Tables::Ifma(token, crate::ifma::ColumnTable::new(token, generators))
             }
@@ -167,7 +167,7 @@ impl ColumnTables {
     pub fn memory_bytes(&self) -> usize {
         match &self.tables {
             Tables::Portable(t) => core::mem::size_of_val(t.as_slice()),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Tables::Ifma(_, t) => t.memory_bytes(),
         }
     }
@@ -176,7 +176,7 @@ impl ColumnTables {
     pub(crate) fn width(&self) -> u32 {
         match &self.tables {
             Tables::Portable(_) => PORTABLE_WIDTH,
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Tables::Ifma(..) => crate::ifma::WIDTH,
         }
     }
@@ -318,7 +318,7 @@ impl ColumnTables {
 /// Running sums of one block.
 enum Accumulators {
     Portable(Zeroizing<Vec<Point>>),
-    #[cfg(any())]
+    #[cfg(target_arch = "x86_64")]
     Ifma(crate::ifma::Token, crate::ifma::Accumulators),
 }
 
@@ -326,7 +326,7 @@ impl Accumulators {
     fn new(tables: &Tables, stride: usize) -> Self {
         match tables {
             Tables::Portable(_) => Self::Portable(Zeroizing::new(vec![Point::IDENTITY; stride])),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Tables::Ifma(token, _) => {
                 Self::Ifma(*token, crate::ifma::Accumulators::new(*token, stride / 8))
             }
@@ -343,12 +343,12 @@ impl Accumulators {
                     }
                 }
             }
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             (Self::Ifma(token, acc), Tables::Ifma(_, t)) => {
                 acc.add_columns(*token, t, first, digits);
             }
             // `new` takes the variant from the same tables.
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             _ => {}
         }
     }
@@ -358,7 +358,7 @@ impl Accumulators {
         let height = out.len();
         match self {
             Self::Portable(acc) => join_portable(&acc, count, width, out),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Self::Ifma(token, acc) => {
                 if height.is_multiple_of(8) {
                     acc.join(token, count, width, out);

@@ -28,12 +28,24 @@ pub struct Point {
 pub(crate) struct AffineNiels(pub(crate) [u64; 16]);
 
 impl AffineNiels {
+    #[cfg(target_arch = "x86_64")]
     pub(crate) const IDENTITY: Self = {
         let mut a = [0; 16];
         a[0] = 1;
         a[5] = 1;
         Self(a)
     };
+
+    /// The two cache lines.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(crate) fn halves(&self) -> [&[u64; 8]; 2] {
+        match self.0.as_chunks::<8>().0 {
+            [low, high] => [low, high],
+            // Sixteen words are two chunks of eight.
+            _ => [&[0; 8]; 2],
+        }
+    }
 
     pub(crate) fn new(y_minus_x: &Fe, y_plus_x: &Fe, t2d: &Fe) -> Self {
         let mut a = [0; 16];

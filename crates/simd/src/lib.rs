@@ -6,7 +6,7 @@ mod edwards;
 mod error;
 mod field51;
 mod fixed_base;
-#[cfg(any())]
+#[cfg(target_arch = "x86_64")]
 mod ifma;
 mod msm;
 mod ristretto;

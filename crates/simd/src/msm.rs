@@ -189,7 +189,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, Simd
                 pippenger(&terms, &terms.windows(1))
             }
         }
-        #[cfg(any())]
+        #[cfg(target_arch = "x86_64")]
         Kind::Ifma(token) => {
             if count < 24 {
                 straus(&scalars, &points)

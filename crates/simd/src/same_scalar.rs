@@ -113,7 +113,7 @@ fn comb_digits(scalar: &[u8; 32], shape: &Shape) -> Zeroizing<Vec<CombDigit>> {
 
 enum Combs {
     Portable(Vec<AffineNiels>),
-    #[cfg(any())]
+    #[cfg(target_arch = "x86_64")]
     Ifma(crate::ifma::Token, crate::ifma::CombTable),
 }
 
@@ -151,7 +151,7 @@ impl SameScalarTables {
         })?;
         let combs = match engine.kind {
             Kind::Portable => Combs::Portable(build_portable(points, &shape)),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Kind::Ifma(token) => {
                 Combs::Ifma(token, crate::ifma::CombTable::new(token, points, &shape))
             }
@@ -181,7 +181,7 @@ impl SameScalarTables {
     pub fn memory_bytes(&self) -> usize {
         match &self.combs {
             Combs::Portable(t) => core::mem::size_of_val(t.as_slice()),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Combs::Ifma(_, t) => t.memory_bytes(),
         }
     }
@@ -217,7 +217,7 @@ impl SameScalarTables {
                     mul_portable(&t[l * entries..(l + 1) * entries], &self.shape, &digits)
                 })
                 .collect(),
-            #[cfg(any())]
+            #[cfg(target_arch = "x86_64")]
             Combs::Ifma(token, t) => t.mul(*token, &self.shape, &digits, range),
         })
     }

@@ -1,1 +1,38 @@
-//! Eight lanes of AVX-512 IFMA.
+//! Eight lanes of AVX-512 with 52-bit multiply-add.
+//!
+//! Every function with vector code carries `#[target_feature]`, so the compiler itself checks that such code is only
+//! reached from such code. The one way in from outside is [`enter`], which asks for a [`Token`].
+
+mod columns;
+mod combs;
+mod field;
+mod msm;
+mod point;
+mod ristretto;
+
+pub(crate) use columns::{Accumulators, ColumnTable, WIDTH};
+pub(crate) use combs::CombTable;
+pub(crate) use msm::{msm, to_niels};
+pub(crate) use ristretto::{compress, decompress, double_and_compress};
+
+/// Proof that the processor, and the operating system, support what the functions of this module are compiled for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Token(());
+
+impl Token {
+    pub(crate) fn detect() -> Option<Self> {
+        (std::arch::is_x86_feature_detected!("avx512f")
+            && std::arch::is_x86_feature_detected!("avx512ifma"))
+        .then_some(Self(()))
+    }
+}
+
+/// Calls a function that is compiled for AVX-512 IFMA.
+macro_rules! enter {
+    ($token:expr, $call:expr) => {{
+        let _: $crate::ifma::Token = $token;
+        // SAFETY: the callee needs avx512f and avx512ifma and nothing else; a token exists only where both were detected.
+        unsafe { $call }
+    }};
+}
+use enter;
