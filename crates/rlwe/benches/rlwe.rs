@@ -1,4 +1,8 @@
 //! Times of ring products, expansion, sampling and masking, one thread, at the degree that is used.
+#![expect(
+    missing_docs,
+    reason = "criterion_group makes a public function without documentation"
+)]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand_chacha::ChaCha20Rng;

@@ -1,5 +1,5 @@
 //! Masking against the definition over big integers, and sums at the limits of a layout.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use num_bigint::BigInt;
 use rand_chacha::ChaCha20Rng;
@@ -431,7 +431,7 @@ fn packed_form_is_strict() {
         let layout = MaskLayout::new(MaskShape { cut, ..shape }).unwrap();
         let bits = 3 * layout.coefficient_bits() as usize;
         let mut bytes = vec![0xff; layout.packed_len()];
-        if bits % 8 != 0 {
+        if !bits.is_multiple_of(8) {
             *bytes.last_mut().unwrap() = (1 << (bits % 8)) - 1;
         }
         let y = layout.unpack_masked(&bytes).unwrap();

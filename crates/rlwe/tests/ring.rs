@@ -1,5 +1,5 @@
 //! Ring products against schoolbook multiplication over big integers.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use num_bigint::BigInt;
 use rand_chacha::ChaCha20Rng;
