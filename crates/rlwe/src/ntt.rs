@@ -49,6 +49,47 @@ fn reduce_once(x: u64, bound: u64) -> u64 {
     x.min(x.wrapping_sub(bound))
 }
 
+/// For each block of two merged layers: the root of the outer layer and the two of the inner one.
+#[inline(always)]
+fn pairs(roots: &[Factor], blocks: usize) -> impl Iterator<Item = [Factor; 3]> {
+    let inner = roots[2 * blocks..4 * blocks].as_chunks::<2>().0;
+    roots[blocks..2 * blocks]
+        .iter()
+        .zip(inner)
+        .map(|(&outer, &[inner_0, inner_1])| [outer, inner_0, inner_1])
+}
+
+/// Keeps the loop it stands in scalar. Vector units without a 64-bit multiplier emulate it, at twice the cost of scalar
+/// code, and the compiler's estimate is wrong about that.
+#[inline(always)]
+fn stay_scalar(index: usize) {
+    if !cfg!(target_feature = "avx512dq") {
+        core::hint::black_box(index);
+    }
+}
+
+/// Calls `body` with the values at position 0, 1, .. of two slices.
+#[inline(always)]
+fn for_each_2(x: &mut [u64], y: &mut [u64], mut body: impl FnMut(&mut u64, &mut u64)) {
+    for (index, (x, y)) in x.iter_mut().zip(y).enumerate() {
+        body(x, y);
+        stay_scalar(index);
+    }
+}
+
+/// Calls `body` with the values at position 0, 1, .. of the four quarters of `chunk`.
+#[inline(always)]
+fn for_each_4(chunk: &mut [u64], mut body: impl FnMut([&mut u64; 4])) {
+    let (left, right) = chunk.split_at_mut(chunk.len() / 2);
+    let (first, second) = left.split_at_mut(left.len() / 2);
+    let (third, fourth) = right.split_at_mut(right.len() / 2);
+    let rows = first.iter_mut().zip(second).zip(third).zip(fourth);
+    for (index, (((a, b), c), d)) in rows.enumerate() {
+        body([a, b, c, d]);
+        stay_scalar(index);
+    }
+}
+
 impl Plan {
     /// Tables for degree `2^log_n`; `None` when the prime has no root of order `2^(log_n + 1)`.
     pub(crate) fn new(p: u64, log_n: u32) -> Option<Self> {
@@ -102,96 +143,100 @@ impl Plan {
         self.fold(low(sum), low(sum >> 64))
     }
 
+    /// One forward butterfly: inputs and outputs below `4p`.
+    #[inline(always)]
+    fn forward_butterfly(&self, x: &mut u64, y: &mut u64, root: Factor) {
+        let two_p = 2u64.wrapping_mul(self.p);
+        let a = reduce_once(*x, two_p);
+        let t = root.mul_lazy(*y, self.p);
+        *x = a.wrapping_add(t);
+        *y = a.wrapping_sub(t).wrapping_add(two_p);
+    }
+
+    /// One inverse butterfly: inputs and outputs below `2p`.
+    #[inline(always)]
+    fn inverse_butterfly(&self, x: &mut u64, y: &mut u64, root: Factor) {
+        let two_p = 2u64.wrapping_mul(self.p);
+        let (a, b) = (*x, *y);
+        *x = reduce_once(a.wrapping_add(b), two_p);
+        *y = root.mul_lazy(a.wrapping_sub(b).wrapping_add(two_p), self.p);
+    }
+
+    /// Two forward layers at once on one value of each quarter of a block.
+    #[inline(always)]
+    fn forward_pair(&self, x: [&mut u64; 4], [outer, inner_0, inner_1]: [Factor; 3]) {
+        let [x0, x1, x2, x3] = x;
+        let (mut v0, mut v1, mut v2, mut v3) = (*x0, *x1, *x2, *x3);
+        self.forward_butterfly(&mut v0, &mut v2, outer);
+        self.forward_butterfly(&mut v1, &mut v3, outer);
+        self.forward_butterfly(&mut v0, &mut v1, inner_0);
+        self.forward_butterfly(&mut v2, &mut v3, inner_1);
+        (*x0, *x1, *x2, *x3) = (v0, v1, v2, v3);
+    }
+
+    /// Two inverse layers at once on one value of each quarter of a block.
+    #[inline(always)]
+    fn inverse_pair(&self, x: [&mut u64; 4], [outer, inner_0, inner_1]: [Factor; 3]) {
+        let [x0, x1, x2, x3] = x;
+        let (mut v0, mut v1, mut v2, mut v3) = (*x0, *x1, *x2, *x3);
+        self.inverse_butterfly(&mut v0, &mut v1, inner_0);
+        self.inverse_butterfly(&mut v2, &mut v3, inner_1);
+        self.inverse_butterfly(&mut v0, &mut v2, outer);
+        self.inverse_butterfly(&mut v1, &mut v3, outer);
+        (*x0, *x1, *x2, *x3) = (v0, v1, v2, v3);
+    }
+
     /// Forward transform in place, natural order in, bit-reversed order out: position `i` holds the value at
     /// `psi^(2 rev(i) + 1)`. Input below `4p`, output below `4p`.
     pub(crate) fn forward(&self, data: &mut [u64]) {
-        let (p, two_p) = (self.p, 2 * self.p);
-        let butterfly = |x: &mut u64, y: &mut u64, root: Factor| {
-            let a = reduce_once(*x, two_p);
-            let t = root.mul_lazy(*y, p);
-            *x = a.wrapping_add(t);
-            *y = a.wrapping_sub(t).wrapping_add(two_p);
-        };
         let n = data.len();
-        let mut half = n / 2;
         let mut blocks = 1;
-        while half > 1 {
-            for (chunk, &root) in data
-                .chunks_exact_mut(2 * half)
-                .zip(&self.roots[blocks..2 * blocks])
-            {
-                let (left, right) = chunk.split_at_mut(half);
-                for (x, y) in left.iter_mut().zip(right) {
-                    butterfly(x, y, root);
-                }
-            }
-            half /= 2;
-            blocks *= 2;
+        let mut size = n;
+        if n.trailing_zeros() % 2 == 1 {
+            // An odd number of layers: the first one alone.
+            let (left, right) = data.split_at_mut(n / 2);
+            for_each_2(left, right, |x, y| {
+                self.forward_butterfly(x, y, self.roots[1])
+            });
+            blocks = 2;
+            size = n / 2;
         }
-        if n > 1 {
-            for (pair, &root) in data
-                .as_chunks_mut::<2>()
-                .0
-                .iter_mut()
-                .zip(&self.roots[n / 2..])
-            {
-                let [x, y] = pair;
-                butterfly(x, y, root);
+        while size > 1 {
+            for (chunk, roots) in data.chunks_exact_mut(size).zip(pairs(&self.roots, blocks)) {
+                for_each_4(chunk, |x| self.forward_pair(x, roots));
             }
+            blocks *= 4;
+            size /= 4;
         }
     }
 
     /// Inverse transform in place, without its factor `1/N` and with the factor `scale` in its place: the caller puts
-    /// `1/N` and whatever else it wants to multiply by into `scale`. Bit-reversed order in, natural order out; input below `2p`, output canonical.
+    /// `1/N` and whatever else it wants to multiply by into `scale`. Bit-reversed order in, natural order out; input
+    /// below `2p`, output canonical.
     pub(crate) fn inverse(&self, data: &mut [u64], scale: u64) {
-        let (p, two_p) = (self.p, 2 * self.p);
-        let butterfly = |x: &mut u64, y: &mut u64, root: Factor| {
-            let (a, b) = (*x, *y);
-            *x = reduce_once(a.wrapping_add(b), two_p);
-            *y = root.mul_lazy(a.wrapping_sub(b).wrapping_add(two_p), p);
-        };
+        let p = self.p;
         let n = data.len();
-        let scale_factor = Factor::new(scale, p);
-        if n == 1 {
-            data[0] = reduce_once(scale_factor.mul_lazy(data[0], p), p);
-            return;
-        }
-        if n > 2 {
-            for (pair, &root) in data
-                .as_chunks_mut::<2>()
-                .0
-                .iter_mut()
-                .zip(&self.inverse_roots[n / 2..])
-            {
-                let [x, y] = pair;
-                butterfly(x, y, root);
-            }
-        }
-        let mut half = 2;
         let mut blocks = n / 4;
-        while half < n / 2 {
-            for (chunk, &root) in data
-                .chunks_exact_mut(2 * half)
-                .zip(&self.inverse_roots[blocks..2 * blocks])
+        let mut size = 4;
+        while size <= n {
+            for (chunk, roots) in data
+                .chunks_exact_mut(size)
+                .zip(pairs(&self.inverse_roots, blocks))
             {
-                let (left, right) = chunk.split_at_mut(half);
-                for (x, y) in left.iter_mut().zip(right) {
-                    butterfly(x, y, root);
-                }
+                for_each_4(chunk, |x| self.inverse_pair(x, roots));
             }
-            half *= 2;
-            blocks /= 2;
+            blocks /= 4;
+            size *= 4;
         }
-        // The last layer has one root: the scaling rides on it.
-        let last_factor = Factor::new(mul_mod(self.inverse_roots[1].value, scale, p), p);
-        let (left, right) = data.split_at_mut(n / 2);
-        for (x, y) in left.iter_mut().zip(right) {
-            let (a, b) = (*x, *y);
-            *x = reduce_once(scale_factor.mul_lazy(a.wrapping_add(b), p), p);
-            *y = reduce_once(
-                last_factor.mul_lazy(a.wrapping_sub(b).wrapping_add(two_p), p),
-                p,
-            );
+        if n.trailing_zeros() % 2 == 1 {
+            let (left, right) = data.split_at_mut(n / 2);
+            for_each_2(left, right, |x, y| {
+                self.inverse_butterfly(x, y, self.inverse_roots[1])
+            });
+        }
+        let scale = Factor::new(scale, p);
+        for value in data {
+            *value = reduce_once(scale.mul_lazy(*value, p), p);
         }
     }
 
