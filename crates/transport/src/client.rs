@@ -198,6 +198,7 @@ impl Client {
         };
         let mut attempts = 0u32;
         let mut failures = 0u32;
+        let mut cause = None;
         loop {
             attempts = attempts.saturating_add(1);
             let failure = match inner.attempt(&request).await {
@@ -208,7 +209,7 @@ impl Client {
             let at_once = matches!(failure, Failure::Lost { stale: true, .. });
             let error = match failure {
                 Failure::Final(error) => return Err(error),
-                Failure::Deadline => return Err(ClientError::Deadline { attempts }),
+                Failure::Deadline => return Err(ClientError::Deadline { attempts, cause }),
                 Failure::NotConnected(failure) => ClientError::Unreachable {
                     addr: inner.addr,
                     attempts,
@@ -227,12 +228,14 @@ impl Client {
                 inner.pause(failures)
             };
             tracing::debug!(target: TARGET, event = "attempt_failed", server = %inner.addr, kind, attempts, error = %error);
-            if Instant::now()
-                .checked_add(pause)
-                .is_none_or(|next| next >= deadline)
-            {
-                return Err(error);
+            let unreachable = matches!(error, ClientError::Unreachable { .. });
+            let next = Instant::now().checked_add(pause);
+            if next.is_none_or(|next| next >= deadline) {
+                let cause = Some(Box::new(error.clone()));
+                let late = ClientError::Deadline { attempts, cause };
+                return Err(if unreachable { error } else { late });
             }
+            cause = Some(Box::new(error));
             sleep(pause).await;
         }
     }

@@ -124,6 +124,9 @@ pub struct ServerConfig {
     pub connection_window: u32,
     /// Bytes of responses that a connection buffers.
     pub send_window: u32,
+    /// Bytes of datagrams that the operating system buffers in each direction. It may allow less
+    /// (`net.core.rmem_max` on Linux).
+    pub socket_buffer: usize,
 }
 
 impl ServerConfig {
@@ -142,8 +145,9 @@ impl ServerConfig {
             max_faults_per_connection: 8,
             retry: RetryPolicy::UnderLoad { connections: 256 },
             stream_window: 256 << 10,
-            connection_window: 512 << 10,
-            send_window: 512 << 10,
+            connection_window: 256 << 10,
+            send_window: 256 << 10,
+            socket_buffer: 4 << 20,
         }
     }
 

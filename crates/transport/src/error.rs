@@ -238,10 +238,12 @@ pub enum ClientError {
     #[error("the response is malformed: {0}")]
     Malformed(FrameError),
     /// The deadline of the request passed.
-    #[error("no response before the deadline, after {attempts} attempts")]
+    #[error("no response before the deadline, after {attempts} attempts{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Deadline {
         /// How often the request was sent or the connection tried.
         attempts: u32,
+        /// What the last attempt that ended failed of, if one did.
+        cause: Option<Box<ClientError>>,
     },
     /// The connection was lost in each attempt.
     #[error("the connection was lost in {attempts} attempts, last: {reason}")]

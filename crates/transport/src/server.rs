@@ -23,6 +23,9 @@ use crate::stats::ServerStats;
 /// How long a server waits for its peers to hear that it closes.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
+/// First datagrams that may wait to be looked at; QUIC refuses the others without our counting them.
+const MAX_INCOMING: usize = 1024;
+
 /// A server that accepts connections until it is shut down or dropped.
 #[derive(Debug)]
 pub struct Server {
@@ -49,12 +52,13 @@ impl Server {
         let tls = identity.server_tls().ok_or(BindError::Tls)?;
         let mut quic = quinn::ServerConfig::with_crypto(Arc::new(tls));
         quic.transport_config(Arc::new(transport(&config)));
-        quic.max_incoming(config.max_handshakes);
+        quic.max_incoming(MAX_INCOMING);
         quic.incoming_buffer_size(u64::from(config.stream_window));
         quic.incoming_buffer_size_total(u64::from(config.connection_window).saturating_mul(16));
 
         let failed = |error| BindError::from_io(addr, &error);
         let socket = UdpSocket::bind(addr).map_err(failed)?;
+        widen(&socket, config.socket_buffer);
         let service = RequestService::new(config.service.clone(), handler)?;
         let endpoint = Endpoint::new(
             identity.endpoint_config(),
@@ -124,6 +128,18 @@ impl Drop for Server {
         self.endpoint
             .close(VarInt::from_u32(close_code::SHUTDOWN), b"shutdown");
         self.accepting.abort();
+    }
+}
+
+/// As far as the operating system allows: what does not fit when many clients come at once is lost and comes again
+/// after a second or more.
+fn widen(socket: &UdpSocket, bytes: usize) {
+    let socket = socket2::SockRef::from(socket);
+    let widened = socket
+        .set_recv_buffer_size(bytes)
+        .and_then(|()| socket.set_send_buffer_size(bytes));
+    if let Err(error) = widened {
+        tracing::debug!(target: TARGET, event = "socket_buffer_not_set", bytes, kind = %error.kind());
     }
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 use veilsum_transport::frame::{Prefix, encode_head};
-use veilsum_transport::{Body, ClientError, Refusal, close_code};
+use veilsum_transport::{Body, Refusal, close_code};
 
+use crate::client::{cause, refused};
 use crate::common::*;
 use crate::raw::{self, close_code as closed, connect, open, refusal};
 
@@ -257,8 +258,7 @@ async fn bodies_beyond_the_spool_are_refused() {
     let short = limits_for(Duration::from_millis(1500));
     client.request(DIGEST, b"", &fits, short).await.unwrap();
     let error = client.request(DIGEST, b"", &over, short).await.unwrap_err();
-    let refusal = Refusal::SpoolFull;
-    assert_eq!(error, ClientError::Refused { refusal });
+    assert_eq!(cause(error), refused(Refusal::SpoolFull));
     eventually("all is free", || world.server.stats().spool_in_use == 0).await;
     client.request(DIGEST, b"", &fits, short).await.unwrap();
     assert!(world.server.stats().spool_peak <= 3 << 20);

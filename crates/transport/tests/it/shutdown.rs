@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use veilsum_transport::{Body, ClientError, Refusal, close_code};
+use veilsum_transport::{Body, Refusal, close_code};
 
+use crate::client::{cause, refused};
 use crate::common::*;
 use crate::raw;
 
@@ -33,7 +34,7 @@ async fn what_is_in_work_ends_and_what_is_new_is_refused() {
         .await
         .unwrap_err();
     let refusal = Refusal::ShuttingDown;
-    assert_eq!(error, ClientError::Refused { refusal });
+    assert_eq!(cause(error), refused(refusal));
     assert!(raw::try_connect(addr).await.is_err());
 
     let started = Instant::now();
@@ -70,6 +71,10 @@ async fn the_grace_is_a_bound_and_the_code_says_why() {
         shared.handled.load(Ordering::SeqCst) == 1
     })
     .await;
+    eventually("both are connected", || {
+        world.server.stats().connections_accepted == 2
+    })
+    .await;
     let started = Instant::now();
     let stats = world.server.shutdown(Duration::from_millis(100)).await;
     assert!(started.elapsed() < Duration::from_secs(2));
@@ -90,6 +95,10 @@ async fn the_grace_is_a_bound_and_the_code_says_why() {
 async fn a_dropped_server_closes_its_connections() {
     let world = start(|_| {});
     let idle = raw::connect(world.server.local_addr()).await;
+    eventually("accepted", || {
+        world.server.stats().connections_accepted == 1
+    })
+    .await;
     drop(world);
     assert_eq!(
         raw::close_code(&idle).await,
