@@ -210,8 +210,10 @@ pub(crate) fn recognise_header(
 ) -> Option<RecordHeader> {
     let (fields, check) = split_header(bytes);
     let header = decode_fields(fields);
-    // The cheap conditions first: a search asks this question for every byte of a damaged tail.
-    (header.flags & !FLAGS_KNOWN == 0
+    // The cheap conditions first: a search asks this question for every byte of a damaged tail, which may be long and
+    // blank. No chain value is zero.
+    (*previous != [0; 32]
+        && header.flags & !FLAGS_KNOWN == 0
         && header.len <= MAX_PAYLOAD_LEN
         && header_check(start, previous, fields) == check)
         .then_some(header)

@@ -1,7 +1,7 @@
 //! Reading records front to back, checking each, and telling a torn tail from damage.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
@@ -19,7 +19,9 @@ const BUFFER_LEN: usize = 1 << 16;
 const SECTOR: u64 = 512;
 
 /// One record of a log, checked against the chain.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// `Debug` shows the length of the payload only: a member's or client's log holds secrets.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its position among the records, from 0.
     pub index: u64,
@@ -31,6 +33,18 @@ pub struct Record {
     pub payload: Vec<u8>,
     /// The chain value behind this record.
     pub chain: [u8; 32],
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("index", &self.index)
+            .field("offset", &self.offset)
+            .field("kind", &self.kind)
+            .field("payload_len", &self.payload.len())
+            .field("chain", &self.chain)
+            .finish()
+    }
 }
 
 impl Record {
@@ -45,11 +59,19 @@ impl Record {
 }
 
 /// Positioned reads through one small buffer.
-#[derive(Debug)]
 struct Buffered {
     file: Box<dyn DiskFile>,
     start: u64,
     data: Vec<u8>,
+}
+
+impl fmt::Debug for Buffered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffered")
+            .field("file", &self.file)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Buffered {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -36,7 +36,7 @@ pub enum CrashStyle {
     Torn([u8; 32]),
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct SimFile {
     data: Vec<u8>,
     durable: Vec<u8>,
@@ -44,6 +44,15 @@ struct SimFile {
     dirty_from: Option<usize>,
     /// Held by every open handle: a file without a name lives until the last one is dropped.
     handles: Arc<()>,
+}
+
+impl fmt::Debug for SimFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimFile")
+            .field("len", &self.data.len())
+            .field("durable_len", &self.durable.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl SimFile {
@@ -111,6 +120,7 @@ struct State {
     mounts: BTreeSet<PathBuf>,
     capacity: Option<u64>,
     read_only: bool,
+    no_hard_links: bool,
     changes: u64,
     reads: u64,
     change_faults: BTreeMap<u64, Fault>,
@@ -377,6 +387,11 @@ impl SimDisk {
     /// Makes the file system read-only, or writable again.
     pub fn set_read_only(&self, read_only: bool) {
         self.state().read_only = read_only;
+    }
+
+    /// Makes it a file system without hard links, or with them again.
+    pub fn set_hard_links(&self, supported: bool) {
+        self.state().no_hard_links = !supported;
     }
 
     /// Declares that `dir` is another file system: renaming across it fails with `CrossesDevices`.
@@ -704,6 +719,9 @@ impl Disk for SimDisk {
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.change()?;
+        if state.no_hard_links {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         let id = state.file_id(from)?;
         state.add_name(to, Node::File(id))
     }

@@ -174,7 +174,10 @@ fn a_spooled_file_is_adopted() {
         let bytes = data(70_000);
         let digest = BodyDigest::of(&bytes);
         let spool = PathBuf::from("spool/upload-1");
-        disk.put(&spool, &bytes);
+        // Written by somebody who did not sync it.
+        disk.put(&PathBuf::from("spool/other"), b"");
+        let mut file = disk.open(&spool, OpenMode::CreateNew).unwrap();
+        file.write_all_at(0, &bytes).unwrap();
         if other_device {
             disk.mount(&PathBuf::from("spool"));
         }

@@ -234,3 +234,26 @@ fn a_private_file_is_whole_or_missing_at_every_crash_point() {
         }
     }
 }
+
+#[test]
+fn a_file_system_without_hard_links_will_do() {
+    let disk = SimDisk::new();
+    disk.set_hard_links(false);
+    run(&disk).unwrap();
+    let path = dir().join("key");
+    write_private(&disk, &path, b"first").unwrap();
+    assert_eq!(
+        write_private(&disk, &path, b"second").unwrap_err(),
+        StoreError::Exists { path: path.clone() }
+    );
+    disk.restart(CrashStyle::LoseUnsynced);
+    assert_eq!(read_bounded(&disk, &path, 10).unwrap(), b"first");
+    assert_eq!(
+        ClosedLog::read(arc(&disk), &dir())
+            .unwrap()
+            .records()
+            .unwrap()
+            .count(),
+        RECORDS
+    );
+}

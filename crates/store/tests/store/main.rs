@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "a test fails by panicking, in its helper functions too"
 )]
 
@@ -10,6 +11,7 @@ mod closed;
 mod common;
 mod crash;
 mod faults;
+mod forged;
 mod golden;
 mod open;
 mod properties;

@@ -369,3 +369,15 @@ fn an_open_log_can_be_looked_at_without_its_lock() {
     ));
     assert!(items.next().is_none());
 }
+
+#[test]
+fn debug_output_shows_no_payload() {
+    let disk = SimDisk::new();
+    let mut log = Log::create(arc(&disk), &dir(), IDENTITY).unwrap();
+    log.append(1, &[0xd7; 64]).unwrap();
+    let mut records = log.records().unwrap();
+    let record = records.next().unwrap().unwrap();
+    let shown = format!("{record:?} {records:?} {log:?} {disk:?}");
+    assert!(shown.contains("payload_len: 64"));
+    assert!(!shown.contains("215, 215"), "{shown}");
+}
