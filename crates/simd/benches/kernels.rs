@@ -1,6 +1,6 @@
 //! Every kernel beside its counterpart in curve25519-dalek.
 //!
-//! `cargo bench -p veilsum-simd` runs criterion; `cargo bench -p veilsum-simd -- ratios` only prints a table of
+//! `cargo bench -p veilsum-simd` runs criterion; `cargo bench -p veilsum-simd -- ratios` (and a part of a name) only prints a table of
 //! nanoseconds and of multiples of one dalek point addition, measured in the same run, so that figures from
 //! different machines compare. One thread.
 
@@ -79,9 +79,9 @@ impl Data {
     }
 }
 
-fn dalek_kernels(data: &Data) -> Vec<Kernel<'_>> {
+fn dalek_kernels<'a>(data: &'a Data) -> Vec<Kernel<'a>> {
     let mut out = Vec::new();
-    let mut add = |name: &str, items, run: Box<dyn FnMut() + '_>| {
+    let mut add = |name: &str, items, run: Box<dyn FnMut() + 'a>| {
         out.push(Kernel {
             name: format!("dalek/{name}"),
             items,
@@ -179,9 +179,9 @@ fn dalek_kernels(data: &Data) -> Vec<Kernel<'_>> {
     out
 }
 
-fn own_kernels(data: &Data, engine: Engine) -> Vec<Kernel<'_>> {
+fn own_kernels<'a>(data: &'a Data, engine: Engine) -> Vec<Kernel<'a>> {
     let mut out = Vec::new();
-    let mut add = |name: &str, items, run: Box<dyn FnMut() + '_>| {
+    let mut add = |name: &str, items, run: Box<dyn FnMut() + 'a>| {
         out.push(Kernel {
             name: format!("{}/{name}", engine.backend().name()),
             items,
@@ -329,10 +329,10 @@ fn best(kernel: &mut Kernel<'_>) -> f64 {
     best.as_secs_f64() * 1e9 / kernel.items as f64
 }
 
-fn ratios(kernels: &mut [Kernel<'_>]) {
+fn ratios(kernels: &mut [Kernel<'_>], filter: &str) {
     let unit = best(&mut kernels[0]);
     println!("{:<58} {:>11} {:>12}", "kernel", "ns an item", "dalek adds");
-    for k in kernels {
+    for k in kernels.iter_mut().filter(|k| k.name.contains(filter)) {
         let ns = best(k);
         println!("{:<58} {ns:>11.1} {:>12.3}", k.name, ns / unit);
     }
@@ -346,8 +346,10 @@ fn main() {
             kernels.extend(own_kernels(&data, engine));
         }
     }
-    if std::env::args().any(|a| a == "ratios") {
-        ratios(&mut kernels);
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(at) = words.iter().position(|w| w == "ratios") {
+        let filter = words.get(at + 1).filter(|w| !w.starts_with('-'));
+        ratios(&mut kernels, filter.map_or("", String::as_str));
         return;
     }
     let mut criterion = Criterion::default()

@@ -178,7 +178,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, Simd
     }
     Ok(match engine.kind {
         Kind::Portable => {
-            if count < 48 {
+            if count < 160 {
                 straus(&scalars, &points)
             } else {
                 let terms = Terms {
@@ -191,7 +191,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, Simd
         }
         #[cfg(target_arch = "x86_64")]
         Kind::Ifma(token) => {
-            if count < 24 {
+            if count < 14 {
                 straus(&scalars, &points)
             } else {
                 let terms = Terms {

@@ -79,7 +79,7 @@ impl MemN8 {
     }
 }
 
-/// The common end of the addition formulas: from E, H and the raw F, G to a point.
+/// The common end of the addition formulas: from the raw E, F, G, H to a point.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
 fn finish(e: Raw, f: Raw, g: Raw, h: Raw) -> P8 {
