@@ -37,21 +37,16 @@ fn ring(c: &mut Criterion) -> Result<(), RingError> {
     });
     group.bench_function("product full x full, one transformed", |b| {
         b.iter(|| {
-            ring.transform_full(full, &w)
-                .and_then(|w| ring.mul(&a_hat, &w))
+            let mut sum = ring.accumulator(full)?;
+            sum.mul_add_full(&a_hat, &w)?;
+            Ok::<_, RingError>(sum.finish())
         });
     });
-    group.bench_function("two transposes, one inverse, all transforms", |b| {
+    group.bench_function("two transposes, one inverse, w transformed", |b| {
         b.iter(|| {
             let mut sum = ring.accumulator(full)?;
-            sum.mul_add(
-                &ring.transform_full(full, &a)?.adjoint(),
-                &ring.transform_full(full, &w)?,
-            )?;
-            sum.mul_add(
-                &ring.transform_full(full, &w)?.adjoint(),
-                &ring.transform_full(full, &a)?,
-            )?;
+            sum.mul_add_transpose(&w_hat, &a)?;
+            sum.mul_add_transpose(&a_hat, &w)?;
             Ok::<_, RingError>(sum.finish())
         });
     });

@@ -68,11 +68,14 @@ fn stay_scalar(index: usize) {
     }
 }
 
-/// Calls `body` with the values at position 0, 1, .. of two slices.
+/// Calls `body` with the values at position 0, 1, .. of the two halves of `chunk`.
 #[inline(always)]
-fn for_each_2(x: &mut [u64], y: &mut [u64], mut body: impl FnMut(&mut u64, &mut u64)) {
-    for (index, (x, y)) in x.iter_mut().zip(y).enumerate() {
-        body(x, y);
+fn for_each_2(chunk: &mut [u64], mut body: impl FnMut(&mut u64, &mut u64)) {
+    let half = chunk.len() / 2;
+    let (x, y) = chunk.split_at_mut(half);
+    let y = &mut y[..half];
+    for index in 0..half {
+        body(&mut x[index], &mut y[index]);
         stay_scalar(index);
     }
 }
@@ -80,12 +83,13 @@ fn for_each_2(x: &mut [u64], y: &mut [u64], mut body: impl FnMut(&mut u64, &mut 
 /// Calls `body` with the values at position 0, 1, .. of the four quarters of `chunk`.
 #[inline(always)]
 fn for_each_4(chunk: &mut [u64], mut body: impl FnMut([&mut u64; 4])) {
-    let (left, right) = chunk.split_at_mut(chunk.len() / 2);
-    let (first, second) = left.split_at_mut(left.len() / 2);
-    let (third, fourth) = right.split_at_mut(right.len() / 2);
-    let rows = first.iter_mut().zip(second).zip(third).zip(fourth);
-    for (index, (((a, b), c), d)) in rows.enumerate() {
-        body([a, b, c, d]);
+    let quarter = chunk.len() / 4;
+    let (a, rest) = chunk.split_at_mut(quarter);
+    let (b, rest) = rest.split_at_mut(quarter);
+    let (c, rest) = rest.split_at_mut(quarter);
+    let d = &mut rest[..quarter];
+    for index in 0..quarter {
+        body([&mut a[index], &mut b[index], &mut c[index], &mut d[index]]);
         stay_scalar(index);
     }
 }
@@ -194,19 +198,27 @@ impl Plan {
         let mut size = n;
         if n.trailing_zeros() % 2 == 1 {
             // An odd number of layers: the first one alone.
-            let (left, right) = data.split_at_mut(n / 2);
-            for_each_2(left, right, |x, y| {
-                self.forward_butterfly(x, y, self.roots[1])
-            });
+            for_each_2(data, |x, y| self.forward_butterfly(x, y, self.roots[1]));
             blocks = 2;
             size = n / 2;
         }
-        while size > 1 {
+        while size > 4 {
             for (chunk, roots) in data.chunks_exact_mut(size).zip(pairs(&self.roots, blocks)) {
                 for_each_4(chunk, |x| self.forward_pair(x, roots));
             }
             blocks *= 4;
             size /= 4;
+        }
+        if size == 4 {
+            for (chunk, roots) in data
+                .as_chunks_mut::<4>()
+                .0
+                .iter_mut()
+                .zip(pairs(&self.roots, blocks))
+            {
+                self.forward_pair(chunk.each_mut(), roots);
+                stay_scalar(0);
+            }
         }
     }
 
@@ -218,6 +230,19 @@ impl Plan {
         let n = data.len();
         let mut blocks = n / 4;
         let mut size = 4;
+        if n >= 4 {
+            for (chunk, roots) in data
+                .as_chunks_mut::<4>()
+                .0
+                .iter_mut()
+                .zip(pairs(&self.inverse_roots, blocks))
+            {
+                self.inverse_pair(chunk.each_mut(), roots);
+                stay_scalar(0);
+            }
+            blocks /= 4;
+            size = 16;
+        }
         while size <= n {
             for (chunk, roots) in data
                 .chunks_exact_mut(size)
@@ -229,14 +254,14 @@ impl Plan {
             size *= 4;
         }
         if n.trailing_zeros() % 2 == 1 {
-            let (left, right) = data.split_at_mut(n / 2);
-            for_each_2(left, right, |x, y| {
+            for_each_2(data, |x, y| {
                 self.inverse_butterfly(x, y, self.inverse_roots[1])
             });
         }
         let scale = Factor::new(scale, p);
-        for value in data {
+        for (index, value) in data.iter_mut().enumerate() {
             *value = reduce_once(scale.mul_lazy(*value, p), p);
+            stay_scalar(index);
         }
     }
 

@@ -220,6 +220,17 @@ fn transpose_product_with_and_without_truncation() {
             .map(|(x, y)| field::add(x, y))
             .collect();
         assert_eq!(*sum.finish(), expected);
+        // The same with elements that are used once.
+        let mut sum = ring.accumulator(basis).unwrap();
+        sum.mul_add_transpose(&hat(&w), &a).unwrap();
+        sum.mul_add_transpose(&hat(&w[..n / 2]), &b).unwrap();
+        assert_eq!(*sum.finish(), expected);
+        let mut once = ring.accumulator(basis).unwrap();
+        once.mul_add_full(&hat(&a), &w[..n / 2]).unwrap();
+        assert_eq!(
+            once.finish(),
+            ring.mul(&hat(&a), &hat(&w[..n / 2])).unwrap()
+        );
     }
 }
 
@@ -256,6 +267,24 @@ fn bounds_are_enforced() {
         RingError::BasisMismatch {
             got: wide.primes(),
             expected: narrow.primes()
+        }
+    );
+    let mut sum = ring.accumulator(narrow).unwrap();
+    assert_eq!(
+        sum.mul_add_full(&full, &[]).unwrap_err(),
+        RingError::Overflow {
+            primes: narrow.primes()
+        }
+    );
+    assert_eq!(
+        sum.mul_add_transpose(&small, &[ORDER]).unwrap_err(),
+        RingError::NotCanonical { index: 0 }
+    );
+    assert_eq!(
+        sum.mul_add_full(&small, &[[0; 4]; 17]).unwrap_err(),
+        RingError::TooLong {
+            got: 17,
+            degree: 16
         }
     );
     let other_ring = Ring::new(32).unwrap();

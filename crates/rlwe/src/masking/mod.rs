@@ -329,8 +329,9 @@ impl Masking<'_> {
         let element = self
             .expander
             .block(stream_number(block), self.ring.degree());
-        self.ring
-            .mul(key, &self.ring.transform_full(key.basis(), &element)?)
+        let mut sum = self.ring.accumulator(key.basis())?;
+        sum.mul_add_full(key, &element)?;
+        Ok(sum.finish())
     }
 
     fn check_length(&self, what: Vector, got: usize, expected: usize) -> Result<(), MaskError> {
