@@ -226,7 +226,7 @@ fn sums_open_exactly() {
     sum_key[7] -= 1;
     // Nor does a changed padding slot: coordinate 130 is slot 2 of coefficient 18.
     let mut tampered = sum_y.clone();
-    tampered[18] = field::add(&tampered[18], &[0, 0, 1 << (95 + 50 - 128), 0]);
+    tampered[18] = field::add(&tampered[18], &[0, 0, 3 << (95 + 50 - 128), 0]);
     assert_eq!(
         masking.open(&tampered, &sum_key, 25 * 128).unwrap_err(),
         MaskError::Padding { index: 130 }
