@@ -77,23 +77,26 @@ async fn send_all(socket: &UdpSocket, datagrams: &[Vec<u8>], addr: SocketAddr) {
 async fn handshakes_that_stop_hold_few_places_for_a_short_time() {
     let world = start(|config| {
         config.max_handshakes = 4;
-        config.handshake_timeout = Duration::from_millis(300);
+        config.handshake_timeout = Duration::from_millis(500);
     });
     let (socket, datagrams) = first_datagrams(10).await;
     send_all(&socket, &datagrams, world.server.local_addr()).await;
-    eventually("four places are taken", || {
-        let stats = world.server.stats();
-        (stats.connections_open, stats.refused_handshakes) == (4, 6)
+    eventually("six find no place", || {
+        world.server.stats().refused_handshakes == 6
     })
     .await;
+    assert!(world.server.stats().connections_open <= 4);
     let started = Instant::now();
     world
         .client()
         .request(ECHO, b"", &Body::Empty, limits())
         .await
         .expect("a client gets in when the handshakes have timed out");
-    assert!(started.elapsed() < Duration::from_secs(1));
-    assert_eq!(world.server.stats().handshakes_timed_out, 4);
+    assert!(started.elapsed() < Duration::from_millis(1500));
+    eventually("four have timed out", || {
+        world.server.stats().handshakes_timed_out == 4
+    })
+    .await;
 }
 
 #[tokio::test]

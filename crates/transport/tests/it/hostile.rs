@@ -74,6 +74,19 @@ async fn a_silent_stream_is_cut_at_every_stage() {
 }
 
 #[tokio::test]
+async fn a_deadline_ends_the_reading_too() {
+    let world = start(|config| config.service.stall_grace = Duration::from_secs(2));
+    let connection = connect(world.server.local_addr()).await;
+    let started = Instant::now();
+    let head = encode_head(STUCK, b"", 5000).unwrap();
+    let (_send, mut recv) = open(&connection, &head).await;
+    assert_eq!(refusal(&mut recv).await, Some(Refusal::Deadline));
+    assert!(started.elapsed() < Duration::from_secs(1));
+    let handled = &world.shared.handled;
+    assert_eq!(handled.load(std::sync::atomic::Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn a_trickle_below_the_minimum_rate_is_cut_and_one_above_is_not() {
     let world = start(|config| {
         config.service.min_rate = 10_000;
