@@ -1,6 +1,6 @@
 //! Which code runs: chosen once, carried as a value.
 
-use crate::{Point, SimdError, msm, ristretto};
+use crate::{ColumnTables, Point, SimdError, msm, ristretto};
 
 /// A request for a code path. Results never depend on it: encodings are bit-identical between backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -122,6 +122,15 @@ impl Engine {
             #[cfg(target_arch = "x86_64")]
             Kind::Ifma(token) => crate::ifma::compress(token, points),
         }
+    }
+
+    /// s P for one secret scalar (32 bytes, canonical little-endian) and one public point, in constant time. Tables pay
+    /// off from the second multiplication of the same point on: see [`ColumnTables::mul_column`].
+    ///
+    /// # Errors
+    /// [`SimdError::SecretScalarNotCanonical`].
+    pub fn mul(&self, point: &Point, scalar: &[u8; 32]) -> Result<Point, SimdError> {
+        ColumnTables::new(*self, core::slice::from_ref(point)).mul_column(0, scalar)
     }
 
     /// sum s_i P_i in VARIABLE TIME, for public data only. Scalars are 32 bytes, canonical little-endian.

@@ -228,7 +228,7 @@ impl Point {
         points.iter().fold(Self::IDENTITY, |acc, p| acc + *p)
     }
 
-    pub(crate) fn to_niels_with_zinv(&self, zinv: &Fe) -> AffineNiels {
+    pub(crate) fn niels_with_zinv(&self, zinv: &Fe) -> AffineNiels {
         let x = self.x.mul(zinv);
         let y = self.y.mul(zinv);
         AffineNiels::new(&y.sub(&x), &y.add(&x), &x.mul(&y).mul(&D2))
@@ -241,7 +241,7 @@ impl Point {
         let out = points
             .iter()
             .zip(&z)
-            .map(|(p, zinv)| p.to_niels_with_zinv(zinv))
+            .map(|(p, zinv)| p.niels_with_zinv(zinv))
             .collect();
         z.zeroize();
         out

@@ -72,8 +72,8 @@ impl Zeroize for CombDigit {
 /// The digits of a scalar in the order of use: steps from the top, tables within a step.
 fn comb_digits(scalar: &[u8; 32], shape: &Shape) -> Zeroizing<Vec<CombDigit>> {
     let mut w = words(scalar);
-    // Add l if even; the sum is below 2^254.
-    let even = (w[0] & 1).wrapping_sub(1);
+    // Add l if even; the sum is below 2^254. Without the barrier this compiles to a branch on the parity.
+    let even = black_box(w[0] & 1).wrapping_sub(1);
     let mut carry = 0u64;
     for (w, l) in w.iter_mut().zip(ORDER) {
         let sum = u128::from(*w)

@@ -1,5 +1,7 @@
 //! Integers and scalars as digits. Everything here but [`is_canonical`]'s verdict is constant time.
 
+use core::hint::black_box;
+
 use subtle::{Choice, ConstantTimeEq};
 
 use crate::SimdError;
@@ -57,6 +59,17 @@ impl SmallInt for i128 {
     }
 }
 
+/// Makes a verdict on secrets public: the one place where a branch depends on them. Kept a branch and a function of its
+/// own so that the check in `examples/secret_taint.rs` can name it.
+#[inline(never)]
+fn reveal(verdict: Choice) -> bool {
+    if bool::from(verdict) {
+        black_box(true)
+    } else {
+        black_box(false)
+    }
+}
+
 /// Refuses unless every |v| < 2^bits. One verdict for all values, none of which decides a branch.
 pub(crate) fn check_bound<T: SmallInt>(rows: &[&[T]], bits: u32) -> Result<(), SimdError> {
     if bits == 0 || bits > T::MAX_BITS {
@@ -85,7 +98,7 @@ pub(crate) fn check_bound<T: SmallInt>(rows: &[&[T]], bits: u32) -> Result<(), S
             })
         })
     };
-    if bool::from(bad.ct_eq(&0)) {
+    if reveal(bad.ct_eq(&0)) {
         Ok(())
     } else {
         Err(SimdError::SecretOutOfBound { bits })
@@ -120,7 +133,7 @@ pub(crate) fn check_secret_scalars<'a>(
     let good = scalars
         .into_iter()
         .fold(Choice::from(1), |good, s| good & is_canonical(s));
-    if bool::from(good) {
+    if reveal(good) {
         Ok(())
     } else {
         Err(SimdError::SecretScalarNotCanonical)
@@ -191,19 +204,19 @@ pub(crate) const fn scalar_digit_count(width: u32) -> usize {
     digit_count(SCALAR_BITS, width)
 }
 
-/// Calls `put(k, digit)` for every signed digit of a canonical scalar, lowest first.
+/// Calls `put(k, digit)` for every signed digit of a canonical scalar, lowest first. Wrapping operations, because an
+/// overflow check is a branch on a secret.
 pub(crate) fn scalar_digits(scalar: &[u8; 32], width: u32, mut put: impl FnMut(usize, i8)) {
     let count = scalar_digit_count(width);
-    let half = 1i16 << (width - 1);
+    let half = 1u64 << (width - 1);
     let w = words(scalar);
-    let mut carry = 0i16;
+    let mut carry = 0u64;
     for k in 0..count {
-        let raw = bits_at(&w, k * width as usize, width) as i16 + carry;
+        let raw = bits_at(&w, k * width as usize, width).wrapping_add(carry);
         // raw is at most 2^width; a digit of half or more borrows from the next one, except at the top.
-        carry = (raw + half) >> width;
-        let keep = i16::from(k + 1 == count);
-        carry &= keep.wrapping_sub(1);
-        put(k, (raw - (carry << width)) as i8);
+        let top = u64::from(k + 1 == count).wrapping_neg();
+        carry = (raw.wrapping_add(half) >> width) & !top;
+        put(k, raw.wrapping_sub(carry << width) as i8);
     }
 }
 

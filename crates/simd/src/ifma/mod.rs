@@ -9,6 +9,8 @@ mod field;
 mod msm;
 mod point;
 mod ristretto;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use columns::{Accumulators, ColumnTable, WIDTH};
 pub(crate) use combs::CombTable;

@@ -36,7 +36,7 @@ fn to_niels_inner(points: &[Point]) -> Vec<AffineNiels> {
     let mut out = Vec::with_capacity(points.len().next_multiple_of(8) + 1);
     for (i, chunk) in points.chunks(8).enumerate() {
         let z_inv = z.get(i).map_or(one, |m| F8::load(m));
-        let n = P8::gather_slice(chunk).to_affine(z_inv);
+        let n = P8::gather_slice(chunk).affine_with_zinv(z_inv);
         let parts = [n.ymx.scatter(), n.ypx.scatter(), n.t2d.scatter()];
         for lane in 0..chunk.len() {
             let mut a = AffineNiels([0; 16]);

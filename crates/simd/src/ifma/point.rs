@@ -201,7 +201,7 @@ impl P8 {
     /// Affine form, given 1/Z; canonical limbs.
     #[inline]
     #[target_feature(enable = "avx512ifma")]
-    pub(super) fn to_affine(&self, z_inv: F8) -> N8 {
+    pub(super) fn affine_with_zinv(&self, z_inv: F8) -> N8 {
         let ymx = self.ymx.mul(z_inv);
         let ypx = self.ypx.mul(z_inv);
         // T / Z = x y.
@@ -221,7 +221,7 @@ pub(super) fn to_affine_batch(points: &[MemP8]) -> Vec<MemN8> {
     F8::invert_batch(&mut z);
     let mut out = vec![MemN8::ZERO; points.len()];
     for ((p, z_inv), out) in points.iter().zip(&z).zip(&mut out) {
-        out.store(&p.load().to_affine(F8::load(z_inv)));
+        out.store(&p.load().affine_with_zinv(F8::load(z_inv)));
     }
     z.zeroize();
     out

@@ -173,20 +173,3 @@ fn finish(mem: &Halves, inverse: F8) -> [[u8; 32]; 8] {
     let g = g.neg_if(h.mul(e).mul(z_inv).negative());
     to_bytes(h.sub(g).mul(magic.mul(g.mul(t_inv))).abs())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::point::P8;
-    use super::*;
-
-    #[test]
-    fn lanes_keep_their_points() {
-        let Some(token) = Token::detect() else {
-            println!("no AVX-512 IFMA here: not run");
-            return;
-        };
-        let points: Vec<Point> = (0..8).map(|i| Point::BASE.double_times(i)).collect();
-        let back = enter!(token, P8::gather_slice(&points).scatter());
-        assert_eq!(points, back);
-    }
-}

@@ -189,6 +189,7 @@ fn full_width_rows() {
         }
         for (i, s) in scalars.iter().enumerate().step_by(5) {
             assert_eq!(dalek(&tables.mul_column(i, &bytes[i]).unwrap()), d[i] * s);
+            assert_eq!(dalek(&engine.mul(&o[i], &bytes[i]).unwrap()), d[i] * s);
         }
     }
 }

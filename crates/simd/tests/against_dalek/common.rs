@@ -1,5 +1,10 @@
 //! Oracle: curve25519-dalek. Every test runs on every backend of the machine.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the lint's exception for tests does not reach helpers outside #[test]"
+)]
+
 use curve25519_dalek::RistrettoPoint;
 use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::scalar::Scalar;
