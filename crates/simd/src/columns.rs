@@ -282,101 +282,110 @@ impl ColumnTables {
     }
 
     fn commit_block(&self, rows: &impl Rows, first: usize, start: usize, out: &mut [Point]) {
-        let height = out.len();
-        let count = rows.count();
-        let stride = (height * count).next_multiple_of(8);
-        let length = (start..start + height)
-            .map(|r| rows.len(r))
-            .max()
-            .unwrap_or(0);
-        let mut digits = Zeroizing::new(vec![0i8; stride * length.min(BLOCK_COLUMNS)]);
-        let mut state = Accumulators::new(&self.tables, stride);
-        let mut from = 0;
-        while from < length {
-            let to = (from + BLOCK_COLUMNS).min(length);
-            digits.fill(0);
-            for r in 0..height {
-                let (from, to) = (from, to.min(rows.len(start + r)));
-                if from < to {
-                    rows.digits(start + r, from, to, |c, k, d| {
-                        digits[(c - from) * stride + k * height + r] = d;
-                    });
-                }
-            }
-            state.add_columns(
-                &self.tables,
-                first + from,
-                &digits[..(to - from) * stride],
-                stride,
-            );
-            from = to;
-        }
-        state.join(count, self.width(), out);
-    }
-}
-
-/// Running sums of one block.
-enum Accumulators {
-    Portable(Zeroizing<Vec<Point>>),
-    #[cfg(target_arch = "x86_64")]
-    Ifma(crate::ifma::Token, crate::ifma::Accumulators),
-}
-
-impl Accumulators {
-    fn new(tables: &Tables, stride: usize) -> Self {
-        match tables {
-            Tables::Portable(_) => Self::Portable(Zeroizing::new(vec![Point::IDENTITY; stride])),
+        match &self.tables {
+            Tables::Portable(t) => commit_block(t, rows, first, start, out),
             #[cfg(target_arch = "x86_64")]
-            Tables::Ifma(token, _) => {
-                Self::Ifma(*token, crate::ifma::Accumulators::new(*token, stride / 8))
-            }
-        }
-    }
-
-    /// Adds columns `first ..` with their digits, `stride` a column.
-    fn add_columns(&mut self, tables: &Tables, first: usize, digits: &[i8], stride: usize) {
-        match (self, tables) {
-            (Self::Portable(acc), Tables::Portable(t)) => {
-                for (table, digits) in t[first..].iter().zip(digits.chunks_exact(stride)) {
-                    for (acc, digit) in acc.iter_mut().zip(digits) {
-                        *acc = acc.add_affine(&lookup(table, *digit));
-                    }
-                }
-            }
-            #[cfg(target_arch = "x86_64")]
-            (Self::Ifma(token, acc), Tables::Ifma(_, t)) => {
-                acc.add_columns(*token, t, first, digits);
-            }
-            // `new` takes the variant from the same tables.
-            #[cfg(target_arch = "x86_64")]
-            _ => {}
-        }
-    }
-
-    /// Horner's rule over the digit positions: accumulator k * rows + r is digit k of row r.
-    fn join(self, count: usize, width: u32, out: &mut [Point]) {
-        let height = out.len();
-        match self {
-            Self::Portable(acc) => join_portable(&acc, count, width, out),
-            #[cfg(target_arch = "x86_64")]
-            Self::Ifma(token, acc) => {
-                if height.is_multiple_of(8) {
-                    acc.join(token, count, width, out);
-                } else {
-                    let acc = Zeroizing::new(acc.extract(token));
-                    join_portable(&acc, count, width, out);
-                }
-            }
+            Tables::Ifma(token, t) => commit_block(&(*token, t), rows, first, start, out),
         }
     }
 }
 
-fn join_portable(acc: &[Point], count: usize, width: u32, out: &mut [Point]) {
+/// How a backend accumulates a block: a number of sums, a multiple of 8, which take one digit a column each.
+trait Kernel {
+    const WIDTH: u32;
+    type Sums;
+    /// `count` neutral sums.
+    fn start(&self, count: usize) -> Self::Sums;
+    /// Adds columns `first ..`, with as many digits a column as there are sums.
+    fn add_columns(&self, sums: &mut Self::Sums, first: usize, digits: &[i8]);
+    /// Horner's rule over `count` digit positions: sum k * rows + r is digit k of row r.
+    fn join(&self, sums: Self::Sums, count: usize, out: &mut [Point]);
+}
+
+fn commit_block<K: Kernel>(
+    kernel: &K,
+    rows: &impl Rows,
+    first: usize,
+    start: usize,
+    out: &mut [Point],
+) {
+    let height = out.len();
+    let count = rows.count();
+    let stride = (height * count).next_multiple_of(8);
+    let length = (start..start + height)
+        .map(|r| rows.len(r))
+        .max()
+        .unwrap_or(0);
+    let mut digits = Zeroizing::new(vec![0i8; stride * length.min(BLOCK_COLUMNS)]);
+    let mut sums = kernel.start(stride);
+    let mut from = 0;
+    while from < length {
+        let to = (from + BLOCK_COLUMNS).min(length);
+        digits.fill(0);
+        for r in 0..height {
+            let to = to.min(rows.len(start + r));
+            if from < to {
+                rows.digits(start + r, from, to, |c, k, d| {
+                    digits[(c - from) * stride + k * height + r] = d;
+                });
+            }
+        }
+        kernel.add_columns(&mut sums, first + from, &digits[..(to - from) * stride]);
+        from = to;
+    }
+    kernel.join(sums, count, out);
+}
+
+impl Kernel for Vec<[AffineNiels; PORTABLE_ENTRIES]> {
+    const WIDTH: u32 = PORTABLE_WIDTH;
+    type Sums = Zeroizing<Vec<Point>>;
+
+    fn start(&self, count: usize) -> Self::Sums {
+        Zeroizing::new(vec![Point::IDENTITY; count])
+    }
+
+    fn add_columns(&self, sums: &mut Self::Sums, first: usize, digits: &[i8]) {
+        for (table, digits) in self[first..].iter().zip(digits.chunks_exact(sums.len())) {
+            for (sum, digit) in sums.iter_mut().zip(digits) {
+                *sum = sum.add_affine(&lookup(table, *digit));
+            }
+        }
+    }
+
+    fn join(&self, sums: Self::Sums, count: usize, out: &mut [Point]) {
+        join_portable(&sums, count, Self::WIDTH, out);
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Kernel for (crate::ifma::Token, &crate::ifma::ColumnTable) {
+    const WIDTH: u32 = crate::ifma::WIDTH;
+    type Sums = crate::ifma::Accumulators;
+
+    fn start(&self, count: usize) -> Self::Sums {
+        crate::ifma::Accumulators::new(self.0, count / 8)
+    }
+
+    fn add_columns(&self, sums: &mut Self::Sums, first: usize, digits: &[i8]) {
+        sums.add_columns(self.0, self.1, first, digits);
+    }
+
+    fn join(&self, sums: Self::Sums, count: usize, out: &mut [Point]) {
+        if out.len().is_multiple_of(8) {
+            sums.join(self.0, count, Self::WIDTH, out);
+        } else {
+            let sums = Zeroizing::new(sums.extract(self.0));
+            join_portable(&sums, count, Self::WIDTH, out);
+        }
+    }
+}
+
+fn join_portable(sums: &[Point], count: usize, width: u32, out: &mut [Point]) {
     let height = out.len();
     for (r, out) in out.iter_mut().enumerate() {
-        let mut sum = acc[(count - 1) * height + r];
+        let mut sum = sums[(count - 1) * height + r];
         for k in (0..count - 1).rev() {
-            sum = sum.double_times(width) + acc[k * height + r];
+            sum = sum.double_times(width) + sums[k * height + r];
         }
         *out = sum;
         sum.zeroize();

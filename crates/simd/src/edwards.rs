@@ -39,12 +39,8 @@ impl AffineNiels {
     /// The two cache lines.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub(crate) fn halves(&self) -> [&[u64; 8]; 2] {
-        match self.0.as_chunks::<8>().0 {
-            [low, high] => [low, high],
-            // Sixteen words are two chunks of eight.
-            _ => [&[0; 8]; 2],
-        }
+    pub(crate) fn halves(&self) -> [[u64; 8]; 2] {
+        core::array::from_fn(|half| core::array::from_fn(|i| self.0[8 * half + i]))
     }
 
     pub(crate) fn new(y_minus_x: &Fe, y_plus_x: &Fe, t2d: &Fe) -> Self {

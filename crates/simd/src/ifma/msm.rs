@@ -184,7 +184,7 @@ fn group_sums(points: &[AffineNiels], plan: &Plan) -> [Point; 8] {
 #[inline]
 #[target_feature(enable = "avx512ifma")]
 fn prefetch(point: &AffineNiels) {
-    let [low, high] = point.halves();
-    _mm_prefetch::<_MM_HINT_T0>(low.as_ptr().cast());
-    _mm_prefetch::<_MM_HINT_T0>(high.as_ptr().cast());
+    let at = core::ptr::from_ref(point).cast::<i8>();
+    _mm_prefetch::<_MM_HINT_T0>(at);
+    _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64));
 }

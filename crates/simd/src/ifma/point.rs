@@ -257,14 +257,14 @@ impl N8 {
         macro_rules! part {
             ($h:literal) => {
                 transpose([
-                    load(rows[0][$h]),
-                    load(rows[1][$h]),
-                    load(rows[2][$h]),
-                    load(rows[3][$h]),
-                    load(rows[4][$h]),
-                    load(rows[5][$h]),
-                    load(rows[6][$h]),
-                    load(rows[7][$h]),
+                    load(&rows[0][$h]),
+                    load(&rows[1][$h]),
+                    load(&rows[2][$h]),
+                    load(&rows[3][$h]),
+                    load(&rows[4][$h]),
+                    load(&rows[5][$h]),
+                    load(&rows[6][$h]),
+                    load(&rows[7][$h]),
                 ])
             };
         }
