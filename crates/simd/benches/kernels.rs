@@ -33,6 +33,7 @@ struct Data {
     scalars: Vec<Scalar>,
     bytes: Vec<[u8; 32]>,
     weights: Vec<u128>,
+    uniform: Vec<[u8; 64]>,
     rows: Vec<Vec<i16>>,
     wide: Vec<Vec<i64>>,
 }
@@ -60,6 +61,13 @@ impl Data {
             bytes: scalars.iter().map(Scalar::to_bytes).collect(),
             weights: (0..8 * POINTS)
                 .map(|_| u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()))
+                .collect(),
+            uniform: (0..POINTS)
+                .map(|_| {
+                    let mut s = [0; 64];
+                    rng.fill_bytes(&mut s);
+                    s
+                })
                 .collect(),
             rows: (0..COLUMNS)
                 .map(|_| {
@@ -120,6 +128,15 @@ fn dalek_kernels<'a>(data: &'a Data) -> Vec<Kernel<'a>> {
             black_box(RistrettoPoint::double_and_compress_batch(
                 &data.dalek[..POINTS],
             ));
+        }),
+    );
+    add(
+        "from uniform bytes",
+        64,
+        Box::new(|| {
+            for s in &data.uniform[..64] {
+                black_box(RistrettoPoint::from_uniform_bytes(s));
+            }
         }),
     );
     for n in [16, 128, 1024, 8192] {
@@ -214,6 +231,13 @@ fn own_kernels<'a>(data: &'a Data, engine: Engine) -> Vec<Kernel<'a>> {
         POINTS,
         Box::new(move || {
             black_box(engine.double_and_compress(&data.ours[..POINTS]));
+        }),
+    );
+    add(
+        "from uniform bytes",
+        POINTS,
+        Box::new(move || {
+            black_box(engine.from_uniform_bytes(&data.uniform));
         }),
     );
     for n in [16, 128, 1024, 8192] {

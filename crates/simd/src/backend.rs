@@ -103,6 +103,17 @@ impl Engine {
         }
     }
 
+    /// The points that 64 uniform bytes each map to (RFC 9496, 4.3.4), in constant time: the second half of hashing to the
+    /// group, the first being a hash with 64 bytes of output.
+    #[must_use]
+    pub fn from_uniform_bytes(&self, strings: &[[u8; 64]]) -> Vec<Point> {
+        match self.kind {
+            Kind::Portable => ristretto::from_uniform_portable(strings),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ifma(token) => crate::ifma::from_uniform(token, strings),
+        }
+    }
+
     /// The encodings of 2P for every P, in constant time, with one inversion for all: several times cheaper a point
     /// than [`Point::compress`]. Keep the half of every output point and encode here.
     #[must_use]

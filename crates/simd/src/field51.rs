@@ -50,6 +50,31 @@ pub(crate) const INVSQRT_A_MINUS_D: Fe = Fe([
     0x786c8905cfaff,
 ]);
 
+/// 1 - d^2.
+pub(crate) const ONE_MINUS_D_SQ: Fe = Fe([
+    0x409c1945fc176,
+    0x719abc6a1fc4f,
+    0x1c37f90b20684,
+    0x6bccca55eedf,
+    0x29072a8b2b3e,
+]);
+/// (d - 1)^2.
+pub(crate) const D_MINUS_ONE_SQ: Fe = Fe([
+    0x55aaa44ed4d20,
+    0x59603c3332635,
+    0x26d3baf4a7928,
+    0x120a66e6997a9,
+    0x5968b37af66c2,
+]);
+/// sqrt(a d - 1), the root that RFC 9496, 4.1 names.
+pub(crate) const SQRT_AD_MINUS_ONE: Fe = Fe([
+    0x7f6a0497b2e1b,
+    0x1836f0a97afd2,
+    0x7d747f6be7638,
+    0x456079e7e6498,
+    0x376931bf2b834,
+]);
+
 /// 4p limb by limb, the bias of a subtraction.
 const BIAS4P: [u64; 5] = [
     (1 << 53) - 76,
@@ -348,6 +373,11 @@ mod tests {
         assert!(bool::from(
             INVSQRT_A_MINUS_D.square().mul(&a_minus_d).equals(&Fe::ONE)
         ));
+        let d_minus_one = D.sub(&Fe::ONE);
+        assert!(bool::from(D_MINUS_ONE_SQ.equals(&d_minus_one.square())));
+        assert!(bool::from(ONE_MINUS_D_SQ.equals(&Fe::ONE.sub(&D.square()))));
+        let ad_minus_one = Fe::ONE.add(&D).neg();
+        assert!(bool::from(SQRT_AD_MINUS_ONE.square().equals(&ad_minus_one)));
         for c in [SQRT_M1, INVSQRT_A_MINUS_D] {
             assert!(!bool::from(c.is_negative()));
         }

@@ -5,7 +5,9 @@ use zeroize::Zeroize;
 
 use crate::SimdError;
 use crate::edwards::Point;
-use crate::field51::{D, Fe, INVSQRT_A_MINUS_D, SQRT_M1};
+use crate::field51::{
+    D, D_MINUS_ONE_SQ, Fe, INVSQRT_A_MINUS_D, ONE_MINUS_D_SQ, SQRT_AD_MINUS_ONE, SQRT_M1,
+};
 
 impl Point {
     /// Decodes a canonical ristretto255 encoding (RFC 9496, 4.3.1), in constant time up to the verdict.
@@ -152,4 +154,44 @@ pub(crate) fn double_and_compress_portable(points: &[Point]) -> Vec<[u8; 32]> {
     halves.zeroize();
     inverses.zeroize();
     out
+}
+
+/// The two field elements of a 64-byte string: the low 255 bits of each half.
+pub(crate) fn uniform_halves(bytes: &[u8; 64]) -> [Fe; 2] {
+    let (mut low, mut high) = ([0; 32], [0; 32]);
+    low.copy_from_slice(&bytes[..32]);
+    high.copy_from_slice(&bytes[32..]);
+    [Fe::from_bytes(&low), Fe::from_bytes(&high)]
+}
+
+/// MAP of RFC 9496, 4.3.4 (Elligator 2 on the Jacobi quartic).
+fn map(t: &Fe) -> Point {
+    let r = SQRT_M1.mul(&t.square());
+    let u = r.add(&Fe::ONE).mul(&ONE_MINUS_D_SQ);
+    let v = Fe::ONE.add(&r.mul(&D)).neg().mul(&r.add(&D));
+    let (square, s) = Fe::sqrt_ratio(&u, &v);
+    let s = Fe::select(&s.mul(t).abs().neg(), &s, square);
+    let c = Fe::select(&r, &Fe::ONE.neg(), square);
+    let n = c.mul(&r.sub(&Fe::ONE)).mul(&D_MINUS_ONE_SQ).sub(&v);
+    let ss = s.square();
+    let w0 = s.add(&s).mul(&v);
+    let w1 = n.mul(&SQRT_AD_MINUS_ONE);
+    let w2 = Fe::ONE.sub(&ss);
+    let w3 = Fe::ONE.add(&ss);
+    Point {
+        x: w0.mul(&w3),
+        y: w2.mul(&w1),
+        z: w1.mul(&w3),
+        t: w0.mul(&w2),
+    }
+}
+
+pub(crate) fn from_uniform_portable(strings: &[[u8; 64]]) -> Vec<Point> {
+    strings
+        .iter()
+        .map(|bytes| {
+            let [a, b] = uniform_halves(bytes);
+            map(&a) + map(&b)
+        })
+        .collect()
 }

@@ -3,10 +3,14 @@
 use zeroize::Zeroize;
 
 use super::field::{F8, Mem5, splat_fe};
+use super::point::P8;
 use super::{Token, enter};
 use crate::SimdError;
 use crate::edwards::Point;
-use crate::field51::{D, Fe, INVSQRT_A_MINUS_D, SQRT_M1};
+use crate::field51::{
+    D, D_MINUS_ONE_SQ, Fe, INVSQRT_A_MINUS_D, ONE_MINUS_D_SQ, SQRT_AD_MINUS_ONE, SQRT_M1,
+};
+use crate::ristretto::uniform_halves;
 use crate::scalar::words;
 
 pub(crate) fn decompress(token: Token, encodings: &[[u8; 32]]) -> Result<Vec<Point>, SimdError> {
@@ -172,4 +176,46 @@ fn finish(mem: &Halves, inverse: F8) -> [[u8; 32]; 8] {
     let magic = F8::select(splat_fe(&INVSQRT_A_MINUS_D), splat_fe(&SQRT_M1), rotate);
     let g = g.neg_if(h.mul(e).mul(z_inv).negative());
     to_bytes(h.sub(g).mul(magic.mul(g.mul(t_inv))).abs())
+}
+
+pub(crate) fn from_uniform(token: Token, strings: &[[u8; 64]]) -> Vec<Point> {
+    let mut out = Vec::with_capacity(strings.len().next_multiple_of(8));
+    for chunk in strings.chunks(8) {
+        out.extend_from_slice(&enter!(token, from_uniform_chunk(chunk))[..chunk.len()]);
+    }
+    out
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn from_uniform_chunk(chunk: &[[u8; 64]]) -> [Point; 8] {
+    let halves: [[Fe; 2]; 8] =
+        core::array::from_fn(|i| uniform_halves(chunk.get(i).unwrap_or(&[0; 64])));
+    let a = map(F8::gather(halves.each_ref().map(|h| &h[0])));
+    let b = map(F8::gather(halves.each_ref().map(|h| &h[1])));
+    a.add(&b).scatter()
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn map(t: F8) -> P8 {
+    let one = splat_fe(&Fe::ONE);
+    let d = splat_fe(&D);
+    let r = splat_fe(&SQRT_M1).mul(t.square());
+    let u = r.add(one).mul(splat_fe(&ONE_MINUS_D_SQ));
+    let v = one.add(r.mul(d)).neg().mul(r.add(d));
+    let (square, s) = F8::sqrt_ratio(u, v);
+    let s = F8::select(s.mul(t).abs().neg(), s, square);
+    let c = F8::select(r, one.neg(), square);
+    let n = c.mul(r.sub(one)).mul(splat_fe(&D_MINUS_ONE_SQ)).sub(v);
+    let ss = s.square();
+    let w0 = s.add(s).mul(v);
+    let w1 = n.mul(splat_fe(&SQRT_AD_MINUS_ONE));
+    let w2 = one.sub(ss);
+    let w3 = one.add(ss);
+    let (x, y) = (w0.mul_raw(w3), w2.mul_raw(w1));
+    P8 {
+        ymx: y.sub(x).carry(),
+        ypx: y.add(x).carry(),
+        z: w1.mul(w3),
+        t: w0.mul(w2),
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::common::{dalek, engines, ours, random_dalek, random_points, rng};
 use curve25519_dalek::ristretto::CompressedRistretto;
+use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use curve25519_dalek::{RistrettoPoint, constants};
 use rand_core::RngCore;
@@ -138,6 +139,38 @@ fn doubled_encodings() {
             engine.double_and_compress(&[Point::IDENTITY; 9]),
             [[0; 32]; 9]
         );
+    }
+}
+
+#[test]
+fn uniform_bytes_map_as_in_dalek() {
+    let mut rng = rng(4);
+    let mut strings: Vec<[u8; 64]> = vec![[0; 64], [0xff; 64], [1; 64], [0x80; 64]];
+    for low in [0u8, 1, 2, 0xec, 0xed, 0xee, 0xff] {
+        for top in [0, 0x7f, 0x80, 0xff] {
+            let mut s = [if top & 0x7f == 0 { 0 } else { 0xff }; 64];
+            (s[0], s[31], s[32], s[63]) = (low, top, low ^ 1, top);
+            strings.push(s);
+        }
+    }
+    while strings.len() < 203 {
+        let mut s = [0; 64];
+        rng.fill_bytes(&mut s);
+        strings.push(s);
+    }
+    for engine in engines() {
+        let points = engine.from_uniform_bytes(&strings);
+        assert_eq!(points.len(), strings.len());
+        for (p, s) in points.iter().zip(&strings) {
+            assert_eq!(dalek(p), RistrettoPoint::from_uniform_bytes(s));
+            // Further arithmetic sees all four coordinates.
+            assert_eq!(
+                dalek(&p.double()),
+                RistrettoPoint::from_uniform_bytes(s) * Scalar::from(2u8)
+            );
+            assert_eq!(p.double(), *p + *p);
+        }
+        assert!(engine.from_uniform_bytes(&[]).is_empty());
     }
 }
 
