@@ -213,7 +213,15 @@ impl Client {
                 Failure::NotConnected(failure) => ClientError::Unreachable {
                     addr: inner.addr,
                     attempts,
-                    failure,
+                    failure: match cause.as_deref() {
+                        // An attempt that the deadline cut short says less than the one before it.
+                        Some(ClientError::Unreachable { failure, .. })
+                            if Instant::now() >= deadline =>
+                        {
+                            *failure
+                        }
+                        _ => failure,
+                    },
                 },
                 Failure::Lost { reason, .. } => ClientError::ConnectionLost { attempts, reason },
                 Failure::Later(refusal) => ClientError::Refused { refusal },
