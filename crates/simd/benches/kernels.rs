@@ -354,7 +354,9 @@ fn best(kernel: &mut Kernel<'_>) -> f64 {
 }
 
 fn ratios(kernels: &mut [Kernel<'_>], filter: &str) {
-    let unit = best(&mut kernels[0]);
+    let unit = (0..4)
+        .map(|_| best(&mut kernels[0]))
+        .fold(f64::INFINITY, f64::min);
     println!("{:<58} {:>11} {:>12}", "kernel", "ns an item", "dalek adds");
     for k in kernels.iter_mut().filter(|k| k.name.contains(filter)) {
         let ns = best(k);

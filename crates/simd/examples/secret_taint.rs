@@ -11,11 +11,6 @@
 //! The suppression names the one function that reveals a verdict on purpose. `-- leak` adds a secret branch and a secret
 //! address, so that one can see the check fail. Without valgrind it does nothing and exits with 2.
 
-#![cfg_attr(
-    not(target_arch = "x86_64"),
-    expect(unused, reason = "valgrind requests are written for x86-64")
-)]
-
 use std::hint::black_box;
 use std::process::ExitCode;
 

@@ -43,6 +43,18 @@ pub(crate) enum Kind {
     Ifma(crate::ifma::Token),
 }
 
+impl Kind {
+    #[cfg(target_arch = "x86_64")]
+    fn ifma() -> Option<Self> {
+        crate::ifma::Token::detect().map(Self::Ifma)
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    fn ifma() -> Option<Self> {
+        None
+    }
+}
+
 /// A backend that is known to be present, and the stateless batch operations on it. Copy it freely.
 #[derive(Clone, Copy, Debug)]
 pub struct Engine {
@@ -55,14 +67,10 @@ impl Engine {
     /// # Errors
     /// [`SimdError::BackendUnavailable`] when a named backend is absent; `Auto` and `Portable` always succeed.
     pub fn new(backend: Backend) -> Result<Self, SimdError> {
-        #[cfg(target_arch = "x86_64")]
-        let ifma = crate::ifma::Token::detect().map(Kind::Ifma);
-        #[cfg(not(target_arch = "x86_64"))]
-        let ifma: Option<Kind> = None;
         let kind = match backend {
             Backend::Portable => Kind::Portable,
-            Backend::Auto => ifma.unwrap_or(Kind::Portable),
-            Backend::Avx512Ifma => ifma.ok_or(SimdError::BackendUnavailable(backend))?,
+            Backend::Auto => Kind::ifma().unwrap_or(Kind::Portable),
+            Backend::Avx512Ifma => Kind::ifma().ok_or(SimdError::BackendUnavailable(backend))?,
         };
         Ok(Self { kind })
     }

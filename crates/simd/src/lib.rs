@@ -59,19 +59,21 @@
 //!
 //! # Cost
 //!
-//! In multiples of one point addition of curve25519-dalek 4.1.3 measured in the same run (about 190 ns), one thread, on a
+//! In multiples of one point addition of curve25519-dalek 4.1.3 measured in the same run (190 ns there), one thread, on a
 //! server processor with two 512-bit units; `cargo bench -p veilsum-simd -- ratios` prints the table for a machine.
 //!
 //! | kernel, an item | dalek | portable | AVX-512 IFMA |
 //! | --- | --- | --- | --- |
-//! | commit, 16-bit values, 1024 x 1024 | 15 (variable time) | 3.4 | 0.43 |
-//! | commit, 60-bit values, 64 rows | | 13 | 1.6 |
-//! | commit, full width, one row | | 54 | 8.0 |
-//! | decompress | 28 | 24 | 3.6 |
-//! | double and compress | 3.0 | 2.3 | 0.56 |
-//! | same scalar, 32 entries a point | 199 (variable base) | 64 | 10.5 |
-//! | fixed base, 45-bit / full | - / 69 | 10 / 55 | 1.2 / 6.5 |
-//! | multiscalar multiplication, 1024 points, 253 / 128 bits | 33 / 21 | 32 / 17 | 6.7 / 3.8 |
+//! | commit, 16-bit values, 1024 x 1024, a coordinate | 15 (variable time) | 3.4 | 0.42 |
+//! | commit, 60-bit values, 64 rows, a coordinate | | 13 | 1.6 |
+//! | commit, full width, one row, a coordinate | | 54 | 7.5 |
+//! | decompress | 27 | 24 | 3.5 |
+//! | double and compress | 3.0 | 2.3 | 0.54 |
+//! | compress | 26 | 25 | 3.7 |
+//! | from uniform bytes | 53 | 50 | 7.4 |
+//! | same scalar, 32 entries a point | 199 (variable base) | 64 | 10 |
+//! | fixed base, 45-bit / full | - / 66 | 10 / 52 | 1.2 / 6.3 |
+//! | multiscalar multiplication, 1024 points, 253 / 128 bits | 33 / 20 | 32 / 17 | 6.6 / 3.7 |
 //!
 //! No function starts a thread. Rows ([`ColumnTables::commit_rows`] on slices of the rows), ranges
 //! ([`SameScalarTables::mul_range`]) and groups ([`split_msm`]) are the seams for a thread pool.
