@@ -1,1 +1,27 @@
-//! Field, generators, hashes and labels, verifiable secret sharing, share encryption, signatures.
+//! Field, generators, hashes and labels, verifiable secret sharing, share encryption, signatures, discrete logarithms.
+//!
+//! All of Veilsum's labels are in [`labels`]; nothing else may name one. Randomness is always an argument.
+
+pub mod dlog;
+mod error;
+pub mod feldman;
+pub mod field;
+mod generators;
+mod group;
+mod hash;
+pub mod labels;
+pub mod merkle;
+pub mod sampling;
+mod share;
+mod sign;
+mod transcript;
+
+pub use error::CryptoError;
+pub use generators::{Family, Generator, Generators, blinding_base};
+pub use group::{CanonicalPoint, scalar_from_canonical};
+pub use hash::{Digest, Hasher, Xof};
+pub use share::{
+    CIPHERTEXT_LEN, DleqProof, EphemeralSecret, KnowledgeProof, ShareContext, ShareSecretKey, decrypt_share_with_point,
+};
+pub use sign::{IdentityKey, Signature, VerifyingKey};
+pub use transcript::TranscriptExt;

@@ -1,0 +1,380 @@
+use crate::transcript::TranscriptExt;
+use crate::{CanonicalPoint, CryptoError, Digest, Hasher, labels};
+use chacha20poly1305::aead::{Aead, KeyInit, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
+use curve25519_dalek::constants::{RISTRETTO_BASEPOINT_POINT, RISTRETTO_BASEPOINT_TABLE};
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::{IsIdentity, VartimeMultiscalarMul};
+use merlin::Transcript;
+use rand_core::CryptoRngCore;
+use veilsum_params::{ClientId, MemberIndex};
+use zeroize::Zeroizing;
+
+/// Bytes of an encrypted share.
+pub const CIPHERTEXT_LEN: usize = 48;
+
+/// Everything that an encrypted share is bound to: the round, its dealer, its receiver, and both public keys.
+#[derive(Clone, Copy, Debug)]
+pub struct ShareContext<'a> {
+    /// Digest of the round parameters.
+    pub params_digest: &'a Digest,
+    /// The client that deals.
+    pub dealer: ClientId,
+    /// The member that receives.
+    pub index: MemberIndex,
+    /// E = e B of the contribution.
+    pub ephemeral: &'a CanonicalPoint,
+    /// PK_j of the member.
+    pub share_key: &'a CanonicalPoint,
+}
+
+impl ShareContext<'_> {
+    fn hash(&self, label: labels::Label, shared: Option<&RistrettoPoint>) -> Zeroizing<[u8; 32]> {
+        let mut h = Hasher::new(label);
+        if let Some(point) = shared {
+            h.update(Zeroizing::new(point.compress().to_bytes()).as_ref());
+        }
+        h.update(self.ephemeral.as_bytes())
+            .update(self.share_key.as_bytes())
+            .update(&self.params_digest.0)
+            .update(&self.dealer.0.to_le_bytes())
+            .update(&self.index.0.to_le_bytes());
+        Zeroizing::new(h.finish().0)
+    }
+
+    /// The key serves for exactly one share, so the nonce is constant.
+    fn cipher(&self, shared: &RistrettoPoint) -> (ChaCha20Poly1305, Zeroizing<[u8; 32]>) {
+        let key = self.hash(labels::SHARE_KEY, Some(shared));
+        (ChaCha20Poly1305::new(Key::from_slice(key.as_ref())), self.hash(labels::SHARE_AD, None))
+    }
+
+    fn encrypt(&self, shared: &RistrettoPoint, share: &Scalar) -> Result<[u8; CIPHERTEXT_LEN], CryptoError> {
+        let (cipher, ad) = self.cipher(shared);
+        let plain = Zeroizing::new(share.to_bytes());
+        let sealed = cipher
+            .encrypt(&Nonce::default(), Payload { msg: plain.as_ref(), aad: ad.as_ref() })
+            .map_err(|_| CryptoError::Ciphertext)?;
+        <[u8; CIPHERTEXT_LEN]>::try_from(sealed.as_slice()).map_err(|_| CryptoError::Ciphertext)
+    }
+}
+
+/// Decrypts a share when the Diffie-Hellman point is known: the member itself, or whoever judges a complaint.
+///
+/// # Errors
+/// [`CryptoError::Ciphertext`] unless the plaintext is 32 canonical bytes of a scalar.
+pub fn decrypt_share_with_point(
+    context: &ShareContext<'_>,
+    shared: &RistrettoPoint,
+    ciphertext: &[u8; CIPHERTEXT_LEN],
+) -> Result<Zeroizing<Scalar>, CryptoError> {
+    let (cipher, ad) = context.cipher(shared);
+    let plain = cipher
+        .decrypt(&Nonce::default(), Payload { msg: ciphertext, aad: ad.as_ref() })
+        .map(Zeroizing::new)
+        .map_err(|_| CryptoError::Ciphertext)?;
+    let bytes = <[u8; 32]>::try_from(plain.as_slice()).map(Zeroizing::new).map_err(|_| CryptoError::Ciphertext)?;
+    crate::scalar_from_canonical(&bytes).map(Zeroizing::new).map_err(|_| CryptoError::Ciphertext)
+}
+
+/// Proof of knowledge of e with E = e B, bound to the dealing it was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnowledgeProof {
+    /// Announcement.
+    pub announcement: CanonicalPoint,
+    /// Response.
+    pub response: Scalar,
+}
+
+fn knowledge_challenge(
+    params_digest: &Digest,
+    dealer: ClientId,
+    commitments: &[CanonicalPoint],
+    share_root: &Digest,
+    ephemeral: &CanonicalPoint,
+    announcement: &CanonicalPoint,
+) -> Scalar {
+    let mut t = Transcript::new(labels::EPHEMERAL_PROOF.as_bytes());
+    t.digest(b"params_digest", params_digest);
+    t.append_u64(b"dealer", dealer.0.into());
+    t.append_u64(b"commitments", commitments.len() as u64);
+    for c in commitments {
+        t.point(b"F", c.as_bytes());
+    }
+    t.digest(b"share_root", share_root);
+    t.point(b"E", ephemeral.as_bytes());
+    t.point(b"A", announcement.as_bytes());
+    t.challenge_scalar(b"c")
+}
+
+impl KnowledgeProof {
+    /// Checks the proof against the dealing that it must have been made for.
+    ///
+    /// # Errors
+    /// [`CryptoError::Proof`].
+    pub fn verify(
+        &self,
+        params_digest: &Digest,
+        dealer: ClientId,
+        commitments: &[CanonicalPoint],
+        share_root: &Digest,
+        ephemeral: &CanonicalPoint,
+    ) -> Result<(), CryptoError> {
+        let c = knowledge_challenge(params_digest, dealer, commitments, share_root, ephemeral, &self.announcement);
+        let check = RistrettoPoint::vartime_double_scalar_mul_basepoint(&c, ephemeral.point(), &-self.response)
+            + self.announcement.point();
+        if check.is_identity() { Ok(()) } else { Err(CryptoError::Proof) }
+    }
+}
+
+/// The ephemeral secret e of one contribution, zeroised on drop. Never used for a second one.
+pub struct EphemeralSecret {
+    secret: Zeroizing<Scalar>,
+    public: CanonicalPoint,
+}
+
+impl EphemeralSecret {
+    /// A fresh secret.
+    pub fn generate(rng: &mut impl CryptoRngCore) -> Self {
+        let secret = Zeroizing::new(Scalar::random(rng));
+        let public = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*secret);
+        Self { secret, public }
+    }
+
+    /// E.
+    pub fn public(&self) -> &CanonicalPoint {
+        &self.public
+    }
+
+    /// Encrypts the share f(index) for one member.
+    ///
+    /// # Errors
+    /// [`CryptoError::Ciphertext`] if the cipher refuses (it does not for 32 bytes).
+    pub fn encrypt(
+        &self,
+        params_digest: &Digest,
+        dealer: ClientId,
+        index: MemberIndex,
+        share_key: &CanonicalPoint,
+        share: &Scalar,
+    ) -> Result<[u8; CIPHERTEXT_LEN], CryptoError> {
+        let context = ShareContext { params_digest, dealer, index, ephemeral: &self.public, share_key };
+        let shared = Zeroizing::new(*self.secret * share_key.point());
+        context.encrypt(&shared, share)
+    }
+
+    /// Proves knowledge of e for a dealing.
+    pub fn prove(
+        &self,
+        params_digest: &Digest,
+        dealer: ClientId,
+        commitments: &[CanonicalPoint],
+        share_root: &Digest,
+        rng: &mut impl CryptoRngCore,
+    ) -> KnowledgeProof {
+        let nonce = Zeroizing::new(Scalar::random(rng));
+        let announcement = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
+        let c = knowledge_challenge(params_digest, dealer, commitments, share_root, &self.public, &announcement);
+        KnowledgeProof { announcement, response: *nonce + c * *self.secret }
+    }
+}
+
+impl std::fmt::Debug for EphemeralSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "EphemeralSecret {{ public: {:?}, secret: <redacted> }}", self.public)
+    }
+}
+
+/// A member's share key for one epoch, zeroised on drop.
+#[derive(Clone)]
+pub struct ShareSecretKey {
+    secret: Zeroizing<Scalar>,
+    public: CanonicalPoint,
+}
+
+impl ShareSecretKey {
+    /// A fresh key.
+    pub fn generate(rng: &mut impl CryptoRngCore) -> Self {
+        Self::from_scalar(Scalar::random(rng))
+    }
+
+    /// The key of a stored canonical scalar.
+    ///
+    /// # Errors
+    /// [`CryptoError::Scalar`] if it is not canonical, [`CryptoError::Identity`] if it is zero.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, CryptoError> {
+        let secret = crate::scalar_from_canonical(bytes)?;
+        if secret == Scalar::ZERO { Err(CryptoError::Identity) } else { Ok(Self::from_scalar(secret)) }
+    }
+
+    fn from_scalar(secret: Scalar) -> Self {
+        let secret = Zeroizing::new(secret);
+        let public = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*secret);
+        Self { secret, public }
+    }
+
+    /// The secret's bytes, for storage in a private file.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.secret.to_bytes())
+    }
+
+    /// PK_j.
+    pub fn public(&self) -> &CanonicalPoint {
+        &self.public
+    }
+
+    /// D = sk_j E. Shown to others only in a complaint.
+    pub fn diffie_hellman(&self, ephemeral: &CanonicalPoint) -> Zeroizing<RistrettoPoint> {
+        Zeroizing::new(*self.secret * ephemeral.point())
+    }
+
+    /// Decrypts one share; `context.share_key` must be this key's.
+    ///
+    /// # Errors
+    /// [`CryptoError::Ciphertext`].
+    pub fn decrypt(
+        &self,
+        context: &ShareContext<'_>,
+        ciphertext: &[u8; CIPHERTEXT_LEN],
+    ) -> Result<Zeroizing<Scalar>, CryptoError> {
+        decrypt_share_with_point(context, &self.diffie_hellman(context.ephemeral), ciphertext)
+    }
+
+    /// Opens the Diffie-Hellman point of one dealing and proves that it is the right one, bound to `binding` (the whole
+    /// complaint).
+    pub fn open_point(
+        &self,
+        ephemeral: &CanonicalPoint,
+        binding: &Digest,
+        rng: &mut impl CryptoRngCore,
+    ) -> (CanonicalPoint, DleqProof) {
+        let shared = CanonicalPoint::from(*self.diffie_hellman(ephemeral));
+        let nonce = Zeroizing::new(Scalar::random(rng));
+        let on_base = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
+        let on_ephemeral = CanonicalPoint::from(*nonce * ephemeral.point());
+        let c = dleq_challenge(binding, ephemeral, &self.public, &shared, &on_base, &on_ephemeral);
+        (shared, DleqProof { on_base, on_ephemeral, response: *nonce + c * *self.secret })
+    }
+}
+
+impl std::fmt::Debug for ShareSecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ShareSecretKey {{ public: {:?}, secret: <redacted> }}", self.public)
+    }
+}
+
+/// Proof that log_B PK = log_E D (Chaum-Pedersen).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DleqProof {
+    /// Announcement on B.
+    pub on_base: CanonicalPoint,
+    /// Announcement on E.
+    pub on_ephemeral: CanonicalPoint,
+    /// Response.
+    pub response: Scalar,
+}
+
+fn dleq_challenge(
+    binding: &Digest,
+    ephemeral: &CanonicalPoint,
+    share_key: &CanonicalPoint,
+    shared: &CanonicalPoint,
+    on_base: &CanonicalPoint,
+    on_ephemeral: &CanonicalPoint,
+) -> Scalar {
+    let mut t = Transcript::new(labels::COMPLAINT_PROOF.as_bytes());
+    t.digest(b"complaint", binding);
+    t.point(b"E", ephemeral.as_bytes());
+    t.point(b"PK", share_key.as_bytes());
+    t.point(b"D", shared.as_bytes());
+    t.point(b"A_B", on_base.as_bytes());
+    t.point(b"A_E", on_ephemeral.as_bytes());
+    t.challenge_scalar(b"c")
+}
+
+impl DleqProof {
+    /// Checks the proof that `shared` = sk E for the sk of `share_key`.
+    ///
+    /// # Errors
+    /// [`CryptoError::Proof`].
+    pub fn verify(
+        &self,
+        binding: &Digest,
+        ephemeral: &CanonicalPoint,
+        share_key: &CanonicalPoint,
+        shared: &CanonicalPoint,
+    ) -> Result<(), CryptoError> {
+        let c = dleq_challenge(binding, ephemeral, share_key, shared, &self.on_base, &self.on_ephemeral);
+        let holds = |announcement: &CanonicalPoint, image: &CanonicalPoint, base: &RistrettoPoint| {
+            RistrettoPoint::vartime_multiscalar_mul(
+                [Scalar::ONE, c, -self.response],
+                [announcement.point(), image.point(), base],
+            )
+            .is_identity()
+        };
+        if holds(&self.on_base, share_key, &RISTRETTO_BASEPOINT_POINT)
+            && holds(&self.on_ephemeral, shared, ephemeral.point())
+        {
+            Ok(())
+        } else {
+            Err(CryptoError::Proof)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+
+    #[test]
+    fn a_share_opens_for_its_member_and_context_only() {
+        let mut rng = ChaCha20Rng::seed_from_u64(5);
+        let (sk, other) = (ShareSecretKey::generate(&mut rng), ShareSecretKey::generate(&mut rng));
+        let e = EphemeralSecret::generate(&mut rng);
+        let (digest, share) = (Digest([7; 32]), Scalar::random(&mut rng));
+        let ct = e.encrypt(&digest, ClientId(3), MemberIndex(2), sk.public(), &share).unwrap();
+        let context = ShareContext {
+            params_digest: &digest,
+            dealer: ClientId(3),
+            index: MemberIndex(2),
+            ephemeral: e.public(),
+            share_key: sk.public(),
+        };
+        assert_eq!(*sk.decrypt(&context, &ct).unwrap(), share);
+        let refused = |key: &ShareSecretKey, c: ShareContext<'_>| assert_eq!(key.decrypt(&c, &ct).err(), Some(CryptoError::Ciphertext));
+        refused(&other, context);
+        refused(&sk, ShareContext { dealer: ClientId(4), ..context });
+        refused(&sk, ShareContext { index: MemberIndex(1), ..context });
+        refused(&sk, ShareContext { params_digest: &Digest([8; 32]), ..context });
+        refused(&sk, ShareContext { share_key: other.public(), ..context });
+        let mut changed = ct;
+        changed[0] ^= 1;
+        assert!(sk.decrypt(&context, &changed).is_err());
+        assert!(format!("{sk:?}{e:?}").matches("<redacted>").count() == 2);
+    }
+
+    #[test]
+    fn proofs_hold_for_their_context_only() {
+        let mut rng = ChaCha20Rng::seed_from_u64(6);
+        let e = EphemeralSecret::generate(&mut rng);
+        let f = vec![CanonicalPoint::from(RistrettoPoint::random(&mut rng))];
+        let (p, root) = (Digest([1; 32]), Digest([2; 32]));
+        let proof = e.prove(&p, ClientId(1), &f, &root, &mut rng);
+        assert_eq!(proof.verify(&p, ClientId(1), &f, &root, e.public()), Ok(()));
+        assert_eq!(proof.verify(&root, ClientId(1), &f, &root, e.public()), Err(CryptoError::Proof));
+        assert_eq!(proof.verify(&p, ClientId(2), &f, &root, e.public()), Err(CryptoError::Proof));
+        assert_eq!(proof.verify(&p, ClientId(1), &[], &root, e.public()), Err(CryptoError::Proof));
+        assert_eq!(proof.verify(&p, ClientId(1), &f, &p, e.public()), Err(CryptoError::Proof));
+        assert_eq!(proof.verify(&p, ClientId(1), &f, &root, &f[0]), Err(CryptoError::Proof));
+
+        let sk = ShareSecretKey::generate(&mut rng);
+        let (d, dleq) = sk.open_point(e.public(), &p, &mut rng);
+        assert_eq!(dleq.verify(&p, e.public(), sk.public(), &d), Ok(()));
+        assert_eq!(dleq.verify(&root, e.public(), sk.public(), &d), Err(CryptoError::Proof));
+        assert_eq!(dleq.verify(&p, &f[0], sk.public(), &d), Err(CryptoError::Proof));
+        assert_eq!(dleq.verify(&p, e.public(), &f[0], &d), Err(CryptoError::Proof));
+        assert_eq!(dleq.verify(&p, e.public(), sk.public(), &f[0]), Err(CryptoError::Proof));
+    }
+}
