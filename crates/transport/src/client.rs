@@ -658,3 +658,33 @@ async fn read_file(
     partial.file = Some(file);
     Ok((*hasher.finalize().as_bytes(), partial))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_the_maximum_with_jitter_from_the_seed() {
+        let client = |seed| {
+            let addr = "127.0.0.1:1".parse().unwrap();
+            let mut config = ClientConfig::new([seed; 32]);
+            config.backoff_initial = Duration::from_millis(100);
+            config.backoff_max = Duration::from_secs(1);
+            Client::new(addr, ServerKey::new([0; 32]), config).unwrap()
+        };
+        let pauses = |seed| {
+            let client = client(seed);
+            let failures = (1..=8).chain([u32::MAX]);
+            failures.map(|k| client.inner.pause(k)).collect::<Vec<_>>()
+        };
+        let full = [100, 200, 400, 800, 1000, 1000, 1000, 1000, 1000];
+        for (pause, full) in pauses(1).into_iter().zip(full) {
+            let full = Duration::from_millis(full);
+            assert!(pause >= full / 2 && pause < full, "{pause:?} of {full:?}");
+        }
+        assert_eq!(pauses(1), pauses(1));
+        assert_ne!(pauses(1), pauses(2));
+        let last = pauses(1).split_off(5);
+        assert!(last.windows(2).any(|pair| pair[0] != pair[1]));
+    }
+}

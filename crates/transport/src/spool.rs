@@ -368,6 +368,13 @@ mod tests {
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
         assert_eq!(left.len(), 2, "the spool and the target: {left:?}");
 
+        let occupied = dir.path().join("directory");
+        fs::create_dir(&occupied).unwrap();
+        let memory = SpooledBody::new(1, [0; 32], Place::Memory(vec![1], Charge::default()));
+        assert!(memory.persist(&occupied).is_err());
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+        assert_eq!(left.len(), 3, "nothing half-written: {left:?}");
+
         let nowhere = dir.path().join("missing/target");
         assert!(matches!(
             body(b"x").persist(&nowhere).unwrap_err(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use veilsum_transport::{
     ALPN, Body, Client, ClientConfig, ClientError, ConfigError, ConnectFailure, Refusal, ServerKey,
+    close_code,
 };
 
 use crate::common::*;
@@ -189,13 +190,17 @@ async fn a_crash_is_noticed_long_before_the_idle_timeout() {
     let addr = first.server.local_addr();
     let mut config = client_config();
     config.idle_timeout = Duration::from_secs(60);
+    // A connection that worked and then broke is made anew without a pause.
+    config.backoff_initial = Duration::from_secs(20);
+    config.backoff_max = Duration::from_secs(20);
     let client = Client::new(addr, first.key, config).unwrap();
+    echo(&client).await.unwrap();
     let poll = {
         let client = client.clone();
         tokio::spawn(async move { client.request(POLL, b"p", &Body::Empty, limits()).await })
     };
     eventually("the poll waits", || {
-        first.shared.handled.load(Ordering::SeqCst) == 1
+        first.shared.handled.load(Ordering::SeqCst) == 2
     })
     .await;
     std::thread::spawn(move || doomed.shutdown_timeout(Duration::from_secs(1)))
@@ -278,6 +283,26 @@ async fn requests_share_a_connection_and_wait_for_a_stream() {
         (stats.connections_accepted, stats.requests_answered),
         (1, 20)
     );
+}
+
+#[tokio::test]
+async fn an_upload_that_is_given_up_is_reset_not_ended() {
+    let pinned = identity(1).public_key();
+    let endpoint = raw::impostor(pinned, [1; 32], ALPN);
+    let addr = endpoint.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let connection = endpoint.accept().await.unwrap().await.unwrap();
+        let (_send, mut recv) = connection.accept_bi().await.unwrap();
+        // Longer than the client waits; its body does not fit into the windows meanwhile.
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        recv.read_to_end(1 << 25).await.unwrap_err()
+    });
+    let client = client_of(addr, pinned);
+    let body = Body::from(vec![0; 5 << 20]);
+    let given_up = client.request(ECHO, b"", &body, limits_for(Duration::from_millis(200)));
+    assert!(given_up.await.is_err());
+    let reset = quinn::ReadError::Reset(close_code::CANCELLED.into());
+    assert_eq!(server.await.unwrap(), quinn::ReadToEndError::Read(reset));
 }
 
 #[tokio::test]

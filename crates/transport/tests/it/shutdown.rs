@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use veilsum_transport::frame::encode_head;
 use veilsum_transport::{Body, Refusal, close_code};
 
 use crate::client::{cause, refused};
@@ -89,6 +90,27 @@ async fn the_grace_is_a_bound_and_the_code_says_why() {
         "the handler was dropped"
     );
     assert_eq!((stats.requests_answered, stats.connections_open), (0, 0));
+}
+
+#[tokio::test]
+async fn an_answer_on_its_way_is_not_cut_off() {
+    let world = start(|config| config.service.stall_grace = Duration::from_secs(1));
+    let connection = raw::connect(world.server.local_addr()).await;
+    // Fits into what the server buffers, but not into what this client takes without reading.
+    let len = 200_000u64;
+    let ask = encode_head(ZEROS, &len.to_le_bytes(), 0).unwrap();
+    let (mut send, mut recv) = raw::open(&connection, &ask).await;
+    send.finish().unwrap();
+    eventually("handled", || {
+        world.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let stopping = tokio::spawn(world.server.shutdown(Duration::from_secs(2)));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answer = recv.read_to_end(1 << 20).await.unwrap();
+    assert_eq!(answer.len(), 14 + 200_000);
+    assert_eq!(stopping.await.unwrap().requests_answered, 1);
 }
 
 #[tokio::test]
