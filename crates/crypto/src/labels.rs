@@ -68,6 +68,8 @@ labels! {
     EPHEMERAL_PROOF = "ephemeral proof of knowledge";
     /// Equality of discrete logarithms in a complaint.
     COMPLAINT_PROOF = "complaint equality proof";
+    /// What a complaint's equality proof is bound to.
+    COMPLAINT_BINDING = "complaint binding";
     /// Transcript of the contribution's proof.
     CONTRIBUTION_PROOF = "contribution proof";
     /// XOF of the projection vectors c_t, d_t.

@@ -64,18 +64,17 @@ pub fn path_len(index: usize, count: usize) -> usize {
     len
 }
 
-/// Checks that `data` is leaf `index` of the `count` leaves under `root`.
+/// The root that `data` as leaf `index` of `count` leads to along `path`.
 ///
 /// # Errors
-/// [`CryptoError::Path`].
-pub fn verify(
+/// [`CryptoError::Path`] if the path does not have the one length that index and count allow.
+pub fn root_from_path(
     tree: Label,
-    root: &Digest,
     index: usize,
     count: usize,
     data: &[u8],
     path: &[Digest],
-) -> Result<(), CryptoError> {
+) -> Result<Digest, CryptoError> {
     if index >= count || path.len() != path_len(index, count) {
         return Err(CryptoError::Path);
     }
@@ -89,7 +88,22 @@ pub fn verify(
         at /= 2;
         width = width.div_ceil(2);
     }
-    if hash == *root { Ok(()) } else { Err(CryptoError::Path) }
+    Ok(hash)
+}
+
+/// Checks that `data` is leaf `index` of the `count` leaves under `root`.
+///
+/// # Errors
+/// [`CryptoError::Path`].
+pub fn verify(
+    tree: Label,
+    root: &Digest,
+    index: usize,
+    count: usize,
+    data: &[u8],
+    path: &[Digest],
+) -> Result<(), CryptoError> {
+    if root_from_path(tree, index, count, data, path)? == *root { Ok(()) } else { Err(CryptoError::Path) }
 }
 
 #[cfg(test)]

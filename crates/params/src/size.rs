@@ -30,8 +30,8 @@ impl UploadSizes {
             Mode::Direct => 0,
             Mode::Masked(k) => (u64::from(k.ring_len) * u64::from(252 - k.cut)).div_ceil(8),
         };
-        // params digest, client, F, F_z, E and its proof of knowledge (2), six digests, signature
-        let header = 32 + 4 + 32 + 64 + 32 + 6 * 32 + 64 + points(t.into());
+        // params digest, client, count of F, F, F_z, E and its proof of knowledge (2), six digests, signature
+        let header = 32 + 4 + 4 + 32 + 64 + 32 + 6 * 32 + 64 + points(t.into());
         let rounds = 3 * u64::from(layout.row_vars) + 2 * u64::from(layout.col_vars);
         let mask_coefficients = u64::from(layout.mask_coefficients());
         let range_proof = 32 * (9 + 2 * u64::from(layout.range_bits.trailing_zeros()));
