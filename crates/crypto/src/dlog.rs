@@ -24,7 +24,10 @@ impl std::fmt::Debug for BabySteps {
 
 /// Points are compared by the encoding of their double: batched doubling and compressing costs an eighth of compressing.
 fn keys(points: &[RistrettoPoint]) -> Vec<[u8; 32]> {
-    RistrettoPoint::double_and_compress_batch(points).into_iter().map(|c| c.to_bytes()).collect()
+    RistrettoPoint::double_and_compress_batch(points)
+        .into_iter()
+        .map(|c| c.to_bytes())
+        .collect()
 }
 
 fn short(key: &[u8; 32]) -> u64 {
@@ -94,7 +97,12 @@ impl BabySteps {
         Ok(found.into_iter().flatten().flatten().collect())
     }
 
-    fn solve_chunk(&self, offset: usize, points: &[RistrettoPoint], bound: u64) -> Result<Vec<i64>, CryptoError> {
+    fn solve_chunk(
+        &self,
+        offset: usize,
+        points: &[RistrettoPoint],
+        bound: u64,
+    ) -> Result<Vec<i64>, CryptoError> {
         // |k| = q (2 len + 1) + i with |i| <= len: step by 2 len + 1 in both directions, look up both signs.
         let stride = 2 * self.len + 1;
         let giant = Scalar::from(stride) * RISTRETTO_BASEPOINT_POINT;
@@ -105,8 +113,10 @@ impl BabySteps {
         let mut down: Vec<RistrettoPoint> = points.to_vec();
         for q in 0..steps {
             let center = i128::from(q) * i128::from(stride);
-            let batch: Vec<RistrettoPoint> =
-                pending.iter().flat_map(|&p| [up[p], -up[p], down[p], -down[p]]).collect();
+            let batch: Vec<RistrettoPoint> = pending
+                .iter()
+                .flat_map(|&p| [up[p], -up[p], down[p], -down[p]])
+                .collect();
             let keyed = keys(&batch);
             let mut left = Vec::with_capacity(pending.len());
             for (k, &p) in pending.iter().enumerate() {
@@ -117,8 +127,14 @@ impl BabySteps {
                     .or_else(|| hit(2).map(|i| -center + i))
                     .or_else(|| hit(3).map(|i| -center - i));
                 match value {
-                    Some(v) if v.unsigned_abs() <= u128::from(bound) => answers[p] = i64::try_from(v).ok(),
-                    Some(_) => return Err(CryptoError::DiscreteLog { position: offset + p }),
+                    Some(v) if v.unsigned_abs() <= u128::from(bound) => {
+                        answers[p] = i64::try_from(v).ok()
+                    }
+                    Some(_) => {
+                        return Err(CryptoError::DiscreteLog {
+                            position: offset + p,
+                        });
+                    }
                     None => left.push(p),
                 }
             }
@@ -134,7 +150,11 @@ impl BabySteps {
         answers
             .into_iter()
             .enumerate()
-            .map(|(p, a)| a.ok_or(CryptoError::DiscreteLog { position: offset + p }))
+            .map(|(p, a)| {
+                a.ok_or(CryptoError::DiscreteLog {
+                    position: offset + p,
+                })
+            })
             .collect()
     }
 }
@@ -146,15 +166,27 @@ mod tests {
     #[test]
     fn finds_every_value_within_the_bound_and_none_beyond() {
         let steps = BabySteps::new(50);
-        let values: Vec<i64> = vec![0, 1, -1, 49, 50, 51, -50, -51, 100, 101, 102, -101, 999, -1000, 1000];
+        let values: Vec<i64> = vec![
+            0, 1, -1, 49, 50, 51, -50, -51, 100, 101, 102, -101, 999, -1000, 1000,
+        ];
         let points: Vec<_> = values
             .iter()
-            .map(|v| Scalar::from(v.unsigned_abs()) * RISTRETTO_BASEPOINT_POINT * if *v < 0 { -Scalar::ONE } else { Scalar::ONE })
+            .map(|v| {
+                Scalar::from(v.unsigned_abs())
+                    * RISTRETTO_BASEPOINT_POINT
+                    * if *v < 0 { -Scalar::ONE } else { Scalar::ONE }
+            })
             .collect();
         assert_eq!(steps.solve(&points, 1000), Ok(values.clone()));
-        assert_eq!(steps.solve(&points, 999), Err(CryptoError::DiscreteLog { position: 13 }));
+        assert_eq!(
+            steps.solve(&points, 999),
+            Err(CryptoError::DiscreteLog { position: 13 })
+        );
         let mut off = points;
         off[3] += crate::blinding_base();
-        assert_eq!(steps.solve(&off, 1000), Err(CryptoError::DiscreteLog { position: 3 }));
+        assert_eq!(
+            steps.solve(&off, 1000),
+            Err(CryptoError::DiscreteLog { position: 3 })
+        );
     }
 }

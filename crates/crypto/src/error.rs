@@ -40,7 +40,9 @@ pub enum CryptoError {
         want: usize,
     },
     /// The sharing library refused its arguments.
-    #[error("sharing refused: threshold and number of shares do not fit, or shares are too few or doubled")]
+    #[error(
+        "sharing refused: threshold and number of shares do not fit, or shares are too few or doubled"
+    )]
     Sharing,
     /// No discrete logarithm within the bound.
     #[error("no discrete logarithm within the bound at position {position}")]

@@ -39,7 +39,10 @@ pub struct SecretShare {
 impl SecretShare {
     /// A share from its parts.
     pub fn new(index: MemberIndex, value: Scalar) -> Self {
-        Self { index, value: Zeroizing::new(value) }
+        Self {
+            index,
+            value: Zeroizing::new(value),
+        }
     }
     /// The value; the caller keeps it secret.
     pub fn expose(&self) -> &Scalar {
@@ -49,7 +52,11 @@ impl SecretShare {
 
 impl std::fmt::Debug for SecretShare {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SecretShare {{ index: {}, value: <redacted> }}", self.index.0)
+        write!(
+            f,
+            "SecretShare {{ index: {}, value: <redacted> }}",
+            self.index.0
+        )
     }
 }
 
@@ -57,7 +64,12 @@ impl std::fmt::Debug for SecretShare {
 ///
 /// # Errors
 /// [`CryptoError::Sharing`] unless 2 <= t <= m.
-pub fn deal(secret: &Scalar, threshold: u16, members: u16, rng: &mut impl CryptoRngCore) -> Result<Dealing, CryptoError> {
+pub fn deal(
+    secret: &Scalar,
+    threshold: u16,
+    members: u16,
+    rng: &mut impl CryptoRngCore,
+) -> Result<Dealing, CryptoError> {
     let mut wrapped = IdentifierPrimeField(*secret);
     let split = feldman::split_secret::<VsssShare, Verifier>(
         threshold.into(),
@@ -69,7 +81,11 @@ pub fn deal(secret: &Scalar, threshold: u16, members: u16, rng: &mut impl Crypto
     wrapped.0.zeroize();
     let (mut shares, verifiers) = split.map_err(|_| CryptoError::Sharing)?;
     // The library puts the generator first; it is agreed, not dealt, so it is left out.
-    let commitments = verifiers.iter().skip(1).map(|v| CanonicalPoint::from(v.0)).collect();
+    let commitments = verifiers
+        .iter()
+        .skip(1)
+        .map(|v| CanonicalPoint::from(v.0))
+        .collect();
     let dealt = (1..=members)
         .zip(&shares)
         .map(|(j, share)| SecretShare::new(MemberIndex(j), share.value().0))
@@ -77,12 +93,17 @@ pub fn deal(secret: &Scalar, threshold: u16, members: u16, rng: &mut impl Crypto
     for share in &mut shares {
         share.value_mut().0.zeroize();
     }
-    Ok(Dealing { commitments, shares: dealt })
+    Ok(Dealing {
+        commitments,
+        shares: dealt,
+    })
 }
 
 fn powers(index: MemberIndex, count: usize) -> Vec<Scalar> {
     let x = Scalar::from(index.0);
-    std::iter::successors(Some(Scalar::ONE), |p| Some(p * x)).take(count).collect()
+    std::iter::successors(Some(Scalar::ONE), |p| Some(p * x))
+        .take(count)
+        .collect()
 }
 
 /// Checks that f(index) = `value` for the polynomial committed in `commitments`, which must be exactly `threshold` many.
@@ -95,7 +116,13 @@ pub fn verify_share(
     index: MemberIndex,
     value: &Scalar,
 ) -> Result<(), CryptoError> {
-    verify_value(commitments.iter().map(|c| *c.point()), commitments.len(), threshold, index, value)
+    verify_value(
+        commitments.iter().map(|c| *c.point()),
+        commitments.len(),
+        threshold,
+        index,
+        value,
+    )
 }
 
 /// As [`verify_share`] for commitments that were summed over dealers.
@@ -108,7 +135,13 @@ pub fn verify_summed(
     index: MemberIndex,
     value: &Scalar,
 ) -> Result<(), CryptoError> {
-    verify_value(commitments.iter().copied(), commitments.len(), threshold, index, value)
+    verify_value(
+        commitments.iter().copied(),
+        commitments.len(),
+        threshold,
+        index,
+        value,
+    )
 }
 
 fn verify_value(
@@ -127,7 +160,11 @@ fn verify_value(
     }
     let scalars = powers(index, got).into_iter().chain([-value]);
     let points = commitments.chain([RISTRETTO_BASEPOINT_POINT]);
-    if RistrettoPoint::vartime_multiscalar_mul(scalars, points).is_identity() { Ok(()) } else { Err(CryptoError::Share) }
+    if RistrettoPoint::vartime_multiscalar_mul(scalars, points).is_identity() {
+        Ok(())
+    } else {
+        Err(CryptoError::Share)
+    }
 }
 
 /// Checks one member's shares of many dealers at once, with random 128-bit weights that nobody could know before the
@@ -148,7 +185,10 @@ pub fn verify_batch(
     let powers = powers(index, t);
     for (i, (commitments, value)) in dealers.iter().enumerate() {
         if commitments.len() != t {
-            return Err(CryptoError::CommitmentCount { got: commitments.len(), want: t });
+            return Err(CryptoError::CommitmentCount {
+                got: commitments.len(),
+                want: t,
+            });
         }
         let mut half = [0u8; 16];
         Xof::new(labels::BATCH_XOF, seed, i as u64).fill(&mut half);
@@ -178,12 +218,17 @@ pub fn combine(shares: &[SecretShare], threshold: u16) -> Result<Scalar, CryptoE
     }
     let mut wrapped: Vec<VsssShare> = shares
         .iter()
-        .map(|s| VsssShare::with_identifier_and_value(
-            IdentifierPrimeField(Scalar::from(s.index.0)),
-            IdentifierPrimeField(*s.expose()),
-        ))
+        .map(|s| {
+            VsssShare::with_identifier_and_value(
+                IdentifierPrimeField(Scalar::from(s.index.0)),
+                IdentifierPrimeField(*s.expose()),
+            )
+        })
         .collect();
-    let secret = wrapped.combine().map(|v| v.0).map_err(|_| CryptoError::Sharing);
+    let secret = wrapped
+        .combine()
+        .map(|v| v.0)
+        .map_err(|_| CryptoError::Sharing);
     for share in &mut wrapped {
         share.value_mut().0.zeroize();
     }
@@ -213,13 +258,22 @@ mod tests {
             let secret = Scalar::random(&mut rng);
             let d = deal(&secret, t, m, &mut rng).unwrap();
             assert_eq!(d.commitments.len(), usize::from(t));
-            assert_eq!(*d.commitments[0].point(), secret * RISTRETTO_BASEPOINT_POINT);
+            assert_eq!(
+                *d.commitments[0].point(),
+                secret * RISTRETTO_BASEPOINT_POINT
+            );
             for s in &d.shares {
                 assert_eq!(verify_share(&d.commitments, t, s.index, s.expose()), Ok(()));
-                assert_eq!(verify_share(&d.commitments, t, s.index, &(s.expose() + Scalar::ONE)), Err(CryptoError::Share));
+                assert_eq!(
+                    verify_share(&d.commitments, t, s.index, &(s.expose() + Scalar::ONE)),
+                    Err(CryptoError::Share)
+                );
                 assert_eq!(
                     verify_share(&d.commitments, t + 1, s.index, s.expose()),
-                    Err(CryptoError::CommitmentCount { got: t.into(), want: usize::from(t) + 1 })
+                    Err(CryptoError::CommitmentCount {
+                        got: t.into(),
+                        want: usize::from(t) + 1
+                    })
                 );
             }
             let (tu, mu) = (usize::from(t), usize::from(m));
@@ -237,10 +291,16 @@ mod tests {
     #[test]
     fn a_batch_fails_when_one_share_is_wrong_even_if_the_errors_cancel() {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
-        let dealings: Vec<_> = (0..5).map(|_| deal(&Scalar::random(&mut rng), 3, 4, &mut rng).unwrap()).collect();
+        let dealings: Vec<_> = (0..5)
+            .map(|_| deal(&Scalar::random(&mut rng), 3, 4, &mut rng).unwrap())
+            .collect();
         let mut values: Vec<Scalar> = dealings.iter().map(|d| *d.shares[1].expose()).collect();
         let check = |values: &[Scalar]| {
-            let list: Vec<_> = dealings.iter().zip(values).map(|(d, v)| (&d.commitments[..], v)).collect();
+            let list: Vec<_> = dealings
+                .iter()
+                .zip(values)
+                .map(|(d, v)| (&d.commitments[..], v))
+                .collect();
             verify_batch(&list, 3, MemberIndex(2), &[9; 32])
         };
         assert_eq!(check(&values), Ok(()));

@@ -11,7 +11,12 @@ use std::ops::{Add, AddAssign, Mul, MulAssign, Neg, Sub, SubAssign};
 use zeroize::Zeroize;
 
 /// l = 2^252 + 27742317777372353535851937790883648493, little-endian limbs.
-pub const ORDER: [u64; 4] = [0x5812_631a_5cf5_d3ed, 0x14de_f9de_a2f7_9cd6, 0, 0x1000_0000_0000_0000];
+pub const ORDER: [u64; 4] = [
+    0x5812_631a_5cf5_d3ed,
+    0x14de_f9de_a2f7_9cd6,
+    0,
+    0x1000_0000_0000_0000,
+];
 
 const fn adc(a: u64, b: u64, carry: u64) -> (u64, u64) {
     let t = a as u128 + b as u128 + carry as u128;
@@ -131,7 +136,11 @@ impl Fe {
     /// # Errors
     /// [`CryptoError::Scalar`].
     pub fn from_canonical_limbs(limbs: [u64; 4]) -> Result<Self, CryptoError> {
-        if sub_order_if_above(limbs, 0) == limbs { Ok(Self::from_limbs_unchecked(limbs)) } else { Err(CryptoError::Scalar) }
+        if sub_order_if_above(limbs, 0) == limbs {
+            Ok(Self::from_limbs_unchecked(limbs))
+        } else {
+            Err(CryptoError::Scalar)
+        }
     }
 
     /// As [`Fe::from_canonical_limbs`] for limbs that the caller knows to be below 2^256; reduces them.
@@ -176,7 +185,9 @@ impl Fe {
         let positive = Self::from_u128(magnitude);
         let negative = -positive;
         let mask = 0u64.wrapping_sub(((v >> 127) & 1) as u64);
-        Self(std::array::from_fn(|i| (positive.0[i] & !mask) | (negative.0[i] & mask)))
+        Self(std::array::from_fn(|i| {
+            (positive.0[i] & !mask) | (negative.0[i] & mask)
+        }))
     }
 
     /// From an unsigned integer.
@@ -210,7 +221,10 @@ impl Fe {
 
     /// The element as a signed integer if its centred representative fits 127 bits. Variable time: public data only.
     pub fn to_i128_vartime(self) -> Option<i128> {
-        let narrow = |v: [u64; 4]| (v[2] == 0 && v[3] == 0 && v[1] >> 63 == 0).then(|| i128::from(v[0]) | (i128::from(v[1]) << 64));
+        let narrow = |v: [u64; 4]| {
+            (v[2] == 0 && v[3] == 0 && v[1] >> 63 == 0)
+                .then(|| i128::from(v[0]) | (i128::from(v[1]) << 64))
+        };
         narrow(self.to_limbs()).or_else(|| narrow((-self).to_limbs()).map(|v| -v))
     }
 }
@@ -369,7 +383,13 @@ mod tests {
 
     fn samples() -> Vec<Scalar> {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        let mut v = vec![Scalar::ZERO, Scalar::ONE, -Scalar::ONE, Scalar::from(2u64), -Scalar::from(2u64)];
+        let mut v = vec![
+            Scalar::ZERO,
+            Scalar::ONE,
+            -Scalar::ONE,
+            Scalar::from(2u64),
+            -Scalar::from(2u64),
+        ];
         v.extend((0..200).map(|_| Scalar::random(&mut rng)));
         v.extend((0..50).map(|_| Scalar::from(rng.next_u64())));
         v
@@ -380,7 +400,10 @@ mod tests {
         let s = samples();
         for a in &s {
             assert_eq!(Scalar::from(Fe::from(a)), *a);
-            assert_eq!(Fe::from_canonical_limbs(Fe::from(a).to_limbs()), Ok(Fe::from(a)));
+            assert_eq!(
+                Fe::from_canonical_limbs(Fe::from(a).to_limbs()),
+                Ok(Fe::from(a))
+            );
             assert_eq!(Scalar::from(-Fe::from(a)), -a);
             for b in s.iter().rev().take(60) {
                 let (x, y) = (Fe::from(a), Fe::from(b));
@@ -416,7 +439,17 @@ mod tests {
 
     #[test]
     fn integers_embed_centred() {
-        for v in [0i128, 1, -1, i64::MAX.into(), i64::MIN.into(), i128::MAX, i128::MIN + 1, 1 << 100, -(1 << 100)] {
+        for v in [
+            0i128,
+            1,
+            -1,
+            i64::MAX.into(),
+            i64::MIN.into(),
+            i128::MAX,
+            i128::MIN + 1,
+            1 << 100,
+            -(1 << 100),
+        ] {
             assert_eq!(Fe::from_i128(v).to_i128_vartime(), Some(v));
             assert_eq!(Fe::from_i128(v) + Fe::from_i128(-v), Fe::ZERO);
         }
@@ -426,9 +459,15 @@ mod tests {
         for _ in 0..100 {
             let mut w = [0u8; 64];
             rng.fill_bytes(&mut w);
-            assert_eq!(Scalar::from(Fe::from_bytes_wide(&w)), Scalar::from_bytes_mod_order_wide(&w));
+            assert_eq!(
+                Scalar::from(Fe::from_bytes_wide(&w)),
+                Scalar::from_bytes_mod_order_wide(&w)
+            );
         }
-        assert_eq!(Scalar::from(Fe::from_bytes_wide(&[255; 64])), Scalar::from_bytes_mod_order_wide(&[255; 64]));
+        assert_eq!(
+            Scalar::from(Fe::from_bytes_wide(&[255; 64])),
+            Scalar::from_bytes_mod_order_wide(&[255; 64])
+        );
     }
 
     #[test]

@@ -41,11 +41,17 @@ impl Family {
             .finalize()
             .into();
         let half = RistrettoPoint::from_uniform_bytes(&wide);
-        Generator { half, point: half + half }
+        Generator {
+            half,
+            point: half + half,
+        }
     }
 
     fn first(self, count: u32) -> Vec<Generator> {
-        (0..u64::from(count)).into_par_iter().map(|i| self.generator(i)).collect()
+        (0..u64::from(count))
+            .into_par_iter()
+            .map(|i| self.generator(i))
+            .collect()
     }
 }
 
@@ -98,7 +104,13 @@ mod tests {
 
     #[test]
     fn generators_are_distinct_and_doubled() {
-        let families = [Family::Column, Family::Row, Family::Key, Family::Mask, Family::MaskBlinding];
+        let families = [
+            Family::Column,
+            Family::Row,
+            Family::Key,
+            Family::Mask,
+            Family::MaskBlinding,
+        ];
         let mut seen = BTreeSet::new();
         for family in families {
             for i in 0..50 {

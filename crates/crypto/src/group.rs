@@ -20,8 +20,13 @@ impl CanonicalPoint {
     /// # Errors
     /// [`CryptoError::Point`].
     pub fn decode(bytes: &[u8; 32]) -> Result<Self, CryptoError> {
-        let point = CompressedRistretto(*bytes).decompress().ok_or(CryptoError::Point)?;
-        Ok(Self { bytes: *bytes, point })
+        let point = CompressedRistretto(*bytes)
+            .decompress()
+            .ok_or(CryptoError::Point)?;
+        Ok(Self {
+            bytes: *bytes,
+            point,
+        })
     }
 
     /// Decodes a canonical encoding of a point other than the identity.
@@ -30,7 +35,11 @@ impl CanonicalPoint {
     /// [`CryptoError::Point`], [`CryptoError::Identity`].
     pub fn decode_non_identity(bytes: &[u8; 32]) -> Result<Self, CryptoError> {
         let decoded = Self::decode(bytes)?;
-        if decoded.point.is_identity() { Err(CryptoError::Identity) } else { Ok(decoded) }
+        if decoded.point.is_identity() {
+            Err(CryptoError::Identity)
+        } else {
+            Ok(decoded)
+        }
     }
 
     /// The canonical encoding.
@@ -46,7 +55,10 @@ impl CanonicalPoint {
 
 impl From<RistrettoPoint> for CanonicalPoint {
     fn from(point: RistrettoPoint) -> Self {
-        Self { bytes: point.compress().to_bytes(), point }
+        Self {
+            bytes: point.compress().to_bytes(),
+            point,
+        }
     }
 }
 

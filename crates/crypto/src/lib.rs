@@ -21,7 +21,8 @@ pub use generators::{Family, Generator, Generators, blinding_base};
 pub use group::{CanonicalPoint, scalar_from_canonical};
 pub use hash::{Digest, Hasher, Xof};
 pub use share::{
-    CIPHERTEXT_LEN, DleqProof, EphemeralSecret, KnowledgeProof, ShareContext, ShareSecretKey, decrypt_share_with_point,
+    CIPHERTEXT_LEN, DleqProof, EphemeralSecret, KnowledgeProof, ShareContext, ShareSecretKey,
+    decrypt_share_with_point,
 };
 pub use sign::{IdentityKey, Signature, VerifyingKey};
 pub use transcript::TranscriptExt;

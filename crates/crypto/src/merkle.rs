@@ -83,7 +83,11 @@ pub fn root_from_path(
     while width > 1 {
         if (at ^ 1) < width {
             let sibling = siblings.next().ok_or(CryptoError::Path)?;
-            hash = if at % 2 == 0 { node(tree, &hash, sibling) } else { node(tree, sibling, &hash) };
+            hash = if at % 2 == 0 {
+                node(tree, &hash, sibling)
+            } else {
+                node(tree, sibling, &hash)
+            };
         }
         at /= 2;
         width = width.div_ceil(2);
@@ -103,7 +107,11 @@ pub fn verify(
     data: &[u8],
     path: &[Digest],
 ) -> Result<(), CryptoError> {
-    if root_from_path(tree, index, count, data, path)? == *root { Ok(()) } else { Err(CryptoError::Path) }
+    if root_from_path(tree, index, count, data, path)? == *root {
+        Ok(())
+    } else {
+        Err(CryptoError::Path)
+    }
 }
 
 #[cfg(test)]
@@ -115,18 +123,31 @@ mod tests {
     fn every_leaf_verifies_at_its_place_only() {
         for count in 1..20usize {
             let data: Vec<Vec<u8>> = (0..count).map(|i| vec![i as u8 / 2; 5]).collect();
-            let leaves: Vec<_> = data.iter().enumerate().map(|(i, d)| leaf(SHARE_TREE, i as u64, d)).collect();
+            let leaves: Vec<_> = data
+                .iter()
+                .enumerate()
+                .map(|(i, d)| leaf(SHARE_TREE, i as u64, d))
+                .collect();
             let top = root(SHARE_TREE, &leaves);
-            for i in 0..count {
+            for (i, datum) in data.iter().enumerate() {
                 let p = path(SHARE_TREE, &leaves, i);
-                assert_eq!(verify(SHARE_TREE, &top, i, count, &data[i], &p), Ok(()));
-                assert_eq!(verify(ROW_TREE, &top, i, count, &data[i], &p), Err(CryptoError::Path));
+                assert_eq!(verify(SHARE_TREE, &top, i, count, datum, &p), Ok(()));
+                assert_eq!(
+                    verify(ROW_TREE, &top, i, count, datum, &p),
+                    Err(CryptoError::Path)
+                );
                 for j in (0..count + 2).filter(|j| *j != i) {
-                    assert_eq!(verify(SHARE_TREE, &top, j, count, &data[i], &p), Err(CryptoError::Path));
+                    assert_eq!(
+                        verify(SHARE_TREE, &top, j, count, datum, &p),
+                        Err(CryptoError::Path)
+                    );
                 }
                 let mut longer = p.clone();
                 longer.push(Digest::default());
-                assert_eq!(verify(SHARE_TREE, &top, i, count, &data[i], &longer), Err(CryptoError::Path));
+                assert_eq!(
+                    verify(SHARE_TREE, &top, i, count, datum, &longer),
+                    Err(CryptoError::Path)
+                );
             }
         }
     }

@@ -36,7 +36,8 @@ pub fn sample(
     let mut drawn = Vec::with_capacity(wanted);
     for i in 0..wanted {
         let offset = below(&mut xof, (available - i) as u64);
-        let j = i + usize::try_from(offset).map_err(|_| CryptoError::Sample { wanted, available })?;
+        let j =
+            i + usize::try_from(offset).map_err(|_| CryptoError::Sample { wanted, available })?;
         let at_i = moved.get(&i).copied().unwrap_or(i);
         let at_j = moved.insert(j, at_i).unwrap_or(j);
         drawn.push(if i == j { at_i } else { at_j });
@@ -53,7 +54,10 @@ mod tests {
     #[test]
     fn draws_a_permutation_that_depends_on_everything() {
         let a = sample(COHORT_XOF, &[7; 32], 1, 50, 50).unwrap();
-        assert_eq!(a.iter().copied().collect::<BTreeSet<_>>(), (0..50).collect());
+        assert_eq!(
+            a.iter().copied().collect::<BTreeSet<_>>(),
+            (0..50).collect()
+        );
         assert_ne!(a, sample(COHORT_XOF, &[8; 32], 1, 50, 50).unwrap());
         assert_ne!(a, sample(COHORT_XOF, &[7; 32], 2, 50, 50).unwrap());
         assert_ne!(a, sample(COMMITTEE_XOF, &[7; 32], 1, 50, 50).unwrap());

@@ -46,14 +46,27 @@ impl ShareContext<'_> {
     /// The key serves for exactly one share, so the nonce is constant.
     fn cipher(&self, shared: &RistrettoPoint) -> (ChaCha20Poly1305, Zeroizing<[u8; 32]>) {
         let key = self.hash(labels::SHARE_KEY, Some(shared));
-        (ChaCha20Poly1305::new(Key::from_slice(key.as_ref())), self.hash(labels::SHARE_AD, None))
+        (
+            ChaCha20Poly1305::new(Key::from_slice(key.as_ref())),
+            self.hash(labels::SHARE_AD, None),
+        )
     }
 
-    fn encrypt(&self, shared: &RistrettoPoint, share: &Scalar) -> Result<[u8; CIPHERTEXT_LEN], CryptoError> {
+    fn encrypt(
+        &self,
+        shared: &RistrettoPoint,
+        share: &Scalar,
+    ) -> Result<[u8; CIPHERTEXT_LEN], CryptoError> {
         let (cipher, ad) = self.cipher(shared);
         let plain = Zeroizing::new(share.to_bytes());
         let sealed = cipher
-            .encrypt(&Nonce::default(), Payload { msg: plain.as_ref(), aad: ad.as_ref() })
+            .encrypt(
+                &Nonce::default(),
+                Payload {
+                    msg: plain.as_ref(),
+                    aad: ad.as_ref(),
+                },
+            )
             .map_err(|_| CryptoError::Ciphertext)?;
         <[u8; CIPHERTEXT_LEN]>::try_from(sealed.as_slice()).map_err(|_| CryptoError::Ciphertext)
     }
@@ -70,11 +83,21 @@ pub fn decrypt_share_with_point(
 ) -> Result<Zeroizing<Scalar>, CryptoError> {
     let (cipher, ad) = context.cipher(shared);
     let plain = cipher
-        .decrypt(&Nonce::default(), Payload { msg: ciphertext, aad: ad.as_ref() })
+        .decrypt(
+            &Nonce::default(),
+            Payload {
+                msg: ciphertext,
+                aad: ad.as_ref(),
+            },
+        )
         .map(Zeroizing::new)
         .map_err(|_| CryptoError::Ciphertext)?;
-    let bytes = <[u8; 32]>::try_from(plain.as_slice()).map(Zeroizing::new).map_err(|_| CryptoError::Ciphertext)?;
-    crate::scalar_from_canonical(&bytes).map(Zeroizing::new).map_err(|_| CryptoError::Ciphertext)
+    let bytes = <[u8; 32]>::try_from(plain.as_slice())
+        .map(Zeroizing::new)
+        .map_err(|_| CryptoError::Ciphertext)?;
+    crate::scalar_from_canonical(&bytes)
+        .map(Zeroizing::new)
+        .map_err(|_| CryptoError::Ciphertext)
 }
 
 /// Proof of knowledge of e with E = e B, bound to the dealing it was made for.
@@ -120,10 +143,24 @@ impl KnowledgeProof {
         share_root: &Digest,
         ephemeral: &CanonicalPoint,
     ) -> Result<(), CryptoError> {
-        let c = knowledge_challenge(params_digest, dealer, commitments, share_root, ephemeral, &self.announcement);
-        let check = RistrettoPoint::vartime_double_scalar_mul_basepoint(&c, ephemeral.point(), &-self.response)
-            + self.announcement.point();
-        if check.is_identity() { Ok(()) } else { Err(CryptoError::Proof) }
+        let c = knowledge_challenge(
+            params_digest,
+            dealer,
+            commitments,
+            share_root,
+            ephemeral,
+            &self.announcement,
+        );
+        let check = RistrettoPoint::vartime_double_scalar_mul_basepoint(
+            &c,
+            ephemeral.point(),
+            &-self.response,
+        ) + self.announcement.point();
+        if check.is_identity() {
+            Ok(())
+        } else {
+            Err(CryptoError::Proof)
+        }
     }
 }
 
@@ -158,7 +195,13 @@ impl EphemeralSecret {
         share_key: &CanonicalPoint,
         share: &Scalar,
     ) -> Result<[u8; CIPHERTEXT_LEN], CryptoError> {
-        let context = ShareContext { params_digest, dealer, index, ephemeral: &self.public, share_key };
+        let context = ShareContext {
+            params_digest,
+            dealer,
+            index,
+            ephemeral: &self.public,
+            share_key,
+        };
         let shared = Zeroizing::new(*self.secret * share_key.point());
         context.encrypt(&shared, share)
     }
@@ -174,14 +217,28 @@ impl EphemeralSecret {
     ) -> KnowledgeProof {
         let nonce = Zeroizing::new(Scalar::random(rng));
         let announcement = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
-        let c = knowledge_challenge(params_digest, dealer, commitments, share_root, &self.public, &announcement);
-        KnowledgeProof { announcement, response: *nonce + c * *self.secret }
+        let c = knowledge_challenge(
+            params_digest,
+            dealer,
+            commitments,
+            share_root,
+            &self.public,
+            &announcement,
+        );
+        KnowledgeProof {
+            announcement,
+            response: *nonce + c * *self.secret,
+        }
     }
 }
 
 impl std::fmt::Debug for EphemeralSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "EphemeralSecret {{ public: {:?}, secret: <redacted> }}", self.public)
+        write!(
+            f,
+            "EphemeralSecret {{ public: {:?}, secret: <redacted> }}",
+            self.public
+        )
     }
 }
 
@@ -204,7 +261,11 @@ impl ShareSecretKey {
     /// [`CryptoError::Scalar`] if it is not canonical, [`CryptoError::Identity`] if it is zero.
     pub fn from_bytes(bytes: &[u8; 32]) -> Result<Self, CryptoError> {
         let secret = crate::scalar_from_canonical(bytes)?;
-        if secret == Scalar::ZERO { Err(CryptoError::Identity) } else { Ok(Self::from_scalar(secret)) }
+        if secret == Scalar::ZERO {
+            Err(CryptoError::Identity)
+        } else {
+            Ok(Self::from_scalar(secret))
+        }
     }
 
     fn from_scalar(secret: Scalar) -> Self {
@@ -252,14 +313,32 @@ impl ShareSecretKey {
         let nonce = Zeroizing::new(Scalar::random(rng));
         let on_base = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
         let on_ephemeral = CanonicalPoint::from(*nonce * ephemeral.point());
-        let c = dleq_challenge(binding, ephemeral, &self.public, &shared, &on_base, &on_ephemeral);
-        (shared, DleqProof { on_base, on_ephemeral, response: *nonce + c * *self.secret })
+        let c = dleq_challenge(
+            binding,
+            ephemeral,
+            &self.public,
+            &shared,
+            &on_base,
+            &on_ephemeral,
+        );
+        (
+            shared,
+            DleqProof {
+                on_base,
+                on_ephemeral,
+                response: *nonce + c * *self.secret,
+            },
+        )
     }
 }
 
 impl std::fmt::Debug for ShareSecretKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ShareSecretKey {{ public: {:?}, secret: <redacted> }}", self.public)
+        write!(
+            f,
+            "ShareSecretKey {{ public: {:?}, secret: <redacted> }}",
+            self.public
+        )
     }
 }
 
@@ -304,14 +383,22 @@ impl DleqProof {
         share_key: &CanonicalPoint,
         shared: &CanonicalPoint,
     ) -> Result<(), CryptoError> {
-        let c = dleq_challenge(binding, ephemeral, share_key, shared, &self.on_base, &self.on_ephemeral);
-        let holds = |announcement: &CanonicalPoint, image: &CanonicalPoint, base: &RistrettoPoint| {
-            RistrettoPoint::vartime_multiscalar_mul(
-                [Scalar::ONE, c, -self.response],
-                [announcement.point(), image.point(), base],
-            )
-            .is_identity()
-        };
+        let c = dleq_challenge(
+            binding,
+            ephemeral,
+            share_key,
+            shared,
+            &self.on_base,
+            &self.on_ephemeral,
+        );
+        let holds =
+            |announcement: &CanonicalPoint, image: &CanonicalPoint, base: &RistrettoPoint| {
+                RistrettoPoint::vartime_multiscalar_mul(
+                    [Scalar::ONE, c, -self.response],
+                    [announcement.point(), image.point(), base],
+                )
+                .is_identity()
+            };
         if holds(&self.on_base, share_key, &RISTRETTO_BASEPOINT_POINT)
             && holds(&self.on_ephemeral, shared, ephemeral.point())
         {
@@ -331,10 +418,15 @@ mod tests {
     #[test]
     fn a_share_opens_for_its_member_and_context_only() {
         let mut rng = ChaCha20Rng::seed_from_u64(5);
-        let (sk, other) = (ShareSecretKey::generate(&mut rng), ShareSecretKey::generate(&mut rng));
+        let (sk, other) = (
+            ShareSecretKey::generate(&mut rng),
+            ShareSecretKey::generate(&mut rng),
+        );
         let e = EphemeralSecret::generate(&mut rng);
         let (digest, share) = (Digest([7; 32]), Scalar::random(&mut rng));
-        let ct = e.encrypt(&digest, ClientId(3), MemberIndex(2), sk.public(), &share).unwrap();
+        let ct = e
+            .encrypt(&digest, ClientId(3), MemberIndex(2), sk.public(), &share)
+            .unwrap();
         let context = ShareContext {
             params_digest: &digest,
             dealer: ClientId(3),
@@ -343,12 +435,38 @@ mod tests {
             share_key: sk.public(),
         };
         assert_eq!(*sk.decrypt(&context, &ct).unwrap(), share);
-        let refused = |key: &ShareSecretKey, c: ShareContext<'_>| assert_eq!(key.decrypt(&c, &ct).err(), Some(CryptoError::Ciphertext));
+        let refused = |key: &ShareSecretKey, c: ShareContext<'_>| {
+            assert_eq!(key.decrypt(&c, &ct).err(), Some(CryptoError::Ciphertext))
+        };
         refused(&other, context);
-        refused(&sk, ShareContext { dealer: ClientId(4), ..context });
-        refused(&sk, ShareContext { index: MemberIndex(1), ..context });
-        refused(&sk, ShareContext { params_digest: &Digest([8; 32]), ..context });
-        refused(&sk, ShareContext { share_key: other.public(), ..context });
+        refused(
+            &sk,
+            ShareContext {
+                dealer: ClientId(4),
+                ..context
+            },
+        );
+        refused(
+            &sk,
+            ShareContext {
+                index: MemberIndex(1),
+                ..context
+            },
+        );
+        refused(
+            &sk,
+            ShareContext {
+                params_digest: &Digest([8; 32]),
+                ..context
+            },
+        );
+        refused(
+            &sk,
+            ShareContext {
+                share_key: other.public(),
+                ..context
+            },
+        );
         let mut changed = ct;
         changed[0] ^= 1;
         assert!(sk.decrypt(&context, &changed).is_err());
@@ -363,18 +481,45 @@ mod tests {
         let (p, root) = (Digest([1; 32]), Digest([2; 32]));
         let proof = e.prove(&p, ClientId(1), &f, &root, &mut rng);
         assert_eq!(proof.verify(&p, ClientId(1), &f, &root, e.public()), Ok(()));
-        assert_eq!(proof.verify(&root, ClientId(1), &f, &root, e.public()), Err(CryptoError::Proof));
-        assert_eq!(proof.verify(&p, ClientId(2), &f, &root, e.public()), Err(CryptoError::Proof));
-        assert_eq!(proof.verify(&p, ClientId(1), &[], &root, e.public()), Err(CryptoError::Proof));
-        assert_eq!(proof.verify(&p, ClientId(1), &f, &p, e.public()), Err(CryptoError::Proof));
-        assert_eq!(proof.verify(&p, ClientId(1), &f, &root, &f[0]), Err(CryptoError::Proof));
+        assert_eq!(
+            proof.verify(&root, ClientId(1), &f, &root, e.public()),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            proof.verify(&p, ClientId(2), &f, &root, e.public()),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            proof.verify(&p, ClientId(1), &[], &root, e.public()),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            proof.verify(&p, ClientId(1), &f, &p, e.public()),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            proof.verify(&p, ClientId(1), &f, &root, &f[0]),
+            Err(CryptoError::Proof)
+        );
 
         let sk = ShareSecretKey::generate(&mut rng);
         let (d, dleq) = sk.open_point(e.public(), &p, &mut rng);
         assert_eq!(dleq.verify(&p, e.public(), sk.public(), &d), Ok(()));
-        assert_eq!(dleq.verify(&root, e.public(), sk.public(), &d), Err(CryptoError::Proof));
-        assert_eq!(dleq.verify(&p, &f[0], sk.public(), &d), Err(CryptoError::Proof));
-        assert_eq!(dleq.verify(&p, e.public(), &f[0], &d), Err(CryptoError::Proof));
-        assert_eq!(dleq.verify(&p, e.public(), sk.public(), &f[0]), Err(CryptoError::Proof));
+        assert_eq!(
+            dleq.verify(&root, e.public(), sk.public(), &d),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            dleq.verify(&p, &f[0], sk.public(), &d),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            dleq.verify(&p, e.public(), &f[0], &d),
+            Err(CryptoError::Proof)
+        );
+        assert_eq!(
+            dleq.verify(&p, e.public(), sk.public(), &f[0]),
+            Err(CryptoError::Proof)
+        );
     }
 }

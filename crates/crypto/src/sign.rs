@@ -26,7 +26,11 @@ impl VerifyingKey {
     /// [`CryptoError::Key`].
     pub fn decode(bytes: &[u8; 32]) -> Result<Self, CryptoError> {
         let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).map_err(|_| CryptoError::Key)?;
-        if key.is_weak() { Err(CryptoError::Key) } else { Ok(Self(key)) }
+        if key.is_weak() {
+            Err(CryptoError::Key)
+        } else {
+            Ok(Self(key))
+        }
     }
 
     /// The key's bytes.
@@ -38,9 +42,16 @@ impl VerifyingKey {
     ///
     /// # Errors
     /// [`CryptoError::Signature`].
-    pub fn verify(&self, label: Label, content: &[u8], signature: &Signature) -> Result<(), CryptoError> {
+    pub fn verify(
+        &self,
+        label: Label,
+        content: &[u8],
+        signature: &Signature,
+    ) -> Result<(), CryptoError> {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        self.0.verify_strict(&Digest::of(label, content).0, &signature).map_err(|_| CryptoError::Signature)
+        self.0
+            .verify_strict(&Digest::of(label, content).0, &signature)
+            .map_err(|_| CryptoError::Signature)
     }
 }
 
@@ -81,7 +92,11 @@ impl IdentityKey {
 
 impl fmt::Debug for IdentityKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "IdentityKey {{ public: {}, secret: <redacted> }}", Digest(self.0.verifying_key().to_bytes()))
+        write!(
+            f,
+            "IdentityKey {{ public: {}, secret: <redacted> }}",
+            Digest(self.0.verifying_key().to_bytes())
+        )
     }
 }
 
@@ -94,9 +109,18 @@ mod tests {
     fn a_signature_holds_for_its_context_and_content_only() {
         let key = IdentityKey::from_seed(&[3; 32]);
         let s = key.sign(SIGN_HEADER, b"content");
-        assert_eq!(key.verifying_key().verify(SIGN_HEADER, b"content", &s), Ok(()));
-        assert_eq!(key.verifying_key().verify(SIGN_RECEIPT, b"content", &s), Err(CryptoError::Signature));
-        assert_eq!(key.verifying_key().verify(SIGN_HEADER, b"contents", &s), Err(CryptoError::Signature));
+        assert_eq!(
+            key.verifying_key().verify(SIGN_HEADER, b"content", &s),
+            Ok(())
+        );
+        assert_eq!(
+            key.verifying_key().verify(SIGN_RECEIPT, b"content", &s),
+            Err(CryptoError::Signature)
+        );
+        assert_eq!(
+            key.verifying_key().verify(SIGN_HEADER, b"contents", &s),
+            Err(CryptoError::Signature)
+        );
         assert!(format!("{key:?}").contains("<redacted>"));
     }
 

@@ -5,7 +5,9 @@ use thiserror::Error;
 #[non_exhaustive]
 pub enum ParameterError {
     /// The protocol or generator-set version is not the one that this library implements.
-    #[error("{what} version {got} is not supported (this library implements {want}); use matching releases of server and client")]
+    #[error(
+        "{what} version {got} is not supported (this library implements {want}); use matching releases of server and client"
+    )]
     Version {
         /// Which version field.
         what: &'static str,
@@ -57,7 +59,9 @@ pub enum ParameterError {
         reason: &'static str,
     },
     /// The parameters are valid but weaker than this party accepts (a floor of its [`crate::Policy`]).
-    #[error("{field} is {got}, this party accepts no less than {floor}; refuse the round or lower the policy knowingly")]
+    #[error(
+        "{field} is {got}, this party accepts no less than {floor}; refuse the round or lower the policy knowingly"
+    )]
     BelowFloor {
         /// The name of the field.
         field: &'static str,

@@ -3,7 +3,7 @@ use num_bigint::BigUint;
 
 /// Number of random projections, T: (3/4)^309 < 2^-128 (`specs/protocol.md`, "Random projection").
 pub const PROJECTIONS: usize = 309;
-/// Degree N of the ring F[X]/(X^N + 1) of masked mode.
+/// Degree N of the ring `F[X]/(X^N + 1)` of masked mode.
 pub const RING_DEGREE: u32 = 8192;
 /// Base-2 logarithm of the standard deviation of e.
 pub const SIGMA_E_LOG2: u32 = 55;
@@ -12,6 +12,10 @@ pub const SIGMA_S: u64 = 8;
 /// The projection masks exceed the honest projections by this many bits: a restart happens with probability 2^-10.
 pub const SLACK_BITS_GAMMA: u32 = 10;
 
+/// Discrete logarithms in a group of order 2^252.
+const GROUP_BITS: u32 = 126;
+/// Ring-LWE with N = 8192, sigma_s = 8, sigma_e = 2^55, q = l.
+const LATTICE_BITS: u32 = 140;
 const COLUMNS_MIN: u32 = 64;
 const COLUMNS_MAX: u32 = 4096;
 /// Payload bits of one ring coefficient: |value| < 2^251 < l/2.
@@ -122,22 +126,42 @@ impl Layout {
     ///
     /// # Errors
     /// [`ParameterError::NoLayout`]; [`ParameterError::Range`] for a zero or too large argument.
-    pub fn derive(dim: u32, norm_bound: u32, n_max: u32, m: u32, t: u32) -> Result<Self, ParameterError> {
+    pub fn derive(
+        dim: u32,
+        norm_bound: u32,
+        n_max: u32,
+        m: u32,
+        t: u32,
+    ) -> Result<Self, ParameterError> {
         for (field, got, max) in [
             ("dim", dim, limits::DIM_MAX),
             ("norm_bound", norm_bound, u32::MAX),
             ("n_max", n_max, limits::N_MAX),
         ] {
             if got == 0 || got > max {
-                return Err(ParameterError::Range { field, got: got.into(), min: 1, max: max.into() });
+                return Err(ParameterError::Range {
+                    field,
+                    got: got.into(),
+                    min: 1,
+                    max: max.into(),
+                });
             }
         }
-        let refuse = |reason| ParameterError::NoLayout { dim, norm_bound, n_max, reason };
+        let refuse = |reason| ParameterError::NoLayout {
+            dim,
+            norm_bound,
+            n_max,
+            reason,
+        };
         let size = |layout: &Self| UploadSizes::of(layout, m, t).total();
         let direct = Self::direct(dim, norm_bound, n_max);
         let masked = Self::masked(dim, norm_bound, n_max, &size);
         match (direct, masked) {
-            (Ok(direct), Some(masked)) => Ok(if size(&masked) < size(&direct) { masked } else { direct }),
+            (Ok(direct), Some(masked)) => Ok(if size(&masked) < size(&direct) {
+                masked
+            } else {
+                direct
+            }),
             (Ok(direct), None) => Ok(direct),
             (Err(_), Some(masked)) => Ok(masked),
             (Err(reason), None) => Err(refuse(reason)),
@@ -154,7 +178,8 @@ impl Layout {
             return Err("the discrete logarithms of the sum are out of reach");
         }
         let columns = columns_for(2 * u64::from(dim));
-        Self::finish(dim, norm_bound, n_max, columns, Mode::Direct).ok_or("a quadratic form could wrap modulo the group order")
+        Self::finish(dim, norm_bound, n_max, columns, Mode::Direct)
+            .ok_or("a quadratic form could wrap modulo the group order")
     }
 
     /// The masked layout with the smallest upload (ties: the smaller kappa).
@@ -180,12 +205,25 @@ impl Layout {
         best.map(|(_, layout)| layout)
     }
 
-    fn masked_with(dim: u32, norm_bound: u32, n_max: u32, kappa: u32, slot_bits: u32, cut: u32) -> Option<Self> {
+    fn masked_with(
+        dim: u32,
+        norm_bound: u32,
+        n_max: u32,
+        kappa: u32,
+        slot_bits: u32,
+        cut: u32,
+    ) -> Option<Self> {
         let least_len = dim.div_ceil(kappa);
-        let columns = columns_for(2 * (u64::from(dim) + u64::from(least_len) + u64::from(RING_DEGREE) + 512));
+        let columns =
+            columns_for(2 * (u64::from(dim) + u64::from(least_len) + u64::from(RING_DEGREE) + 512));
         let ring_len = least_len.div_ceil(columns) * columns;
-        let gaussian = (((big(121u32) * big(ring_len)) << (2 * SIGMA_E_LOG2)) / 100u32).sqrt() + 1u32;
-        let rounding = if cut == 0 { big(0u32) } else { (big(ring_len) << (2 * (cut - 1))).sqrt() + 1u32 };
+        let gaussian =
+            (((big(121u32) * big(ring_len)) << (2 * SIGMA_E_LOG2)) / 100u32).sqrt() + 1u32;
+        let rounding = if cut == 0 {
+            big(0u32)
+        } else {
+            (big(ring_len) << (2 * (cut - 1))).sqrt() + 1u32
+        };
         let e_bound = gaussian + rounding;
         if bits(&e_bound) > B_E_BITS_MAX {
             return None;
@@ -194,7 +232,10 @@ impl Layout {
         if shift + kappa * slot_bits > PAYLOAD_BITS {
             return None;
         }
-        let s_bound = u64::try_from((big(121u32 * RING_DEGREE) * big(SIGMA_S * SIGMA_S) / 100u32).sqrt() + 1u32).ok()?;
+        let s_bound = u64::try_from(
+            (big(121u32 * RING_DEGREE) * big(SIGMA_S * SIGMA_S) / 100u32).sqrt() + 1u32,
+        )
+        .ok()?;
         let e_slack_bits = bits(&(&e_bound * &e_bound));
         let s_slack_bits = bits(&(big(s_bound) * big(s_bound)));
         let mode = Mode::Masked(Masked {
@@ -239,7 +280,11 @@ impl Layout {
             // The slack bits are proved to be bits before their weighted sums are read, so those have their honest width.
             fits &= no_wrap(&big(k.ring_len), gamma, k.e_slack_bits)
                 && no_wrap(&big(RING_DEGREE), gamma, k.s_slack_bits)
-                && no_wrap(&big(2 * u64::from(k.r_rows) * u64::from(columns)), gamma, gamma + 1);
+                && no_wrap(
+                    &big(2 * u64::from(k.r_rows) * u64::from(columns)),
+                    gamma,
+                    gamma + 1,
+                );
         }
         fits.then(|| Self {
             dim,
@@ -272,12 +317,16 @@ impl Layout {
 
     /// Rows that the random projections cover: all but the Z-rows.
     pub fn projected_rows(&self) -> u32 {
-        self.x_rows + self.masked_constants().map_or(0, |k| k.e_rows + k.s_rows + k.r_rows)
+        self.x_rows
+            + self
+                .masked_constants()
+                .map_or(0, |k| k.e_rows + k.s_rows + k.r_rows)
     }
 
     /// Points of the key ciphertext: d in direct mode, N/2 in masked mode.
     pub fn key_points(&self) -> u32 {
-        self.masked_constants().map_or(self.dim, |_| RING_DEGREE / 2)
+        self.masked_constants()
+            .map_or(self.dim, |_| RING_DEGREE / 2)
     }
 
     /// Bytes of one projection answer on the wire.
@@ -301,12 +350,15 @@ impl Layout {
     }
 
     /// Bits of security against the best known attack on the privacy of one contribution: the discrete logarithm in
-    /// ristretto255 (126), and in masked mode the Ring-LWE estimate (140, `specs/parameters.md`), whichever is less.
+    /// ristretto255, and in masked mode the Ring-LWE problem, whichever is less.
     pub fn security_bits(&self) -> u32 {
-        match self.mode {
-            Mode::Direct => 126,
-            Mode::Masked(_) => 126.min(140),
-        }
+        self.lattice_bits()
+            .map_or(GROUP_BITS, |lattice| lattice.min(GROUP_BITS))
+    }
+
+    /// The classical Ring-LWE estimate of masked mode (`specs/parameters.md`, "Ring-LWE constants").
+    pub fn lattice_bits(&self) -> Option<u32> {
+        self.masked_constants().map(|_| LATTICE_BITS)
     }
 }
 

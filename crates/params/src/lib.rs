@@ -14,6 +14,7 @@ pub use layout::{
     Layout, Masked, Mode, PROJECTIONS, RING_DEGREE, SIGMA_E_LOG2, SIGMA_S, SLACK_BITS_GAMMA,
 };
 pub use round::{
-    Beacon, ClientId, GENERATOR_SET, MemberIndex, MemberSlot, PROTOCOL_VERSION, Policy, RoundParams, limits,
+    Beacon, ClientId, GENERATOR_SET, MemberIndex, MemberSlot, PROTOCOL_VERSION, Policy,
+    RoundParams, limits,
 };
 pub use size::{COMPRESSED_BYTES, SHARE_CIPHERTEXT_BYTES, UploadSizes};

@@ -142,16 +142,39 @@ pub struct Policy {
 impl Default for Policy {
     /// Floors for real deployments: sums of at least 10, committees of at least 10, one malicious client.
     fn default() -> Self {
-        Self { n_min: 10, committee: 10, malicious_max: 1, dim_max: limits::DIM_MAX, n_max: limits::N_MAX }
+        Self {
+            n_min: 10,
+            committee: 10,
+            malicious_max: 1,
+            dim_max: limits::DIM_MAX,
+            n_max: limits::N_MAX,
+        }
     }
 }
 
 fn in_range(field: &'static str, got: u64, min: u64, max: u64) -> Result<(), ParameterError> {
-    if (min..=max).contains(&got) { Ok(()) } else { Err(ParameterError::Range { field, got, min, max }) }
+    if (min..=max).contains(&got) {
+        Ok(())
+    } else {
+        Err(ParameterError::Range {
+            field,
+            got,
+            min,
+            max,
+        })
+    }
 }
 
 fn reserved(field: &'static str, got: u64, neutral: u64) -> Result<(), ParameterError> {
-    if got == neutral { Ok(()) } else { Err(ParameterError::Reserved { field, got, neutral }) }
+    if got == neutral {
+        Ok(())
+    } else {
+        Err(ParameterError::Reserved {
+            field,
+            got,
+            neutral,
+        })
+    }
 }
 
 impl RoundParams {
@@ -161,7 +184,13 @@ impl RoundParams {
     /// The first field that is out of range, or [`ParameterError::NoLayout`] when no layout holds the sum.
     pub fn layout(&self) -> Result<Layout, ParameterError> {
         self.check_fields()?;
-        Layout::derive(self.dim, self.norm_bound, self.n_max, self.committee_size(), u32::from(self.threshold))
+        Layout::derive(
+            self.dim,
+            self.norm_bound,
+            self.n_max,
+            self.committee_size(),
+            u32::from(self.threshold),
+        )
     }
 
     /// Number of committee members, m.
@@ -198,7 +227,11 @@ impl RoundParams {
         ];
         for (field, got, floor) in floors {
             if got < floor {
-                return Err(ParameterError::BelowFloor { field, got: got.into(), floor: floor.into() });
+                return Err(ParameterError::BelowFloor {
+                    field,
+                    got: got.into(),
+                    floor: floor.into(),
+                });
             }
         }
         in_range("dim", self.dim.into(), 1, policy.dim_max.into())?;
@@ -218,21 +251,48 @@ impl RoundParams {
         reserved("predicates", self.predicates.into(), 0)?;
         reserved("groups", self.groups.into(), 1)?;
         in_range("dim", self.dim.into(), 1, limits::DIM_MAX.into())?;
-        in_range("scale_bits", self.scale_bits.into(), 0, limits::SCALE_BITS_MAX.into())?;
+        in_range(
+            "scale_bits",
+            self.scale_bits.into(),
+            0,
+            limits::SCALE_BITS_MAX.into(),
+        )?;
         in_range("norm_bound", self.norm_bound.into(), 1, u32::MAX.into())?;
         in_range("n_max", self.n_max.into(), 2, limits::N_MAX.into())?;
         in_range("cohort_size", self.cohort_size.into(), 2, self.n_max.into())?;
         // Two thirds of the sampled cohort, rounded up: two disjoint sums would need more clients than there are.
         let two_thirds = (2 * u64::from(self.cohort_size)).div_ceil(3);
-        in_range("n_min", self.n_min.into(), two_thirds.max(2), self.cohort_size.into())?;
-        in_range("malicious_max", self.malicious_max.into(), 0, u64::from(self.n_min) - 2)?;
+        in_range(
+            "n_min",
+            self.n_min.into(),
+            two_thirds.max(2),
+            self.cohort_size.into(),
+        )?;
+        in_range(
+            "malicious_max",
+            self.malicious_max.into(),
+            0,
+            u64::from(self.n_min) - 2,
+        )?;
         let m = u64::from(self.committee_size());
-        in_range("committee size", m, limits::THRESHOLD_MIN.into(), limits::COMMITTEE_MAX.min(self.cohort_size).into())?;
-        in_range("threshold", self.threshold.into(), (2 * m / 3 + 1).max(limits::THRESHOLD_MIN.into()), m)?;
+        in_range(
+            "committee size",
+            m,
+            limits::THRESHOLD_MIN.into(),
+            limits::COMMITTEE_MAX.min(self.cohort_size).into(),
+        )?;
+        in_range(
+            "threshold",
+            self.threshold.into(),
+            (2 * m / 3 + 1).max(limits::THRESHOLD_MIN.into()),
+            m,
+        )?;
         let mut seen = BTreeSet::new();
         for slot in &self.committee {
             if !seen.insert(slot.client) {
-                return Err(ParameterError::DuplicateMember { client: slot.client.0 });
+                return Err(ParameterError::DuplicateMember {
+                    client: slot.client.0,
+                });
             }
         }
         Ok(())

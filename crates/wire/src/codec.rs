@@ -1,6 +1,8 @@
 use curve25519_dalek::scalar::Scalar;
 use thiserror::Error;
-use veilsum_crypto::{CanonicalPoint, Digest, KnowledgeProof, DleqProof, Signature, scalar_from_canonical};
+use veilsum_crypto::{
+    CanonicalPoint, Digest, DleqProof, KnowledgeProof, Signature, scalar_from_canonical,
+};
 use veilsum_params::{ClientId, MemberIndex};
 
 /// Why bytes are not a message.
@@ -88,7 +90,10 @@ impl<'a> Reader<'a> {
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], WireError> {
         let end = self.at.checked_add(len);
         let taken = end.and_then(|end| self.bytes.get(self.at..end));
-        let taken = taken.ok_or(WireError::Truncated { offset: self.at, missing: len - self.remaining().min(len) })?;
+        let taken = taken.ok_or(WireError::Truncated {
+            offset: self.at,
+            missing: len - self.remaining().min(len),
+        })?;
         self.at += len;
         Ok(taken)
     }
@@ -171,7 +176,12 @@ macro_rules! newtypes {
         }
     )*};
 }
-newtypes!(ClientId(u32), MemberIndex(u16), Digest([u8; 32]), Signature([u8; 64]));
+newtypes!(
+    ClientId(u32),
+    MemberIndex(u16),
+    Digest([u8; 32]),
+    Signature([u8; 64])
+);
 
 impl<const N: usize> Wire for [u8; N] {
     const MIN_LEN: usize = N;
@@ -218,7 +228,10 @@ impl<T: Wire> Wire for Vec<T> {
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
         let offset = r.offset();
         let count = u32::decode(r)?;
-        let refuse = WireError::Count { offset, count: count.into() };
+        let refuse = WireError::Count {
+            offset,
+            count: count.into(),
+        };
         let count = usize::try_from(count).map_err(|_| refuse)?;
         if count > r.remaining() / T::MIN_LEN.max(1) {
             return Err(refuse);

@@ -1,5 +1,5 @@
 use crate::codec::message;
-use crate::{Content, Signed, Wire, WireError, Reader};
+use crate::{Content, Reader, Signed, Wire, WireError};
 use std::ops::Range;
 use veilsum_crypto::labels::{self, Label};
 use veilsum_crypto::{CIPHERTEXT_LEN, CanonicalPoint, Digest, Hasher, KnowledgeProof, merkle};
@@ -47,7 +47,10 @@ impl HeaderContent {
 
     /// digest_K, the one commitment to the matrix K: its X-rows by their Merkle root, the others by their digest.
     pub fn matrix_digest(&self) -> Digest {
-        Hasher::new(labels::MATRIX_DIGEST).update(&self.row_root.0).update(&self.other_rows.0).finish()
+        Hasher::new(labels::MATRIX_DIGEST)
+            .update(&self.row_root.0)
+            .update(&self.other_rows.0)
+            .finish()
     }
 }
 
@@ -88,7 +91,10 @@ pub struct BodyDigests {
 
 /// The X-rows of slice `q` of `m`: floor(q R / m) .. floor((q + 1) R / m).
 pub fn slice_rows(layout: &Layout, m: u32, q: u32) -> Range<usize> {
-    let bound = |q: u32| usize::try_from(u64::from(q) * u64::from(layout.x_rows) / u64::from(m.max(1))).unwrap_or(usize::MAX);
+    let bound = |q: u32| {
+        usize::try_from(u64::from(q) * u64::from(layout.x_rows) / u64::from(m.max(1)))
+            .unwrap_or(usize::MAX)
+    };
     bound(q)..bound(q + 1)
 }
 
@@ -104,7 +110,11 @@ pub fn row_leaves(layout: &Layout, m: u32, matrix: &[[u8; 32]]) -> Vec<Digest> {
 
 /// Leaves of the share tree.
 pub fn share_leaves(shares: &[[u8; CIPHERTEXT_LEN]]) -> Vec<Digest> {
-    shares.iter().zip(0u64..).map(|(s, i)| merkle::leaf(labels::SHARE_TREE, i, s)).collect()
+    shares
+        .iter()
+        .zip(0u64..)
+        .map(|(s, i)| merkle::leaf(labels::SHARE_TREE, i, s))
+        .collect()
 }
 
 /// Row root and digest of the other rows of a matrix K.
@@ -125,7 +135,10 @@ impl Body {
     /// The encoding: y || C || K || proof || shares.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(
-            self.masked_vector.len() + 32 * (self.key_ciphertext.len() + self.matrix.len()) + self.proof.len() + CIPHERTEXT_LEN * self.shares.len(),
+            self.masked_vector.len()
+                + 32 * (self.key_ciphertext.len() + self.matrix.len())
+                + self.proof.len()
+                + CIPHERTEXT_LEN * self.shares.len(),
         );
         out.extend_from_slice(&self.masked_vector);
         out.extend_from_slice(self.key_ciphertext.as_flattened());
@@ -139,9 +152,16 @@ impl Body {
     ///
     /// # Errors
     /// [`WireError::Length`] for any other length, before anything is allocated.
-    pub fn from_bytes(bytes: &[u8], params: &RoundParams, layout: &Layout) -> Result<Self, WireError> {
+    pub fn from_bytes(
+        bytes: &[u8],
+        params: &RoundParams,
+        layout: &Layout,
+    ) -> Result<Self, WireError> {
         let sizes = UploadSizes::of(layout, params.committee_size(), params.threshold.into());
-        let wrong = WireError::Length { got: bytes.len() as u64, want: sizes.body() };
+        let wrong = WireError::Length {
+            got: bytes.len() as u64,
+            want: sizes.body(),
+        };
         if bytes.len() as u64 != sizes.body() {
             return Err(wrong);
         }
@@ -164,7 +184,10 @@ impl Body {
             row_root,
             other_rows,
             masked_vector: Digest::of(labels::MASKED_VECTOR_DIGEST, &self.masked_vector),
-            key_ciphertext: Digest::of(labels::KEY_CIPHERTEXT_DIGEST, self.key_ciphertext.as_flattened()),
+            key_ciphertext: Digest::of(
+                labels::KEY_CIPHERTEXT_DIGEST,
+                self.key_ciphertext.as_flattened(),
+            ),
             proof: Digest::of(labels::PROOF_DIGEST, &self.proof),
         }
     }

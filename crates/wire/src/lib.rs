@@ -16,5 +16,7 @@ pub use codec::{Reader, Wire, WireError};
 pub use contribution::{Body, Contribution, Header, HeaderContent, slice_rows};
 pub use messages::*;
 pub use params::{ROUND_PARAMS_FIELDS, params_digest};
-pub use roster::{Roster, RosterContent, RosterEntry, RosterError, ShareKeyContent, cohort_and_committee};
+pub use roster::{
+    Roster, RosterContent, RosterEntry, RosterError, ShareKeyContent, cohort_and_committee,
+};
 pub use signed::{Content, Signed};

@@ -379,16 +379,26 @@ fn entry_leaf(client: ClientId, header_digest: &Digest) -> Vec<u8> {
 
 /// Merkle leaves of a proposal's entries.
 pub fn proposal_leaves(entries: &[(ClientId, Digest)]) -> Vec<Digest> {
-    entries.iter().zip(0u64..).map(|((c, d), i)| merkle::leaf(labels::PROPOSAL_TREE, i, &entry_leaf(*c, d))).collect()
+    entries
+        .iter()
+        .zip(0u64..)
+        .map(|((c, d), i)| merkle::leaf(labels::PROPOSAL_TREE, i, &entry_leaf(*c, d)))
+        .collect()
 }
 
 /// root = H(count, Merkle root of the entries).
 pub fn proposal_root(entries: &[(ClientId, Digest)]) -> Digest {
-    root_of(entries.len() as u64, &merkle::root(labels::PROPOSAL_TREE, &proposal_leaves(entries)))
+    root_of(
+        entries.len() as u64,
+        &merkle::root(labels::PROPOSAL_TREE, &proposal_leaves(entries)),
+    )
 }
 
 fn root_of(count: u64, tree: &Digest) -> Digest {
-    Hasher::new(labels::PROPOSAL_ROOT).u64(count).update(&tree.0).finish()
+    Hasher::new(labels::PROPOSAL_ROOT)
+        .u64(count)
+        .update(&tree.0)
+        .finish()
 }
 
 /// Whether (client, header digest) is entry `position` of the `count` entries under `root`.
@@ -401,8 +411,14 @@ pub fn entry_is_under_root(
     path: &[Digest],
 ) -> bool {
     let (count_len, at) = (count as usize, position as usize);
-    merkle::root_from_path(labels::PROPOSAL_TREE, at, count_len, &entry_leaf(client, header_digest), path)
-        .is_ok_and(|tree| root_of(count.into(), &tree) == *root)
+    merkle::root_from_path(
+        labels::PROPOSAL_TREE,
+        at,
+        count_len,
+        &entry_leaf(client, header_digest),
+        path,
+    )
+    .is_ok_and(|tree| root_of(count.into(), &tree) == *root)
 }
 
 /// Digest of a list of complaints, in its order.

@@ -9,7 +9,10 @@ impl Wire for MemberSlot {
         self.share_key.encode(out);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { client: ClientId::decode(r)?, share_key: r.array()? })
+        Ok(Self {
+            client: ClientId::decode(r)?,
+            share_key: r.array()?,
+        })
     }
 }
 
@@ -21,7 +24,11 @@ impl Wire for Beacon {
         self.value.encode(out);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { source: r.array()?, round: u64::decode(r)?, value: r.array()? })
+        Ok(Self {
+            source: r.array()?,
+            round: u64::decode(r)?,
+            value: r.array()?,
+        })
     }
 }
 

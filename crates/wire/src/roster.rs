@@ -37,8 +37,20 @@ message! {
 
 impl RosterEntry {
     /// An entry made by the client itself.
-    pub fn new(client: ClientId, epoch: u64, identity: &IdentityKey, share_key: CanonicalPoint) -> Self {
-        let signed = Signed::sign(ShareKeyContent { client, epoch, share_key }, identity);
+    pub fn new(
+        client: ClientId,
+        epoch: u64,
+        identity: &IdentityKey,
+        share_key: CanonicalPoint,
+    ) -> Self {
+        let signed = Signed::sign(
+            ShareKeyContent {
+                client,
+                epoch,
+                share_key,
+            },
+            identity,
+        );
         Self {
             client,
             identity_key: identity.verifying_key().to_bytes(),
@@ -112,10 +124,17 @@ impl Roster {
     ///
     /// # Errors
     /// The first thing that is wrong.
-    pub fn verify(signed: Signed<RosterContent>, registrar: &VerifyingKey) -> Result<Self, RosterError> {
-        let content = signed.verify(registrar).map_err(|_| RosterError::Signature)?;
+    pub fn verify(
+        signed: Signed<RosterContent>,
+        registrar: &VerifyingKey,
+    ) -> Result<Self, RosterError> {
+        let content = signed
+            .verify(registrar)
+            .map_err(|_| RosterError::Signature)?;
         let entries = &content.entries;
-        if entries.len() > limits::ROSTER_MAX as usize || entries.is_sorted_by(|a, b| a.client < b.client) != true {
+        if entries.len() > limits::ROSTER_MAX as usize
+            || !entries.is_sorted_by(|a, b| a.client < b.client)
+        {
             return Err(RosterError::Order);
         }
         let mut seen = std::collections::BTreeSet::new();
@@ -125,18 +144,30 @@ impl Roster {
             if !seen.insert(e.identity_key) || !seen.insert(*e.share_key.as_bytes()) {
                 return Err(RosterError::DoubledKey { client });
             }
-            let key = VerifyingKey::decode(&e.identity_key).map_err(|_| RosterError::Key { client })?;
+            let key =
+                VerifyingKey::decode(&e.identity_key).map_err(|_| RosterError::Key { client })?;
             if e.share_key.as_bytes() == &[0; 32] {
                 return Err(RosterError::Key { client });
             }
-            let statement = ShareKeyContent { client, epoch: content.epoch, share_key: e.share_key };
-            Signed { content: statement, signature: e.share_key_signature }
-                .verify(&key)
-                .map_err(|_| RosterError::ShareKeySignature { client })?;
+            let statement = ShareKeyContent {
+                client,
+                epoch: content.epoch,
+                share_key: e.share_key,
+            };
+            Signed {
+                content: statement,
+                signature: e.share_key_signature,
+            }
+            .verify(&key)
+            .map_err(|_| RosterError::ShareKeySignature { client })?;
             keys.push(key);
         }
         let digest = Digest::of(labels::ROSTER_DIGEST, &content.to_bytes());
-        Ok(Self { keys, digest, signed })
+        Ok(Self {
+            keys,
+            digest,
+            signed,
+        })
     }
 
     /// Digest of the roster's content; [`veilsum_params::RoundParams::roster_digest`] must equal it.
@@ -156,7 +187,9 @@ impl Roster {
         &self.signed
     }
     fn position(&self, client: ClientId) -> Option<usize> {
-        self.entries().binary_search_by_key(&client, |e| e.client).ok()
+        self.entries()
+            .binary_search_by_key(&client, |e| e.client)
+            .ok()
     }
     /// The identity key of a client.
     pub fn identity(&self, client: ClientId) -> Option<&VerifyingKey> {
@@ -184,7 +217,8 @@ pub fn cohort_and_committee(
     let entries = roster.entries();
     let draw = |label, available: usize, wanted: u32| {
         let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
-        sample(label, &beacon.value, round_id, available, wanted).map_err(|_| RosterError::TooFew { wanted, available })
+        sample(label, &beacon.value, round_id, available, wanted)
+            .map_err(|_| RosterError::TooFew { wanted, available })
     };
     let mut places = draw(labels::COHORT_XOF, entries.len(), cohort_size)?;
     places.sort_unstable();
@@ -192,7 +226,10 @@ pub fn cohort_and_committee(
     let committee = draw(labels::COMMITTEE_XOF, cohort.len(), committee_size)?
         .iter()
         .filter_map(|&p| cohort.get(p))
-        .map(|e| MemberSlot { client: e.client, share_key: *e.share_key.as_bytes() })
+        .map(|e| MemberSlot {
+            client: e.client,
+            share_key: *e.share_key.as_bytes(),
+        })
         .collect();
     Ok((cohort.iter().map(|e| e.client).collect(), committee))
 }

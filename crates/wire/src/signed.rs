@@ -41,6 +41,9 @@ impl<T: Wire> Wire for Signed<T> {
         self.signature.encode(out);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { content: T::decode(r)?, signature: Signature::decode(r)? })
+        Ok(Self {
+            content: T::decode(r)?,
+            signature: Signature::decode(r)?,
+        })
     }
 }

@@ -1,1 +1,0 @@
-//! Replays transcripts and judges evidence, independently of the server.
