@@ -1,0 +1,14 @@
+//! The wire format: every message's bytes are frozen, every departure from them is refused with its exact error.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, in its helper functions too"
+)]
+
+mod complete;
+mod decoding;
+mod golden;
+mod properties;
+mod sample;
+mod sizes;
+mod table;
