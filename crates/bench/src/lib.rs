@@ -1,0 +1,129 @@
+//! `veilsum bench`: the whole cryptographic path of a round in one process (`specs/benchmarks.md`).
+//!
+//! Every client has a vector and randomness of its own; what is counted as uploaded is what was decoded and verified; the
+//! sum is opened from decrypted shares as a committee would, and compared with a plain integer sum.
+
+mod baselines;
+mod phases;
+mod round;
+
+pub use baselines::Baselines;
+/// The counting allocator that the binary installs, so that peaks can be read.
+pub use peak_alloc::PeakAlloc;
+pub use round::run;
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct BenchConfig {
+    /// Number of coordinates.
+    pub dim: u32,
+    /// Number of contributing clients.
+    pub clients: u32,
+    /// Threads of the pool.
+    pub threads: usize,
+    /// Largest number of summed clients that the slots are sized for.
+    pub n_max: u32,
+    /// B_x.
+    pub norm_bound: u32,
+    /// Committee size m.
+    pub members: u16,
+    /// Threshold t.
+    pub threshold: u16,
+    /// Group arithmetic.
+    pub backend: veilsum_simd::Backend,
+    /// Seed of vectors and keys.
+    pub seed: u64,
+}
+
+/// Why a benchmark did not run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// The parameters are refused.
+    #[error(transparent)]
+    Params(#[from] veilsum_params::ParameterError),
+    /// Not that many threads could be started.
+    #[error("cannot start the thread pool: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
+    /// The backend is not to be had on this machine.
+    #[error(transparent)]
+    Backend(#[from] veilsum_simd::SimdError),
+    /// A step of the round failed.
+    #[error("{step}: {cause}")]
+    Step {
+        /// Which step.
+        step: &'static str,
+        /// What it said.
+        cause: String,
+    },
+}
+
+/// The layout, for the report.
+#[derive(Clone, Debug, Serialize)]
+pub struct LayoutReport {
+    /// Columns of the witness matrix.
+    pub columns: u32,
+    /// Rows of the witness matrix.
+    pub rows: u32,
+    /// Bits of the projection masks.
+    pub gamma: u32,
+    /// Slots in one ring coefficient (masked mode).
+    pub kappa: Option<u32>,
+    /// Bits of one slot (masked mode).
+    pub slot_bits: Option<u32>,
+    /// Bits below the slots (masked mode).
+    pub shift: Option<u32>,
+    /// Rounding of y (masked mode).
+    pub cut: Option<u32>,
+    /// Ring coefficients (masked mode).
+    pub ring_len: Option<u32>,
+    /// Security level, classical bits.
+    pub security_bits: u32,
+    /// Ring-LWE estimate (masked mode).
+    pub lattice_bits: Option<u32>,
+}
+
+/// What was measured; keys as `specs/cli.md` fixes them.
+#[derive(Clone, Debug, Serialize)]
+pub struct BenchReport {
+    /// Number of coordinates.
+    pub dim: u32,
+    /// Number of clients.
+    pub clients: u32,
+    /// Threads.
+    pub threads: usize,
+    /// `direct` or `masked`.
+    pub mode: &'static str,
+    /// Group arithmetic that ran.
+    pub backend: &'static str,
+    /// Layout.
+    pub layout: LayoutReport,
+    /// Generators and tables, once for a generator set.
+    pub setup_seconds: f64,
+    /// One client's work for one round, mean over the clients.
+    pub client_seconds: f64,
+    /// Parts of `client_seconds`; they sum to it.
+    pub client_phases: BTreeMap<&'static str, f64>,
+    /// Decoding and verifying one contribution alone, mean.
+    pub verify_seconds_per_client: f64,
+    /// Verifying all in one batch, for one client.
+    pub batch_verify_seconds_per_client: f64,
+    /// Summing, combining shares, and opening.
+    pub finish_seconds: f64,
+    /// Bytes of one contribution, as decoded and verified.
+    pub upload_bytes: u64,
+    /// Its parts.
+    pub upload_parts: BTreeMap<&'static str, u64>,
+    /// The update as plain 32-bit floats.
+    pub plain_f32_bytes: u64,
+    /// Peak of the heap during one client's work, above what was there before.
+    pub client_peak_bytes: u64,
+    /// Whether the opened sum equals the plain integer sum.
+    pub sum_exact: bool,
+    /// Baselines of the same run.
+    pub baselines: Baselines,
+}
