@@ -1,0 +1,213 @@
+use crate::ProofError;
+use bulletproofs::{BulletproofGens, PedersenGens};
+use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use rayon::prelude::*;
+use std::fmt;
+use std::sync::Arc;
+use veilsum_crypto::{Digest, Generator, Generators, blinding_base, labels};
+use veilsum_params::{Layout, RING_DEGREE, SIGMA_E_LOG2};
+use veilsum_rlwe::{Expander, Limbs, MaskLayout, MaskShape, Masking, Ring};
+use veilsum_simd::{Backend, ColumnTables, Engine, FixedBaseTable, Point, SameScalarTables};
+
+/// Largest table of one point in the combs of V and W.
+const COMB_BYTES: usize = 4096;
+/// Combs are made for at most this many bytes in total.
+const COMB_BYTES_MAX: usize = 64 << 20;
+
+/// Generators and tables of one layout: the same for every round and client; public.
+///
+/// Tables are made of the generators' halves, so that every result goes through batched double-and-compress.
+pub struct Prepared {
+    pub(crate) layout: Layout,
+    pub(crate) engine: Engine,
+    /// G_b, V_a, W_l, Pi_j and Hpi last, B and Bt.
+    pub(crate) columns: Vec<Point>,
+    pub(crate) rows: Vec<Point>,
+    pub(crate) key: Vec<Point>,
+    pub(crate) mask: Vec<Point>,
+    pub(crate) bases: [Point; 2],
+    pub(crate) row_halves: Vec<Point>,
+    pub(crate) key_halves: Vec<Point>,
+    pub(crate) column_tables: ColumnTables,
+    pub(crate) row_combs: SameScalarTables,
+    pub(crate) key_combs: SameScalarTables,
+    pub(crate) mask_tables: ColumnTables,
+    /// Multiples of B / 2.
+    pub(crate) base_table: FixedBaseTable,
+    /// Columns B / 2 and Bt / 2.
+    pub(crate) base_tables: ColumnTables,
+    pub(crate) range_bases: PedersenGens,
+    pub(crate) range_generators: BulletproofGens,
+    ring: Option<(Ring, MaskLayout)>,
+}
+
+impl fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prepared").field("layout", &self.layout).field("engine", &self.engine).finish_non_exhaustive()
+    }
+}
+
+fn import(engine: Engine, points: &[RistrettoPoint]) -> Result<Vec<Point>, ProofError> {
+    let bytes: Vec<[u8; 32]> = points.par_iter().map(|p| p.compress().to_bytes()).collect();
+    Ok(engine.decompress(&bytes)?)
+}
+
+fn halves(engine: Engine, generators: &[Generator]) -> Result<Vec<Point>, ProofError> {
+    import(engine, &generators.iter().map(|g| g.half).collect::<Vec<_>>())
+}
+
+fn doubled(halves: &[Point]) -> Vec<Point> {
+    halves.iter().map(Point::double).collect()
+}
+
+impl Prepared {
+    /// Makes the generators and tables on the fastest backend of this machine.
+    ///
+    /// # Errors
+    /// [`ProofError::Group`] or [`ProofError::Mask`] for a layout that [`Layout::derive`] would not make.
+    pub fn new(layout: &Layout) -> Result<Self, ProofError> {
+        Self::with_engine(layout, Engine::new(Backend::Auto)?)
+    }
+
+    /// As [`Prepared::new`] on a chosen backend; results do not depend on it.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`].
+    pub fn with_engine(layout: &Layout, engine: Engine) -> Result<Self, ProofError> {
+        let generators = Generators::for_layout(layout);
+        let column_halves = halves(engine, &generators.columns)?;
+        let row_halves = halves(engine, &generators.rows)?;
+        let key_halves = halves(engine, &generators.key)?;
+        let mut mask_halves = halves(engine, &generators.mask)?;
+        mask_halves.extend(halves(engine, &[generators.mask_blinding])?);
+        let half = Scalar::from(2u8).invert();
+        let base_halves = import(engine, &[half * RISTRETTO_BASEPOINT_POINT, half * blinding_base()])?;
+        let combs = |points: &[Point]| {
+            SameScalarTables::new(engine, points, (points.len() * COMB_BYTES).min(COMB_BYTES_MAX))
+        };
+        let ring = match layout.masked_constants() {
+            None => None,
+            Some(k) => Some((
+                Ring::new(RING_DEGREE as usize)?,
+                MaskLayout::new(MaskShape {
+                    coordinates: layout.dim as usize,
+                    coefficients: k.ring_len as usize,
+                    slots: k.kappa,
+                    slot_width: k.slot_bits,
+                    shift: k.shift,
+                    cut: k.cut,
+                    log2_sigma: SIGMA_E_LOG2,
+                })?,
+            )),
+        };
+        Ok(Self {
+            layout: layout.clone(),
+            engine,
+            columns: doubled(&column_halves),
+            rows: doubled(&row_halves),
+            key: doubled(&key_halves),
+            mask: doubled(&mask_halves),
+            bases: base_halves.iter().map(Point::double).collect::<Vec<_>>().try_into().map_err(|_| ProofError::Internal)?,
+            column_tables: ColumnTables::new(engine, &column_halves),
+            row_combs: combs(&row_halves)?,
+            key_combs: combs(&key_halves)?,
+            mask_tables: ColumnTables::new(engine, &mask_halves),
+            base_table: FixedBaseTable::new(engine, &base_halves[0], 253)?,
+            base_tables: ColumnTables::new(engine, &base_halves),
+            row_halves,
+            key_halves,
+            range_bases: PedersenGens::default(),
+            range_generators: BulletproofGens::new(layout.range_bits as usize, 1),
+            ring,
+        })
+    }
+
+    /// The layout that this was made for.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+}
+
+/// Ring elements of a masked round.
+struct RoundRing {
+    expander: Expander,
+    /// a_b for every block, the last one in full length too.
+    blocks: Vec<Vec<Limbs>>,
+}
+
+/// One round's public material: layout, parameters digest and, in masked mode, the ring elements expanded from it.
+pub struct Round {
+    prepared: Arc<Prepared>,
+    params_digest: Digest,
+    ring: Option<RoundRing>,
+}
+
+impl fmt::Debug for Round {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Round").field("prepared", &self.prepared).field("params_digest", &self.params_digest).finish_non_exhaustive()
+    }
+}
+
+/// The masking layer of a masked round (`veilsum-rlwe`).
+#[derive(Clone, Copy, Debug)]
+pub struct RingMasking<'a> {
+    /// The ring.
+    pub ring: &'a Ring,
+    /// Source of the round's ring elements.
+    pub expander: &'a Expander,
+    /// Where slots and noise stand.
+    pub layout: &'a MaskLayout,
+}
+
+impl<'a> RingMasking<'a> {
+    /// Masks updates and opens sums of this round.
+    pub fn masking(&self) -> Masking<'a> {
+        Masking { ring: self.ring, expander: self.expander, layout: self.layout }
+    }
+}
+
+impl Round {
+    /// Binds a layout's tables to one round.
+    ///
+    /// # Errors
+    /// None today; room for layouts whose ring elements are not expanded at once.
+    pub fn new(prepared: Arc<Prepared>, params_digest: Digest) -> Result<Self, ProofError> {
+        let ring = prepared.layout.masked_constants().map(|k| {
+            let expander = Expander::new(labels::RING_XOF.as_str(), params_digest.as_bytes());
+            let blocks = (0..u64::from(k.blocks))
+                .into_par_iter()
+                .map(|b| expander.block(b, RING_DEGREE as usize))
+                .collect();
+            RoundRing { expander, blocks }
+        });
+        Ok(Self { prepared, params_digest, ring })
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &Layout {
+        &self.prepared.layout
+    }
+
+    /// Digest of the round's parameters.
+    pub fn params_digest(&self) -> &Digest {
+        &self.params_digest
+    }
+
+    /// Generators and tables.
+    pub fn prepared(&self) -> &Arc<Prepared> {
+        &self.prepared
+    }
+
+    /// The masking layer; `None` in direct mode.
+    pub fn masking(&self) -> Option<RingMasking<'_>> {
+        let (ring, layout) = self.prepared.ring.as_ref()?;
+        Some(RingMasking { ring, expander: &self.ring.as_ref()?.expander, layout })
+    }
+
+    /// The ring and the ring elements a_b; `None` in direct mode.
+    pub(crate) fn ring(&self) -> Option<(&Ring, &[Vec<Limbs>])> {
+        Some((&self.prepared.ring.as_ref()?.0, &self.ring.as_ref()?.blocks))
+    }
+}

@@ -1,0 +1,403 @@
+//! The verifier. Field equations are tested one by one; group equations are folded with random weights into one
+//! multiscalar multiplication, and tested one by one when that fails, so that the failing one has a name.
+
+use crate::claims::Claims;
+use crate::mask;
+use crate::message::Proof;
+use crate::projection::Projections;
+use crate::transcript::{Challenges, ProofTranscript};
+use crate::{Prepared, ProofCheck, Round, Statement};
+use bulletproofs::RangeProof;
+use curve25519_dalek::ristretto::CompressedRistretto;
+use merlin::Transcript;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use rayon::prelude::*;
+use veilsum_crypto::field::{Fe, eq_table, inner_product};
+use veilsum_crypto::{Hasher, Xof, labels};
+use veilsum_params::Layout;
+use veilsum_rlwe::field::is_canonical;
+use veilsum_simd::{MsmGroup, Point, split_msm};
+
+/// Encoded points that one task decodes.
+const POINTS_AT_ONCE: usize = 256;
+
+/// Checks one contribution's proof. Deterministic: everybody comes to the same verdict, so exclusion and evidence rest on
+/// it. The weights with which group equations are folded come from the transcript after the last response, so that a
+/// proof with a false equation passes with probability 2^-128 only.
+///
+/// # Errors
+/// The first check that fails, in the order of [`ProofCheck::ALL`].
+pub fn verify(round: &Round, statement: &Statement<'_>) -> Result<(), ProofCheck> {
+    let opened = Opened::new(round, statement)?;
+    opened.group_equations(round.prepared())?;
+    opened.norm_range(round.prepared())
+}
+
+/// Checks many proofs of one round: one folded multiscalar multiplication for the group equations of all, halved where it
+/// fails. `seed` is fresh local randomness, drawn after all proofs are in. The verdict for each statement is that of
+/// [`verify`], but for a probability of 2^-128.
+pub fn verify_batch(round: &Round, statements: &[Statement<'_>], seed: &[u8; 32]) -> Vec<Result<(), ProofCheck>> {
+    let prepared = round.prepared();
+    let opened: Vec<Result<Opened<'_>, ProofCheck>> = statements.par_iter().map(|s| Opened::new(round, s)).collect();
+    // The weights depend on every proof as well as on the seed: a seed that was drawn too early still serves.
+    let mut hasher = Hasher::new(labels::BATCH_XOF);
+    hasher.update(seed);
+    opened.iter().flatten().for_each(|o| {
+        hasher.update(&o.folding_seed);
+    });
+    let seed = *hasher.finish().as_bytes();
+    let suspects: Vec<(usize, &Opened<'_>)> =
+        opened.iter().enumerate().filter_map(|(i, o)| Some((i, o.as_ref().ok()?))).collect();
+    let mut group = vec![Ok(()); statements.len()];
+    bisect(prepared, &seed, &suspects, &mut group);
+    opened
+        .par_iter()
+        .zip(group)
+        .map(|(opened, group)| {
+            let opened = opened.as_ref().map_err(|check| *check)?;
+            group?;
+            opened.norm_range(prepared)
+        })
+        .collect()
+}
+
+fn bisect(
+    prepared: &Prepared,
+    seed: &[u8; 32],
+    suspects: &[(usize, &Opened<'_>)],
+    verdicts: &mut [Result<(), ProofCheck>],
+) {
+    match suspects {
+        [] => {}
+        [(index, opened)] => verdicts[*index] = opened.group_equations(prepared),
+        _ => {
+            let mut folded = Folded::new(&prepared.layout);
+            for (index, opened) in suspects {
+                folded.add(opened, seed, *index as u64);
+            }
+            if !folded.is_neutral(prepared) {
+                let (left, right) = suspects.split_at(suspects.len() / 2);
+                bisect(prepared, seed, left, verdicts);
+                bisect(prepared, seed, right, verdicts);
+            }
+        }
+    }
+}
+
+/// The equations between points.
+#[derive(Clone, Copy)]
+enum Equation {
+    E1,
+    E3,
+    E5,
+    E7,
+    E8,
+    E9,
+}
+
+const EQUATIONS: [Equation; 6] =
+    [Equation::E1, Equation::E3, Equation::E5, Equation::E7, Equation::E8, Equation::E9];
+
+/// Points of one contribution besides K and C, in this order.
+#[derive(Clone, Copy)]
+enum Own {
+    A1,
+    A3,
+    A5,
+    A7,
+    A8,
+    A9,
+    ComPi,
+    Vx,
+    F0,
+    Fz,
+}
+const OWN: usize = 10;
+
+/// A statement whose field equations hold and whose points are decoded.
+struct Opened<'a> {
+    proof: Proof,
+    layout: &'a Layout,
+    k: Vec<Point>,
+    c: Vec<Point>,
+    own: [Point; OWN],
+    eq_rows: Vec<Fe>,
+    theta: Vec<Fe>,
+    challenge: Fe,
+    folding_seed: [u8; 32],
+    range_transcript: Transcript,
+}
+
+fn decode(prepared: &Prepared, bytes: &[[u8; 32]]) -> Result<Vec<Point>, ProofCheck> {
+    let parts: Result<Vec<_>, _> = bytes.par_chunks(POINTS_AT_ONCE).map(|b| prepared.engine.decompress(b)).collect();
+    parts.map(|p| p.concat()).map_err(|_| ProofCheck::PointEncoding)
+}
+
+impl<'a> Opened<'a> {
+    /// Decodes, replays the transcript, and makes every check that is not one of the group equations.
+    fn new(round: &'a Round, statement: &Statement<'_>) -> Result<Self, ProofCheck> {
+        let (layout, prepared) = (round.layout(), &**round.prepared());
+        let ring_len = layout.masked_constants().map_or(0, |k| k.ring_len as usize);
+        let shape = statement.k.len() == layout.rows() as usize
+            && statement.c.len() == layout.key_points() as usize
+            && statement.y.len() == ring_len
+            && statement.y.iter().all(is_canonical);
+        let f_0 = statement.context.commitments.first().filter(|_| shape);
+        let Some(f_0) = f_0 else { return Err(ProofCheck::Shape) };
+        let proof = Proof::decode(layout, statement.proof)?;
+        let k = decode(prepared, statement.k)?;
+        let c = decode(prepared, statement.c)?;
+        let mut own = proof.points.to_vec();
+        own.extend([proof.com_pi, proof.v_x, *f_0.as_bytes(), *statement.f_z.as_bytes()]);
+        let own = decode(prepared, &own)?.try_into().map_err(|_| ProofCheck::PointEncoding)?;
+
+        let mut transcript = ProofTranscript::new(round, statement.context, statement.f_z);
+        let projections = Projections::expand(layout, &transcript.projection_seed());
+        let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
+        if !proof.z.iter().all(|z| (low..high).contains(z)) { return Err(ProofCheck::ProjectionInterval); }
+        transcript.projections(layout, &proof.z);
+        let range_transcript = transcript.norm_commitment(&proof.v_x);
+        let challenges = transcript.challenges(layout, &proof.com_pi);
+        // Cannot fail for canonical y; if it did, the statement would not fit the layout.
+        let claims =
+            Claims::new(round, projections, &proof.z, &challenges, statement.y).map_err(|_| ProofCheck::Shape)?;
+        transcript.sum(proof.sum);
+        let (point, claim) = replay(layout, &proof, &mut transcript);
+        let challenge = transcript.closing(&proof);
+        let folding_seed = transcript.folding_seed(&proof);
+
+        let (row_point, column_point) = point.split_at(layout.row_vars as usize);
+        let (eq_rows, eq_columns) = (eq_table(row_point), eq_table(column_point));
+        let (lambda, mu) = claims.evaluate(&eq_rows, &eq_columns);
+        field_equations(layout, &proof, &claims, &challenges, &FieldPoint {
+            challenge,
+            claim,
+            lambda,
+            mu,
+            eq_columns: &eq_columns,
+            basis: &mask::basis(layout, &point),
+        })?;
+        let theta = challenges.theta.iter().map(|t| Fe::from_u128(*t)).collect();
+        Ok(Self { proof, layout, k, c, own, eq_rows, theta, challenge, folding_seed, range_transcript })
+    }
+
+    /// Adds `weight` times (left side minus right side) of an equation.
+    fn equation(&self, equation: Equation, weight: Fe, fixed: &mut Fixed, points: &mut Points) {
+        let r = &self.proof.responses;
+        let weighted = weight * self.challenge;
+        let x_rows = self.layout.x_rows as usize;
+        let own = &mut points.own;
+        match equation {
+            Equation::E1 => {
+                own[Own::A1 as usize] += weight;
+                for ((a, k), eq) in points.k.iter_mut().enumerate().zip(&self.eq_rows) {
+                    *k += weighted * *eq;
+                    fixed.rows[a] -= weight * *eq * if a < x_rows { r.r } else { r.r_z };
+                }
+                fixed.columns.iter_mut().zip(&r.u).for_each(|(g, u)| *g -= weight * *u);
+            }
+            Equation::E3 => {
+                own[Own::A3 as usize] += weight;
+                own[Own::ComPi as usize] += weighted;
+                fixed.mask.iter_mut().zip(r.pi.iter().chain([&r.rho])).for_each(|(g, pi)| *g -= weight * *pi);
+            }
+            Equation::E5 => {
+                own[Own::A5 as usize] += weight;
+                fixed.bases[0] -= weight * r.v_k;
+                let blinding = weight * r.r;
+                for ((c, w), theta) in points.c.iter_mut().zip(&mut fixed.key).zip(&self.theta) {
+                    *c += weighted * *theta;
+                    *w -= blinding * *theta;
+                }
+            }
+            Equation::E7 => {
+                own[Own::A7 as usize] += weight;
+                own[Own::F0 as usize] += weighted;
+                fixed.bases[0] -= weight * r.r;
+            }
+            Equation::E8 => {
+                own[Own::A8 as usize] += weight;
+                own[Own::Fz as usize] += weighted;
+                fixed.bases[0] -= weight * r.r_z;
+            }
+            Equation::E9 => {
+                let bound = Fe::from_u64(u64::from(self.layout.norm_bound).pow(2));
+                own[Own::A9 as usize] += weight;
+                own[Own::Vx as usize] -= weighted;
+                fixed.bases[0] += weighted * bound - weight * r.n_x;
+                fixed.bases[1] += weight * r.nu;
+            }
+        }
+    }
+
+    fn holds(&self, prepared: &Prepared, equation: Equation) -> bool {
+        let mut folded = Folded::new(self.layout);
+        let mut points = Points::new(self);
+        self.equation(equation, Fe::ONE, &mut folded.fixed, &mut points);
+        folded.points.push((self, points));
+        folded.is_neutral(prepared)
+    }
+
+    /// The folded equations, then one after the other.
+    fn group_equations(&self, prepared: &Prepared) -> Result<(), ProofCheck> {
+        let mut folded = Folded::new(self.layout);
+        folded.add(self, &self.folding_seed, 0);
+        if folded.is_neutral(prepared) {
+            return Ok(());
+        }
+        if !self.holds(prepared, Equation::E1) { return Err(ProofCheck::E1); }
+        if !self.holds(prepared, Equation::E3) { return Err(ProofCheck::E3); }
+        if !self.holds(prepared, Equation::E5) { return Err(ProofCheck::E5); }
+        if !self.holds(prepared, Equation::E7) { return Err(ProofCheck::E7); }
+        if !self.holds(prepared, Equation::E8) { return Err(ProofCheck::E8); }
+        if !self.holds(prepared, Equation::E9) { return Err(ProofCheck::E9); }
+        Ok(())
+    }
+
+    /// The range proof of V_x. Its own folding takes weights from the folding seed: deterministic, and fixed after it.
+    fn norm_range(&self, prepared: &Prepared) -> Result<(), ProofCheck> {
+        let mut seed = [0; 32];
+        Xof::new(labels::BATCH_XOF, &self.folding_seed, u64::MAX).fill(&mut seed);
+        let valid = RangeProof::from_bytes(&self.proof.range).is_ok_and(|proof| {
+            proof
+                .verify_single_with_rng(
+                    &prepared.range_generators,
+                    &prepared.range_bases,
+                    &mut self.range_transcript.clone(),
+                    &CompressedRistretto(self.proof.v_x),
+                    self.layout.range_bits as usize,
+                    &mut ChaCha20Rng::from_seed(seed),
+                )
+                .is_ok()
+        });
+        if !valid { return Err(ProofCheck::NormRange); }
+        Ok(())
+    }
+}
+
+/// Replays the rounds: the point and the last claim.
+fn replay(layout: &Layout, proof: &Proof, transcript: &mut ProofTranscript) -> (Vec<Fe>, Fe) {
+    let row_scalars = 3 * layout.row_vars as usize;
+    let (rows, columns) = proof.rounds.split_at(row_scalars);
+    let polynomials = rows.chunks_exact(3).chain(columns.chunks_exact(2));
+    let (mut point, mut claim) = (Vec::new(), proof.sum);
+    for polynomial in polynomials {
+        let x = transcript.round(polynomial);
+        let c3 = polynomial.get(2).copied().unwrap_or_default();
+        claim = mask::evaluate(claim, [polynomial[0], polynomial[1], c3], x);
+        point.push(x);
+    }
+    (point, claim)
+}
+
+/// What the field equations are evaluated at.
+struct FieldPoint<'a> {
+    challenge: Fe,
+    claim: Fe,
+    lambda: Fe,
+    mu: Fe,
+    eq_columns: &'a [Fe],
+    basis: &'a [Fe],
+}
+
+fn field_equations(
+    layout: &Layout,
+    proof: &Proof,
+    claims: &Claims,
+    challenges: &Challenges,
+    at: &FieldPoint<'_>,
+) -> Result<(), ProofCheck> {
+    let r = &proof.responses;
+    let [a2, a4, a6] = proof.scalars;
+    let row = inner_product(&r.u, at.eq_columns);
+    if row != a2 + at.challenge * proof.v { return Err(ProofCheck::E2); }
+    let masked = at.claim - at.lambda * proof.v - at.mu * proof.v.square();
+    if inner_product(&r.pi, at.basis) != a4 + at.challenge * masked { return Err(ProofCheck::E4); }
+    let weights = &challenges.weights;
+    let sum = weights.key * r.v_k + weights.norm_x * r.n_x + inner_product(&r.pi, &mask::sums(layout));
+    if sum != a6 + at.challenge * (proof.sum - claims.public_sum) { return Err(ProofCheck::E6); }
+    Ok(())
+}
+
+/// Coefficients of the generators.
+struct Fixed {
+    columns: Vec<Fe>,
+    rows: Vec<Fe>,
+    key: Vec<Fe>,
+    mask: Vec<Fe>,
+    bases: [Fe; 2],
+}
+
+/// Coefficients of one contribution's points.
+struct Points {
+    k: Vec<Fe>,
+    c: Vec<Fe>,
+    own: [Fe; OWN],
+}
+
+impl Points {
+    fn new(opened: &Opened<'_>) -> Self {
+        Self { k: vec![Fe::ZERO; opened.k.len()], c: vec![Fe::ZERO; opened.c.len()], own: [Fe::ZERO; OWN] }
+    }
+}
+
+/// A weighted sum of equations of one or many contributions; all hold only if it is neutral (but for 2^-128).
+struct Folded<'o, 'a> {
+    fixed: Fixed,
+    points: Vec<(&'o Opened<'a>, Points)>,
+}
+
+impl<'o, 'a> Folded<'o, 'a> {
+    fn new(layout: &Layout) -> Self {
+        let zeros = |count: u32| vec![Fe::ZERO; count as usize];
+        Self {
+            fixed: Fixed {
+                columns: zeros(layout.columns),
+                rows: zeros(layout.rows()),
+                key: zeros(layout.key_points()),
+                mask: zeros(layout.mask_coefficients() + 1),
+                bases: [Fe::ZERO; 2],
+            },
+            points: Vec::new(),
+        }
+    }
+
+    /// Adds all equations of one contribution under 128-bit weights of (seed, index).
+    fn add(&mut self, opened: &'o Opened<'a>, seed: &[u8; 32], index: u64) {
+        let mut xof = Xof::new(labels::BATCH_XOF, seed, index);
+        let mut points = Points::new(opened);
+        for equation in EQUATIONS {
+            let weight = u128::from(xof.next_u64()) | u128::from(xof.next_u64()) << 64;
+            opened.equation(equation, Fe::from_u128(weight), &mut self.fixed, &mut points);
+        }
+        self.points.push((opened, points));
+    }
+
+    fn is_neutral(&self, prepared: &Prepared) -> bool {
+        let fixed = &self.fixed;
+        let mut parts: Vec<(&[Fe], &[Point])> = vec![
+            (&fixed.columns, &prepared.columns),
+            (&fixed.rows, &prepared.rows),
+            (&fixed.key, &prepared.key),
+            (&fixed.mask, &prepared.mask),
+            (&fixed.bases, &prepared.bases),
+        ];
+        for (opened, points) in &self.points {
+            parts.extend([(&points.k[..], &opened.k[..]), (&points.c, &opened.c), (&points.own, &opened.own)]);
+        }
+        let mut scalars = Vec::new();
+        let mut bases = Vec::new();
+        for (coefficients, points) in parts {
+            for (coefficient, point) in coefficients.iter().zip(points).filter(|(c, _)| **c != Fe::ZERO) {
+                scalars.push(coefficient.to_bytes());
+                bases.push(*point);
+            }
+        }
+        let groups = [MsmGroup::Full { scalars: &scalars, points: &bases }];
+        let Ok(lists) = split_msm(&groups, rayon::current_num_threads()) else { return false };
+        let sums: Result<Vec<Point>, _> =
+            lists.par_iter().map(|groups| prepared.engine.msm_groups_vartime(groups)).collect();
+        sums.is_ok_and(|sums| bool::from(Point::sum(&sums).is_identity()))
+    }
+}

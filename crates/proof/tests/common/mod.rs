@@ -1,0 +1,66 @@
+//! A small world for the tests: rounds, updates, contexts.
+#![allow(dead_code, reason = "every test binary uses a part of it")]
+
+use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
+use curve25519_dalek::scalar::Scalar;
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+use std::convert::Infallible;
+use std::sync::Arc;
+use veilsum_crypto::{CanonicalPoint, Digest, Hasher, labels};
+use veilsum_params::{ClientId, Layout};
+use veilsum_proof::{Context, ContributeError, Contribution, Parts, Prepared, Round, Statement, Witness, contribute};
+
+pub fn round(layout: &Layout, digest: u8) -> Round {
+    Round::new(Arc::new(Prepared::new(layout).unwrap()), Digest([digest; 32])).unwrap()
+}
+
+pub fn direct(dim: u32) -> Layout {
+    Layout::direct(dim, 32_767, 100).unwrap()
+}
+
+pub fn rng(seed: u64) -> ChaCha20Rng {
+    ChaCha20Rng::seed_from_u64(seed)
+}
+
+/// An update of the round's dimension within its norm bound.
+pub fn update(layout: &Layout, seed: u64) -> Vec<i64> {
+    let mut rng = rng(seed);
+    let spread = (f64::from(layout.norm_bound) / f64::from(layout.dim).sqrt()) as i64;
+    (0..layout.dim).map(|_| (rng.next_u64() % (2 * spread as u64 + 1)) as i64 - spread).collect()
+}
+
+pub fn digest_points(label: labels::Label, points: &[[u8; 32]]) -> Digest {
+    let mut h = Hasher::new(label);
+    points.iter().for_each(|p| {
+        h.update(p);
+    });
+    h.finish()
+}
+
+pub fn context(r: &Scalar, client: u32, k: &[[u8; 32]], c: &[[u8; 32]]) -> Context {
+    Context {
+        client: ClientId(client),
+        commitments: vec![
+            CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * r),
+            CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &Scalar::from(77u8)),
+        ],
+        ephemeral: CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &Scalar::from(99u8)),
+        share_root: Digest([4; 32]),
+        row_root: digest_points(labels::ROW_TREE, k),
+        y_digest: Digest::of(labels::MASKED_VECTOR_DIGEST, b""),
+        c_digest: digest_points(labels::KEY_CIPHERTEXT_DIGEST, c),
+        k_digest: digest_points(labels::MATRIX_DIGEST, k),
+    }
+}
+
+pub fn honest(round: &Round, update: &[i64], seed: u64) -> Result<Contribution, ContributeError<Infallible>> {
+    let mut rng = rng(seed);
+    let r = Scalar::random(&mut rng);
+    let witness = Witness { update, r: &r, masked: None };
+    contribute(round, &witness, |p: &Parts<'_>| Ok(context(&r, 7, p.k, p.c)), &mut rng)
+}
+
+pub fn statement(c: &Contribution) -> Statement<'_> {
+    Statement { context: &c.context, f_z: &c.f_z, y: &[], c: &c.c, k: &c.k, proof: &c.proof }
+}
