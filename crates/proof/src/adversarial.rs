@@ -1,7 +1,140 @@
-//! Provers that cheat, for tests: each gets past every check but one.
+//! Provers that cheat, for tests: a test that shows that a check stops an attack needs a cheater who gets past all others.
+//!
+//! Not constant time, and nothing here is erased: a cheater's secrets are its own business.
 
-use crate::ProofError;
+use crate::matrix::{Matrix, blind, encode};
+use crate::prover::{Randomness, Secrets, Session};
+use crate::{Context, Contribution, Parts, ProofError, Round};
+use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use rand_core::CryptoRngCore;
+use veilsum_crypto::CanonicalPoint;
 use veilsum_crypto::field::Fe;
+use veilsum_rlwe::Limbs;
+use veilsum_simd::Point;
+use zeroize::Zeroizing;
+
+/// What a forger commits to and proves: any field elements anywhere.
+#[derive(Clone)]
+pub struct Forgery {
+    /// Entries of the X-, E-, S- and R-rows, padding included.
+    pub entries: Vec<Fe>,
+    /// Key coordinates in C.
+    pub key: Vec<Fe>,
+    /// Blinding of the X-rows.
+    pub r: Fe,
+    /// Blinding of C, if another.
+    pub key_r: Option<Fe>,
+    /// The r that the closing argument claims, if another.
+    pub claimed_r: Option<Fe>,
+    /// Squared norm of the update.
+    pub norm: Fe,
+    /// y.
+    pub y: Vec<Limbs>,
+    /// The first projection mask g_0, if not drawn.
+    pub first_mask: Option<i128>,
+    /// Junk added to rows of K.
+    pub row_junk: Vec<(usize, RistrettoPoint)>,
+    /// Junk added to points of C.
+    pub key_junk: Vec<(usize, RistrettoPoint)>,
+    /// Junk added to F_z.
+    pub f_z_junk: Option<RistrettoPoint>,
+    /// What is left out or lied about in the proof.
+    pub deviation: Deviation,
+}
+
+fn junk(encoded: &mut [[u8; 32]], junk: &[(usize, RistrettoPoint)]) -> Result<(), ProofError> {
+    for (at, point) in junk {
+        let slot = encoded.get_mut(*at).ok_or(ProofError::Internal)?;
+        *slot = (CanonicalPoint::decode(slot)?.point() + point).compress().to_bytes();
+    }
+    Ok(())
+}
+
+impl Forgery {
+    /// A forgery that does not cheat yet.
+    pub fn new(round: &Round, entries: Vec<Fe>, r: &Scalar, y: Vec<Limbs>) -> Self {
+        let layout = round.layout();
+        let (columns, dim) = (layout.columns as usize, layout.dim as usize);
+        let norm = entries[..dim].iter().map(|v| v.square()).sum();
+        let key = match layout.masked_constants() {
+            None => entries[..dim].to_vec(),
+            Some(k) => {
+                let first = (layout.x_rows + k.e_rows) as usize * columns;
+                let beta = Fe::pow2(k.beta_log2);
+                entries[first..first + k.s_rows as usize * columns].chunks(2).map(|p| p[0] + beta * p[1]).collect()
+            }
+        };
+        Self {
+            entries,
+            key,
+            r: Fe::from(r),
+            key_r: None,
+            claimed_r: None,
+            norm,
+            y,
+            first_mask: None,
+            row_junk: Vec::new(),
+            key_junk: Vec::new(),
+            f_z_junk: None,
+            deviation: Deviation { escape: Some(Escape::None), ..Deviation::default() },
+        }
+    }
+
+    /// Commits and proves whatever this says.
+    ///
+    /// # Errors
+    /// [`ProofError`] when an escape does not exist for this randomness, or a part has the wrong length.
+    pub fn contribute(
+        &self,
+        round: &Round,
+        bind: impl Fn(&Parts<'_>) -> Context,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Contribution, ProofError> {
+        let (layout, prepared) = (round.layout(), &**round.prepared());
+        let (columns, x_rows) = (layout.columns as usize, layout.x_rows as usize);
+        let key_bytes = self.key_r.unwrap_or(self.r).to_bytes();
+        let mut halves = prepared.key_combs.mul(&key_bytes)?;
+        let key: Vec<[u8; 32]> = self.key.iter().map(|v| v.to_bytes()).collect();
+        halves.iter_mut().zip(prepared.base_table.mul_scalars(&key)?).for_each(|(h, v)| *h = *h + v);
+        let mut c = encode(prepared, &halves);
+        junk(&mut c, &self.key_junk)?;
+        for _ in 0..64 {
+            let randomness = Randomness::new(rng);
+            let (r_z, mut masks) = randomness.masks(layout);
+            masks.projections[0] = self.first_mask.unwrap_or(masks.projections[0]);
+            let mut full = self.entries.clone();
+            full.extend(masks.projections.iter().map(|g| Fe::from_i128(*g)));
+            full.push(masks.uniform);
+            full.resize(layout.rows() as usize * columns, Fe::ZERO);
+            let matrix = Matrix { columns, small: Zeroizing::new(Vec::new()), full: Zeroizing::new(full) };
+            let bytes: Vec<[u8; 32]> = matrix.full.iter().map(|v| v.to_bytes()).collect();
+            let rows: Vec<&[[u8; 32]]> = bytes.chunks(columns).collect();
+            let mut halves: Vec<Point> = prepared.column_tables.commit_scalar_rows(&rows)?;
+            blind(prepared, &mut halves[..x_rows], 0, &self.r)?;
+            blind(prepared, &mut halves[x_rows..], x_rows, &r_z)?;
+            let mut k = encode(prepared, &halves);
+            junk(&mut k, &self.row_junk)?;
+            let mut f_z = RISTRETTO_BASEPOINT_TABLE * &Scalar::from(r_z);
+            f_z += self.f_z_junk.unwrap_or_default();
+            let f_z = CanonicalPoint::from(f_z);
+            let context = bind(&Parts { k: &k, c: &c, f_z: &f_z });
+            let secrets = Secrets {
+                r: self.claimed_r.unwrap_or(self.r),
+                r_z,
+                key: Zeroizing::new(self.key.clone()),
+                norm: self.norm,
+            };
+            let session =
+                Session { round, context: &context, f_z: &f_z, y: &self.y, matrix: &matrix, secrets: &secrets };
+            if let Some(proof) = session.prove(&randomness, &self.deviation)? {
+                return Ok(Contribution { proof: proof.encode(layout), k, c: c.clone(), f_z, context });
+            }
+        }
+        Err(ProofError::Restarts { attempts: 64 })
+    }
+}
 
 /// Where a prover leaves the protocol. The default is honest.
 #[derive(Clone, Default)]
