@@ -1,0 +1,153 @@
+//! Taking contributions and proposing U.
+
+use super::{ServerRound, Stop};
+use crate::machine::Outputs;
+use crate::set::AgreedSet;
+use crate::{Check, Event, Evidence, Fault, Message, Party, Record, Refusal, VerifiedContribution, check_header};
+use veilsum_crypto::{CIPHERTEXT_LEN, Digest, labels, merkle};
+use veilsum_params::{ClientId, MemberIndex};
+use veilsum_wire::{
+    Body, Header, MemberPackage, Proposal, ProposalContent, ReceiptContent, ShareLeaf, Signed, proposal_root, row_leaves,
+    share_leaves,
+};
+
+/// What the server keeps of a contribution: all but the large parts, which are in the body store and in the sums.
+#[derive(Debug)]
+pub(super) struct Stored {
+    pub(super) header: Header,
+    pub(super) header_digest: Digest,
+    pub(super) body: Digest,
+    pub(super) receipt: Option<Signed<ReceiptContent>>,
+    shares: Vec<[u8; CIPHERTEXT_LEN]>,
+    share_leaves: Vec<Digest>,
+    pub(super) x_rows: Vec<[u8; 32]>,
+    pub(super) row_leaves: Vec<Digest>,
+}
+
+impl Stored {
+    fn share_leaf(&self, member: MemberIndex) -> Option<ShareLeaf> {
+        let slot = member.slot()?;
+        let ciphertext = *self.shares.get(slot)?;
+        Some(ShareLeaf { ciphertext, path: merkle::path(labels::SHARE_TREE, &self.share_leaves, slot) })
+    }
+}
+
+impl ServerRound {
+    /// The receipt of a contribution that is durable, or nothing for one that may be taken.
+    pub(super) fn admission(
+        &mut self,
+        header: &Header,
+        out: &mut Outputs,
+    ) -> Result<Option<Signed<ReceiptContent>>, Refusal> {
+        let client = header.content.client;
+        if let Some(stored) = self.stored.get(&client) {
+            if stored.header_digest == header.content.digest() {
+                // A receipt that is not signed yet is on its way: the contribution was stored in this very call.
+                return stored.receipt.clone().map(Some).ok_or(Check::ContributionClosed.into());
+            }
+            let first = stored.header.clone();
+            // Only what the client signed speaks against it.
+            check_header(&self.context, header)?;
+            let evidence = Evidence::ClientEquivocation { first, second: header.clone(), other_params: Vec::new() };
+            self.convict(evidence, false, out);
+            return Err(Refusal { check: Check::ContributionDuplicate, culprit: Some(client) });
+        }
+        if self.set.is_some() || self.void.is_some() || self.closed {
+            return Err(Check::ContributionClosed.into());
+        }
+        check_header(&self.context, header)?;
+        Ok(None)
+    }
+
+    pub(super) fn take_contribution(
+        &mut self,
+        contribution: VerifiedContribution,
+        body: Digest,
+        out: &mut Outputs,
+    ) -> Result<(), Stop> {
+        let client = contribution.client();
+        if let Some(receipt) = self.admission(contribution.header(), out)? {
+            out.send(Party::Client(client), Message::Receipt(receipt));
+            return Ok(());
+        }
+        let (header, decoded) = contribution.into_parts();
+        self.store(header.clone(), body, decoded)?;
+        out.persist(Record::ServerContribution { header, body });
+        out.event(Event::Contributed(client));
+        Ok(())
+    }
+
+    pub(super) fn store(&mut self, header: Header, body: Digest, decoded: Body) -> Result<(), Fault> {
+        self.sums.add(&self.round, &decoded).map_err(Fault::Open)?;
+        let (layout, client) = (self.context.layout(), header.content.client);
+        let stored = Stored {
+            header_digest: header.content.digest(),
+            header,
+            body,
+            receipt: None,
+            share_leaves: share_leaves(&decoded.shares),
+            shares: decoded.shares,
+            row_leaves: row_leaves(layout, self.context.members().into(), &decoded.matrix),
+            x_rows: decoded.matrix.into_iter().take(layout.x_rows as usize).collect(),
+        };
+        self.stored.insert(client, stored);
+        self.without_receipt.insert(client);
+        Ok(())
+    }
+
+    pub(super) fn sign_receipts(&mut self, out: &mut Outputs) {
+        for client in std::mem::take(&mut self.without_receipt) {
+            let Some(stored) = self.stored.get_mut(&client) else { continue };
+            let params_digest = *self.context.digest();
+            let content = ReceiptContent { params_digest, client, header_digest: stored.header_digest };
+            let receipt = Signed::sign(content, &self.identity);
+            out.persist(Record::ServerReceipt { sent: receipt.clone() });
+            out.send(Party::Client(client), Message::Receipt(receipt.clone()));
+            stored.receipt = Some(receipt);
+        }
+    }
+
+    /// U is everything durable now (A16): the caller's exclusive access to the machine is the critical section.
+    pub(super) fn propose(&mut self, out: &mut Outputs) -> Result<(), Refusal> {
+        if self.set.is_some() || self.void.is_some() {
+            return Ok(());
+        }
+        let got = u32::try_from(self.stored.len()).unwrap_or(u32::MAX);
+        let want = self.context.params().n_min;
+        if got < want {
+            out.event(Event::TooFew { got, want });
+            return Ok(());
+        }
+        let entries: Vec<(ClientId, Digest)> = self.stored.iter().map(|(c, s)| (*c, s.header_digest)).collect();
+        let content = ProposalContent { params_digest: *self.context.digest(), root: proposal_root(&entries) };
+        let proposal = Proposal { signed: Signed::sign(content, &self.identity), entries };
+        self.fix_set(proposal.clone())?;
+        let root = proposal.signed.content.root;
+        out.persist(Record::ServerProposal { sent: proposal });
+        out.event(Event::Proposed { root, count: got });
+        self.send_packages(out);
+        Ok(())
+    }
+
+    /// The server puts its own proposal through the check that members make: what it proposes they accept.
+    pub(super) fn fix_set(&mut self, proposal: Proposal) -> Result<(), Refusal> {
+        let headers = self.stored.values().map(|s| s.header.clone()).collect();
+        self.set = Some(AgreedSet::check(&self.context, proposal, headers)?);
+        Ok(())
+    }
+
+    pub(super) fn send_packages(&self, out: &mut Outputs) {
+        let Some(set) = &self.set else { return };
+        for member in (1..=self.context.members()).map(MemberIndex) {
+            if self.endorsements.contains_key(&member) || self.finals.contains_key(&member) {
+                continue;
+            }
+            let package = MemberPackage {
+                proposal: set.proposal().clone(),
+                headers: set.headers().to_vec(),
+                shares: self.stored.values().filter_map(|s| s.share_leaf(member)).collect(),
+            };
+            out.send(Party::Member(member), Message::Package(package));
+        }
+    }
+}
