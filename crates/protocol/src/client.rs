@@ -1,0 +1,373 @@
+use crate::{
+    BuildError, Bytes, Check, ContextError, Evidence, Message, Output, Party, Record, Refusal, RoundContext, ServerStatement, Upload,
+    build_contribution, light_check,
+};
+use rand_core::CryptoRngCore;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use thiserror::Error;
+use veilsum_crypto::{CanonicalPoint, Digest, IdentityKey, VerifyingKey};
+use veilsum_params::{ClientId, Policy};
+use veilsum_proof::Round;
+use veilsum_wire::{
+    Announcement, Header, LightBundle, Proposal, ReceiptContent, Roster, RoundResult, Signed, params_digest, proposal_root,
+};
+use zeroize::Zeroizing;
+
+/// Rounds that a client keeps in mind without having contributed to them; the oldest are forgotten first.
+const OPEN_ROUNDS_MAX: usize = 16;
+
+/// What a client is, trusts and insists on.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// The client's number in the roster.
+    pub client: ClientId,
+    /// The pinned key of the server.
+    pub server_key: VerifyingKey,
+    /// Floors, whatever the server announces.
+    pub policy: Policy,
+    /// The client's own share key, if it serves on committees: the roster must have this one.
+    pub share_key: Option<CanonicalPoint>,
+}
+
+/// An integer update and the model that it was trained on. It is consumed by one contribution, wiped afterwards, and
+/// cannot be copied: the difference of two contributions with one update opens it (A7).
+pub struct Update {
+    model_digest: Digest,
+    coordinates: Zeroizing<Vec<i64>>,
+}
+
+impl Update {
+    /// An update of d integer coordinates (`veilsum-encoding`) that answers to the model with this digest.
+    pub fn new(model_digest: Digest, coordinates: Vec<i64>) -> Self {
+        Self { model_digest, coordinates: Zeroizing::new(coordinates) }
+    }
+}
+
+impl fmt::Debug for Update {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Update {{ model: {}, coordinates: <{} redacted> }}", self.model_digest, self.coordinates.len())
+    }
+}
+
+/// Why a client refused; its state is unchanged.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// An announcement is not acceptable.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// A check failed.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The server misbehaved, and here is the proof of it.
+    #[error("{refusal}; keep the evidence")]
+    Convicting {
+        /// The check that failed.
+        refusal: Refusal,
+        /// What convicts the server.
+        evidence: Box<Evidence>,
+    },
+    /// The contribution could not be made.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// No announcement of this round was accepted.
+    #[error("round {round_id} was not announced to this client; hand it the announcement first")]
+    UnknownRound {
+        /// The round.
+        round_id: u64,
+    },
+    /// There is no contribution of this client in this round.
+    #[error("this client has not contributed to round {round_id}")]
+    NoContribution {
+        /// The round.
+        round_id: u64,
+    },
+    /// The roster does not have this client with this identity key.
+    #[error("the roster does not have {client} with this identity key; register it")]
+    NotRegistered {
+        /// The client.
+        client: ClientId,
+    },
+    /// The log is not that of this client.
+    #[error("record {position} of the log is not one that this client wrote; restore the right log")]
+    Log {
+        /// Which record, counted from 0.
+        position: usize,
+    },
+}
+
+impl From<Check> for ClientError {
+    fn from(check: Check) -> Self {
+        Self::Refused(check.into())
+    }
+}
+
+#[derive(Debug)]
+struct Sent {
+    header: Header,
+    body: Bytes,
+    receipt: Option<Signed<ReceiptContent>>,
+}
+
+#[derive(Debug)]
+struct Participation {
+    announcement: Announcement,
+    digest: Digest,
+    /// None after a restart, until the round is announced again.
+    context: Option<Arc<RoundContext>>,
+    sent: Option<Sent>,
+}
+
+/// A client over all its rounds with one server: checks what it is told, contributes once a round, keeps receipts, and
+/// checks results (`specs/protocol.md`, "What a client checks").
+#[derive(Debug)]
+pub struct Client {
+    config: ClientConfig,
+    identity: IdentityKey,
+    roster: Arc<Roster>,
+    rounds: BTreeMap<u64, Participation>,
+}
+
+impl Client {
+    /// A client with its own past records, in their order: everything that it ever persisted, or rounds could be used
+    /// twice.
+    ///
+    /// # Errors
+    /// [`ClientError::NotRegistered`], [`ClientError::Log`].
+    pub fn new(
+        config: ClientConfig,
+        identity: IdentityKey,
+        roster: Arc<Roster>,
+        records: impl IntoIterator<Item = Record>,
+    ) -> Result<Self, ClientError> {
+        let mut client = Self { config, identity, roster: Arc::clone(&roster), rounds: BTreeMap::new() };
+        client.use_roster(roster)?;
+        for (position, record) in records.into_iter().enumerate() {
+            client.replay(record).ok_or(ClientError::Log { position })?;
+        }
+        Ok(client)
+    }
+
+    /// Goes on with the roster of another epoch.
+    ///
+    /// # Errors
+    /// [`ClientError::NotRegistered`]; the roster is unchanged then.
+    pub fn use_roster(&mut self, roster: Arc<Roster>) -> Result<(), ClientError> {
+        let client = self.config.client;
+        if roster.identity(client) != Some(&self.identity.verifying_key()) {
+            return Err(ClientError::NotRegistered { client });
+        }
+        self.roster = roster;
+        Ok(())
+    }
+
+    fn replay(&mut self, record: Record) -> Option<()> {
+        match record {
+            Record::ClientContribution { announcement, header, body } => {
+                let digest = params_digest(&announcement.params);
+                let content = &header.content;
+                let own = content.client == self.config.client
+                    && content.params_digest == digest
+                    && header.verify(&self.identity.verifying_key()).is_ok();
+                let round_id = announcement.params.round_id;
+                if !own || self.rounds.contains_key(&round_id) {
+                    return None;
+                }
+                let sent = Some(Sent { header, body, receipt: None });
+                self.rounds.insert(round_id, Participation { announcement, digest, context: None, sent });
+            }
+            Record::ClientReceipt { receipt } => {
+                let sent = self.rounds.values_mut().filter(|p| p.digest == receipt.content.params_digest);
+                let sent = sent.filter_map(|p| p.sent.as_mut()).next()?;
+                if sent.header.content.digest() != receipt.content.header_digest {
+                    return None;
+                }
+                sent.receipt = Some(receipt);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// Checks the announcement of a round: signature, parameters, roster, sampling, share keys, this party's floors, and
+    /// that no other parameters were announced for the round id. Constants are recomputed, never taken over (A9).
+    ///
+    /// # Errors
+    /// [`ClientError::Context`], [`ClientError::Refused`]; [`ClientError::Convicting`] when the server announced other
+    /// parameters for the round id before.
+    pub fn announcement(&mut self, announcement: &Announcement) -> Result<Arc<RoundContext>, ClientError> {
+        let context = RoundContext::from_announcement(announcement, &self.config.server_key, Arc::clone(&self.roster));
+        // Two announcements convict whether or not the second one's parameters are acceptable.
+        self.compare(announcement)?;
+        let context = context?;
+        let params = context.params();
+        params
+            .check_policy(&self.config.policy)
+            .map_err(|cause| ContextError::Params(Check::AnnouncementPolicy, cause))?;
+        if !context.in_cohort(self.config.client) {
+            return Err(Check::AnnouncementCohort.into());
+        }
+        let registered = self.roster.entry(self.config.client).map(|entry| entry.share_key);
+        if self.config.share_key.is_some_and(|own| registered != Some(own)) {
+            return Err(Check::MemberKey.into());
+        }
+        let round_id = params.round_id;
+        let context = Arc::new(context);
+        let participation = self.rounds.entry(round_id).or_insert_with(|| Participation {
+            announcement: announcement.clone(),
+            digest: *context.digest(),
+            context: None,
+            sent: None,
+        });
+        participation.context = Some(Arc::clone(&context));
+        self.forget();
+        Ok(context)
+    }
+
+    /// Whether the server signed other parameters for this round id before.
+    fn compare(&self, announcement: &Announcement) -> Result<(), ClientError> {
+        let second = &announcement.signed;
+        let known = self.rounds.get(&second.content.round_id);
+        let Some(known) = known.filter(|known| known.digest != second.content.params_digest) else {
+            return Ok(());
+        };
+        second.verify(&self.config.server_key).map_err(|_| Check::AnnouncementSignature)?;
+        let evidence = Evidence::ServerEquivocation {
+            first: ServerStatement::Announcement { signed: known.announcement.signed.clone() },
+            second: ServerStatement::Announcement { signed: second.clone() },
+            other_params: Vec::new(),
+        };
+        Err(ClientError::Convicting { refusal: Check::AnnouncementOther.into(), evidence: Box::new(evidence) })
+    }
+
+    fn forget(&mut self) {
+        let open: Vec<u64> = self.rounds.iter().filter(|(_, p)| p.sent.is_none()).map(|(id, _)| *id).collect();
+        for id in open.iter().rev().skip(OPEN_ROUNDS_MAX) {
+            self.rounds.remove(id);
+        }
+    }
+
+    /// Makes this client's one contribution to a round. The update is consumed whatever happens. The outputs are the
+    /// record and then the upload; nothing of it may be sent before the record is durable.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownRound`]; [`ClientError::Refused`] with `announcement.round-used` or `announcement.model`;
+    /// [`ClientError::Build`].
+    pub fn contribute(
+        &mut self,
+        round_id: u64,
+        round: &Round,
+        update: Update,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Vec<Output>, ClientError> {
+        let participation = self.rounds.get_mut(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
+        if participation.sent.is_some() {
+            return Err(Check::RoundUsed.into());
+        }
+        let context = participation.context.as_ref().ok_or(ClientError::UnknownRound { round_id })?;
+        if context.params().model_digest != update.model_digest.0 {
+            return Err(Check::AnnouncementModel.into());
+        }
+        let made = build_contribution(context, round, self.config.client, &self.identity, &update.coordinates, rng)?;
+        let (header, body) = (made.header, Bytes(made.body.to_bytes()));
+        let record = Record::ClientContribution {
+            announcement: participation.announcement.clone(),
+            header: header.clone(),
+            body: body.clone(),
+        };
+        let sent = participation.sent.insert(Sent { header, body, receipt: None });
+        Ok(vec![Output::Persist(record), Self::upload(sent)])
+    }
+
+    fn upload(sent: &Sent) -> Output {
+        let upload = Upload { header: sent.header.clone(), body: sent.body.clone() };
+        Output::Send { to: Party::Server, message: Message::Contribution(upload) }
+    }
+
+    /// The upload of a round again, byte for byte, until there is a receipt; `None` then, and when there is none.
+    pub fn resend(&self, round_id: u64) -> Option<Output> {
+        let sent = self.rounds.get(&round_id)?.sent.as_ref()?;
+        sent.receipt.is_none().then(|| Self::upload(sent))
+    }
+
+    /// The header of this client's contribution to a round.
+    pub fn header(&self, round_id: u64) -> Option<&Header> {
+        Some(&self.rounds.get(&round_id)?.sent.as_ref()?.header)
+    }
+
+    /// The receipt for a round.
+    pub fn receipt_of(&self, round_id: u64) -> Option<&Signed<ReceiptContent>> {
+        self.rounds.get(&round_id)?.sent.as_ref()?.receipt.as_ref()
+    }
+
+    /// The context of an announced round.
+    pub fn context(&self, round_id: u64) -> Option<&Arc<RoundContext>> {
+        self.rounds.get(&round_id)?.context.as_ref()
+    }
+
+    /// Accepts the server's receipt for a round; the same one may come again.
+    ///
+    /// # Errors
+    /// `receipt.signature`, `receipt.content`, [`ClientError::NoContribution`].
+    pub fn receipt(&mut self, round_id: u64, receipt: &Signed<ReceiptContent>) -> Result<Vec<Output>, ClientError> {
+        receipt.verify(&self.config.server_key).map_err(|_| Check::ReceiptSignature)?;
+        let participation = self.rounds.get_mut(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
+        let sent = participation.sent.as_mut().ok_or(ClientError::NoContribution { round_id })?;
+        let expected = ReceiptContent {
+            params_digest: participation.digest,
+            client: self.config.client,
+            header_digest: sent.header.content.digest(),
+        };
+        if receipt.content != expected {
+            return Err(Check::ReceiptContent.into());
+        }
+        if sent.receipt.is_some() {
+            return Ok(Vec::new());
+        }
+        sent.receipt = Some(receipt.clone());
+        Ok(vec![Output::Persist(Record::ClientReceipt { receipt: receipt.clone() })])
+    }
+
+    /// Compares a signed proposal with this client's receipt.
+    ///
+    /// # Errors
+    /// `proposal.signature`, `proposal.round`, `proposal.root`; [`ClientError::Convicting`] when the proposal lacks the
+    /// contribution that the server gave a receipt for.
+    pub fn proposal(&self, round_id: u64, proposal: &Proposal) -> Result<(), ClientError> {
+        let participation = self.rounds.get(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
+        let content = proposal.signed.verify(&self.config.server_key).map_err(|_| Check::ProposalSignature)?;
+        if content.params_digest != participation.digest {
+            return Err(Check::ProposalRound.into());
+        }
+        if proposal_root(&proposal.entries) != content.root {
+            return Err(Check::ProposalRoot.into());
+        }
+        let Some(receipt) = participation.sent.as_ref().and_then(|sent| sent.receipt.as_ref()) else {
+            return Ok(());
+        };
+        if proposal.entries.contains(&(receipt.content.client, receipt.content.header_digest)) {
+            return Ok(());
+        }
+        let evidence = Evidence::ReceiptWithoutInclusion { receipt: receipt.clone(), proposal: proposal.clone() };
+        Err(ClientError::Convicting { refusal: Check::ReceiptInclusion.into(), evidence: Box::new(evidence) })
+    }
+
+    /// Checks the result of a round that this client contributed to ([`light_check`]).
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownRound`], [`ClientError::NoContribution`], [`ClientError::Refused`].
+    pub fn result(
+        &self,
+        round_id: u64,
+        result: &RoundResult,
+        bundle: &LightBundle,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<(), ClientError> {
+        let participation = self.rounds.get(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
+        let context = participation.context.as_ref().ok_or(ClientError::UnknownRound { round_id })?;
+        let sent = participation.sent.as_ref().ok_or(ClientError::NoContribution { round_id })?;
+        Ok(light_check(context, &sent.header, result, bundle, rng)?)
+    }
+}
