@@ -28,27 +28,59 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let dim: u32 = args.get(1).and_then(|a| a.parse().ok()).unwrap_or(1000);
     let direct = args.get(2).is_some_and(|a| a == "direct");
-    let backend = if args.get(3).is_some_and(|a| a == "portable") { Backend::Portable } else { Backend::Auto };
+    let backend = if args.get(3).is_some_and(|a| a == "portable") {
+        Backend::Portable
+    } else {
+        Backend::Auto
+    };
     let layout = if direct {
         Layout::direct(dim, 32_767, 100).expect("layout")
     } else {
         Layout::derive(dim, 32_767, 1000, 20, 14).expect("layout")
     };
     let engine = Engine::new(backend).expect("engine");
-    println!("{:?}, rows {}, columns {}, threads {}", engine.backend(), layout.rows(), layout.columns, rayon::current_num_threads());
-    let prepared = timed("prepare", || Arc::new(Prepared::with_engine(&layout, engine).expect("prepared")));
-    let round = timed("round", || Round::new(Arc::clone(&prepared), Digest([3; 32])).expect("round"));
+    println!(
+        "{:?}, rows {}, columns {}, threads {}",
+        engine.backend(),
+        layout.rows(),
+        layout.columns,
+        rayon::current_num_threads()
+    );
+    let prepared = timed("prepare", || {
+        Arc::new(Prepared::with_engine(&layout, engine).expect("prepared"))
+    });
+    let round = timed("round", || {
+        Round::new(Arc::clone(&prepared), Digest([3; 32])).expect("round")
+    });
     if layout.masked_constants().is_some() {
         let client = timed("mask", || MaskedClient::new(&round, 1));
-        let c = timed("contribute", || client.contribute(&round, 2).expect("contribution"));
-        timed("verify", || verify(&round, &client.statement(&c)).expect("valid"));
+        let c = timed("contribute", || {
+            client.contribute(&round, 2).expect("contribution")
+        });
+        timed("verify", || {
+            verify(&round, &client.statement(&c)).expect("valid")
+        });
         let batch = vec![client.statement(&c); 8];
-        timed("verify x 8", || assert!(verify_batch(&round, &batch, &[9; 32]).iter().all(Result::is_ok)));
+        timed("verify x 8", || {
+            assert!(
+                verify_batch(&round, &batch, &[9; 32])
+                    .iter()
+                    .all(Result::is_ok)
+            )
+        });
     } else {
         let x = update(&layout, 1);
-        let c = timed("contribute", || honest(&round, &x, 2).expect("contribution"));
+        let c = timed("contribute", || {
+            honest(&round, &x, 2).expect("contribution")
+        });
         timed("verify", || verify(&round, &statement(&c)).expect("valid"));
         let batch = vec![statement(&c); 8];
-        timed("verify x 8", || assert!(verify_batch(&round, &batch, &[9; 32]).iter().all(Result::is_ok)));
+        timed("verify x 8", || {
+            assert!(
+                verify_batch(&round, &batch, &[9; 32])
+                    .iter()
+                    .all(Result::is_ok)
+            )
+        });
     }
 }

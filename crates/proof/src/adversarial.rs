@@ -47,7 +47,9 @@ pub struct Forgery {
 fn junk(encoded: &mut [[u8; 32]], junk: &[(usize, RistrettoPoint)]) -> Result<(), ProofError> {
     for (at, point) in junk {
         let slot = encoded.get_mut(*at).ok_or(ProofError::Internal)?;
-        *slot = (CanonicalPoint::decode(slot)?.point() + point).compress().to_bytes();
+        *slot = (CanonicalPoint::decode(slot)?.point() + point)
+            .compress()
+            .to_bytes();
     }
     Ok(())
 }
@@ -63,7 +65,10 @@ impl Forgery {
             Some(k) => {
                 let first = (layout.x_rows + k.e_rows) as usize * columns;
                 let beta = Fe::pow2(k.beta_log2);
-                entries[first..first + k.s_rows as usize * columns].chunks(2).map(|p| p[0] + beta * p[1]).collect()
+                entries[first..first + k.s_rows as usize * columns]
+                    .chunks(2)
+                    .map(|p| p[0] + beta * p[1])
+                    .collect()
             }
         };
         Self {
@@ -78,7 +83,10 @@ impl Forgery {
             row_junk: Vec::new(),
             key_junk: Vec::new(),
             f_z_junk: None,
-            deviation: Deviation { escape: Some(Escape::None), ..Deviation::default() },
+            deviation: Deviation {
+                escape: Some(Escape::None),
+                ..Deviation::default()
+            },
         }
     }
 
@@ -97,7 +105,10 @@ impl Forgery {
         let key_bytes = self.key_r.unwrap_or(self.r).to_bytes();
         let mut halves = prepared.key_combs.mul(&key_bytes)?;
         let key: Vec<[u8; 32]> = self.key.iter().map(|v| v.to_bytes()).collect();
-        halves.iter_mut().zip(prepared.base_table.mul_scalars(&key)?).for_each(|(h, v)| *h = *h + v);
+        halves
+            .iter_mut()
+            .zip(prepared.base_table.mul_scalars(&key)?)
+            .for_each(|(h, v)| *h += v);
         let mut c = encode(prepared, &halves);
         junk(&mut c, &self.key_junk)?;
         for _ in 0..64 {
@@ -108,7 +119,11 @@ impl Forgery {
             full.extend(masks.projections.iter().map(|g| Fe::from_i128(*g)));
             full.push(masks.uniform);
             full.resize(layout.rows() as usize * columns, Fe::ZERO);
-            let matrix = Matrix { columns, small: Zeroizing::new(Vec::new()), full: Zeroizing::new(full) };
+            let matrix = Matrix {
+                columns,
+                small: Zeroizing::new(Vec::new()),
+                full: Zeroizing::new(full),
+            };
             let bytes: Vec<[u8; 32]> = matrix.full.iter().map(|v| v.to_bytes()).collect();
             let rows: Vec<&[[u8; 32]]> = bytes.chunks(columns).collect();
             let mut halves: Vec<Point> = prepared.column_tables.commit_scalar_rows(&rows)?;
@@ -119,17 +134,33 @@ impl Forgery {
             let mut f_z = RISTRETTO_BASEPOINT_TABLE * &Scalar::from(r_z);
             f_z += self.f_z_junk.unwrap_or_default();
             let f_z = CanonicalPoint::from(f_z);
-            let context = bind(&Parts { k: &k, c: &c, f_z: &f_z });
+            let context = bind(&Parts {
+                k: &k,
+                c: &c,
+                f_z: &f_z,
+            });
             let secrets = Secrets {
                 r: self.claimed_r.unwrap_or(self.r),
                 r_z,
                 key: Zeroizing::new(self.key.clone()),
                 norm: self.norm,
             };
-            let session =
-                Session { round, context: &context, f_z: &f_z, y: &self.y, matrix: &matrix, secrets: &secrets };
+            let session = Session {
+                round,
+                context: &context,
+                f_z: &f_z,
+                y: &self.y,
+                matrix: &matrix,
+                secrets: &secrets,
+            };
             if let Some(proof) = session.prove(&randomness, &self.deviation)? {
-                return Ok(Contribution { proof: proof.encode(layout), k, c: c.clone(), f_z, context });
+                return Ok(Contribution {
+                    proof: proof.encode(layout),
+                    k,
+                    c: c.clone(),
+                    f_z,
+                    context,
+                });
             }
         }
         Err(ProofError::Restarts { attempts: 64 })
@@ -183,7 +214,8 @@ impl Deviation {
             None | Some(Escape::None) => {}
             Some(Escape::Value) => {
                 // lambda v + mu v^2 = claim - p(r)
-                let root = sqrt(lambda.square() + Fe::from_u64(4) * mu * (claim - explained)).ok_or(ProofError::Internal)?;
+                let root = sqrt(lambda.square() + Fe::from_u64(4) * mu * (claim - explained))
+                    .ok_or(ProofError::Internal)?;
                 *v = (root - lambda) * invert(mu + mu);
             }
             Some(Escape::Mask) => {

@@ -64,7 +64,8 @@ impl Claims {
         match layout.masked_constants() {
             None => {
                 for (entry, theta) in challenges.theta.iter().enumerate() {
-                    dense_row(&mut claims.dense, entry / columns, columns)[entry % columns] += weights.key * Fe::from_u128(*theta);
+                    dense_row(&mut claims.dense, entry / columns, columns)[entry % columns] +=
+                        weights.key * Fe::from_u128(*theta);
                 }
             }
             Some(k) => claims.masked(round, k, challenges, y)?,
@@ -79,7 +80,13 @@ impl Claims {
         Ok(claims)
     }
 
-    fn masked(&mut self, round: &Round, k: &Masked, challenges: &Challenges, y: &[Limbs]) -> Result<(), ProofError> {
+    fn masked(
+        &mut self,
+        round: &Round,
+        k: &Masked,
+        challenges: &Challenges,
+        y: &[Limbs],
+    ) -> Result<(), ProofError> {
         let layout = round.layout();
         let weights = &challenges.weights;
         let (columns, x_rows) = (layout.columns as usize, layout.x_rows as usize);
@@ -97,9 +104,14 @@ impl Claims {
         let mut row = vec![Fe::ZERO; layout.rows() as usize];
         for (slot, rows) in row[..x_rows].chunks_mut(e_rows).enumerate() {
             let scale = weights.lwe * Fe::pow2(k.shift + slot as u32 * k.slot_bits);
-            rows.iter_mut().zip(&high).for_each(|(r, h)| *r = scale * *h);
+            rows.iter_mut()
+                .zip(&high)
+                .for_each(|(r, h)| *r = scale * *h);
         }
-        row[first_e..first_s].iter_mut().zip(&high).for_each(|(r, h)| *r = weights.lwe * *h);
+        row[first_e..first_s]
+            .iter_mut()
+            .zip(&high)
+            .for_each(|(r, h)| *r = weights.lwe * *h);
         self.public_sum += weights.lwe * masked_vector_at(y, &low, &high);
         self.rank_one.push(RankOne { row, column: low });
         let transpose = ring_transpose(round, k, tau)?;
@@ -110,15 +122,21 @@ impl Claims {
             let link = weights.key * Fe::from_u128(*theta);
             for (i, (t, link)) in pair.iter().zip([link, link * beta]).enumerate() {
                 let entry = first_s * columns + 2 * l + i;
-                dense_row(&mut self.dense, entry / columns, columns)[entry % columns] += weights.lwe * *t + link;
+                dense_row(&mut self.dense, entry / columns, columns)[entry % columns] +=
+                    weights.lwe * *t + link;
             }
         }
 
         // Bits: sum (b^2 - b) = 0. Norms of e and s: squares and weighted bits add up to the squared bounds.
         for r in first_r..first_r + r_rows {
-            dense_row(&mut self.dense, r, columns).iter_mut().for_each(|v| *v -= weights.bits);
+            dense_row(&mut self.dense, r, columns)
+                .iter_mut()
+                .for_each(|v| *v -= weights.bits);
         }
-        let slack = [(weights.norm_e, k.e_slack_bits), (weights.norm_s, k.s_slack_bits)];
+        let slack = [
+            (weights.norm_e, k.e_slack_bits),
+            (weights.norm_s, k.s_slack_bits),
+        ];
         let mut entry = first_r * columns;
         for (weight, bits) in slack {
             let mut power = weight;
@@ -136,14 +154,20 @@ impl Claims {
     /// Lambda~ and mu~ at the point whose Lagrange bases are given.
     pub(crate) fn evaluate(&self, eq_rows: &[Fe], eq_columns: &[Fe]) -> (Fe, Fe) {
         let projected = self.projections.rows.first().map_or(0, |c| 8 * c.len());
-        let rows = subset_sums(&eq_rows[..projected.min(eq_rows.len())], &self.projections.rows);
+        let rows = subset_sums(
+            &eq_rows[..projected.min(eq_rows.len())],
+            &self.projections.rows,
+        );
         let columns = subset_sums(eq_columns, &self.projections.columns);
         let mut lambda = Accumulator::default();
         for ((weight, c), d) in self.projection_weights.iter().zip(rows).zip(columns) {
             lambda.add_product(*weight * c, d);
         }
         for part in &self.rank_one {
-            lambda.add_product(inner_product(&part.row, eq_rows), inner_product(&part.column, eq_columns));
+            lambda.add_product(
+                inner_product(&part.row, eq_rows),
+                inner_product(&part.column, eq_columns),
+            );
         }
         for (row, eq) in self.dense.iter().zip(eq_rows) {
             if let Some(row) = row {
@@ -176,7 +200,10 @@ fn ring_transpose(round: &Round, k: &Masked, tau: &[Fe]) -> Result<Vec<Fe>, Proo
     let (ring, blocks) = round.ring().ok_or(ProofError::Mode { layout: "direct" })?;
     let degree = RING_DEGREE as usize;
     let log = RING_DEGREE.trailing_zeros() as usize;
-    let coefficient_weights: Vec<Limbs> = eq_table(&tau[..log]).into_iter().map(Fe::to_limbs).collect();
+    let coefficient_weights: Vec<Limbs> = eq_table(&tau[..log])
+        .into_iter()
+        .map(Fe::to_limbs)
+        .collect();
     let block_weights = eq_table(&tau[log..]);
     let last = k.ring_len as usize % degree;
     let full = k.ring_len as usize / degree;
@@ -197,9 +224,18 @@ fn ring_transpose(round: &Round, k: &Masked, tau: &[Fe]) -> Result<Vec<Fe>, Proo
     }
     if last > 0 {
         let weight = block_weights[full];
-        let scaled: Vec<Limbs> =
-            blocks[full].par_iter().map(|a| (Fe::from_limbs_unchecked(*a) * weight).to_limbs()).collect();
-        sum.mul_add_transpose(&ring.transform_full(basis, &coefficient_weights[..last])?, &scaled)?;
+        let scaled: Vec<Limbs> = blocks[full]
+            .par_iter()
+            .map(|a| (Fe::from_limbs_unchecked(*a) * weight).to_limbs())
+            .collect();
+        sum.mul_add_transpose(
+            &ring.transform_full(basis, &coefficient_weights[..last])?,
+            &scaled,
+        )?;
     }
-    Ok(sum.finish().iter().map(|v| Fe::from_limbs_unchecked(*v)).collect())
+    Ok(sum
+        .finish()
+        .iter()
+        .map(|v| Fe::from_limbs_unchecked(*v))
+        .collect())
 }

@@ -36,7 +36,9 @@ pub enum ProofError {
     #[error("the first polynomial commitment is not r B")]
     Commitment,
     /// The projections were rejected again and again, which has negligible probability with a sound source of randomness.
-    #[error("the projections were rejected {attempts} times in a row; check the source of randomness")]
+    #[error(
+        "the projections were rejected {attempts} times in a row; check the source of randomness"
+    )]
     Restarts {
         /// How often.
         attempts: u32,

@@ -7,7 +7,13 @@ use veilsum_params::Layout;
 /// Positions and degrees of the coefficients of each variable: a_0 is coefficient 0.
 pub(crate) fn blocks(layout: &Layout) -> impl Iterator<Item = (usize, usize)> + use<> {
     let (rows, columns) = (layout.row_vars as usize, layout.col_vars as usize);
-    (0..rows + columns).map(move |j| if j < rows { (1 + 3 * j, 3) } else { (1 + 3 * rows + 2 * (j - rows), 2) })
+    (0..rows + columns).map(move |j| {
+        if j < rows {
+            (1 + 3 * j, 3)
+        } else {
+            (1 + 3 * rows + 2 * (j - rows), 2)
+        }
+    })
 }
 
 /// The coefficients' weights in p(point).
@@ -47,7 +53,13 @@ impl<'a> MaskRounds<'a> {
     pub(crate) fn new(layout: &Layout, pi: &'a [Fe]) -> Self {
         let blocks: Vec<_> = blocks(layout).collect();
         let tail = pi[1..].iter().copied().sum::<Fe>() - Self::at_one(pi, blocks[0]);
-        Self { pi, blocks, round: 0, bound: pi[0], tail }
+        Self {
+            pi,
+            blocks,
+            round: 0,
+            bound: pi[0],
+            tail,
+        }
     }
 
     fn at_one(pi: &[Fe], (start, degree): (usize, usize)) -> Fe {
@@ -63,7 +75,11 @@ impl<'a> MaskRounds<'a> {
         if left > 0 {
             c0 += Fe::pow2(left - 1) * self.tail;
         }
-        let c3 = if degree == 3 { scale * self.pi[start + 2] } else { Fe::ZERO };
+        let c3 = if degree == 3 {
+            scale * self.pi[start + 2]
+        } else {
+            Fe::ZERO
+        };
         [c0, scale * self.pi[start + 1], c3]
     }
 

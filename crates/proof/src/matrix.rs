@@ -71,7 +71,11 @@ impl Drop for Masks {
     }
 }
 
-fn commit_integers<T: SmallInt + Sync>(prepared: &Prepared, values: &[T], bits: u32) -> Result<Vec<Point>, ProofError> {
+fn commit_integers<T: SmallInt + Sync>(
+    prepared: &Prepared,
+    values: &[T],
+    bits: u32,
+) -> Result<Vec<Point>, ProofError> {
     let rows: Vec<&[T]> = values.chunks(prepared.layout.columns as usize).collect();
     let parts: Vec<Vec<Point>> = rows
         .par_chunks(ROWS_AT_ONCE)
@@ -85,15 +89,27 @@ fn bit_len(v: u128) -> u32 {
 }
 
 /// Adds the blinding to halves of rows `first ..`: `blinding` V_a / 2.
-pub(crate) fn blind(prepared: &Prepared, halves: &mut [Point], first: usize, blinding: &Fe) -> Result<(), ProofError> {
+pub(crate) fn blind(
+    prepared: &Prepared,
+    halves: &mut [Point],
+    first: usize,
+    blinding: &Fe,
+) -> Result<(), ProofError> {
     let scalar = Zeroizing::new(blinding.to_bytes());
     halves
         .par_chunks_mut(ROWS_AT_ONCE)
         .enumerate()
         .map(|(chunk, halves)| {
             let start = first + chunk * ROWS_AT_ONCE;
-            let blinds = Zeroizing::new(prepared.row_combs.mul_range(&scalar, start..start + halves.len())?);
-            halves.iter_mut().zip(blinds.iter()).for_each(|(h, b)| *h = *h + *b);
+            let blinds = Zeroizing::new(
+                prepared
+                    .row_combs
+                    .mul_range(&scalar, start..start + halves.len())?,
+            );
+            halves
+                .iter_mut()
+                .zip(blinds.iter())
+                .for_each(|(h, b)| *h += *b);
             Ok(())
         })
         .collect::<Result<Vec<()>, ProofError>>()?;
@@ -102,21 +118,39 @@ pub(crate) fn blind(prepared: &Prepared, halves: &mut [Point], first: usize, bli
 
 /// Encodings of twice the halves.
 pub(crate) fn encode(prepared: &Prepared, halves: &[Point]) -> Vec<[u8; 32]> {
-    halves.par_chunks(64).map(|h| prepared.engine.double_and_compress(h)).collect::<Vec<_>>().concat()
+    halves
+        .par_chunks(64)
+        .map(|h| prepared.engine.double_and_compress(h))
+        .collect::<Vec<_>>()
+        .concat()
 }
 
 impl Material<'_> {
     /// Halves of the X-rows' commitments, without blinding.
-    pub(crate) fn commit_update(&self, prepared: &Prepared) -> Result<Zeroizing<Vec<Point>>, ProofError> {
+    pub(crate) fn commit_update(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let bits = bit_len(prepared.layout.norm_bound.into());
-        Ok(Zeroizing::new(commit_integers(prepared, self.update, bits)?))
+        Ok(Zeroizing::new(commit_integers(
+            prepared,
+            self.update,
+            bits,
+        )?))
     }
 
     /// Halves of the commitments of E-, S- and R-rows, without blinding.
-    pub(crate) fn commit_masked(&self, prepared: &Prepared) -> Result<Zeroizing<Vec<Point>>, ProofError> {
+    pub(crate) fn commit_masked(
+        &self,
+        prepared: &Prepared,
+    ) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let mut halves = Zeroizing::new(Vec::new());
         if let (Some(m), Some(k)) = (&self.masked, prepared.layout.masked_constants()) {
-            halves.extend(commit_integers(prepared, m.witness.noise, NOISE_BITS.max(k.cut) + 1)?);
+            halves.extend(commit_integers(
+                prepared,
+                m.witness.noise,
+                NOISE_BITS.max(k.cut) + 1,
+            )?);
             halves.extend(commit_integers(prepared, m.witness.key, KEY_BITS)?);
             halves.extend(commit_integers(prepared, &m.slack, 1)?);
         }
@@ -134,12 +168,19 @@ impl Material<'_> {
             full.par_extend(m.witness.noise.par_iter().map(|v| Fe::from_i128(*v)));
             full.par_extend(m.witness.key.par_iter().map(|v| Fe::from_i64(*v)));
             full.extend(m.slack.iter().map(|v| Fe::from_i64(*v)));
-            full.resize((layout.projected_rows() - layout.x_rows) as usize * columns, Fe::ZERO);
+            full.resize(
+                (layout.projected_rows() - layout.x_rows) as usize * columns,
+                Fe::ZERO,
+            );
         }
         full.extend(masks.projections.iter().map(|g| Fe::from_i128(*g)));
         full.push(masks.uniform);
         full.resize(full_rows * columns, Fe::ZERO);
-        Matrix { columns, small, full }
+        Matrix {
+            columns,
+            small,
+            full,
+        }
     }
 }
 
@@ -152,11 +193,17 @@ impl Masks {
     /// Halves of the Z-rows' commitments, without blinding.
     pub(crate) fn commit(&self, prepared: &Prepared) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let columns = prepared.layout.columns as usize;
-        let mut halves = Zeroizing::new(commit_integers(prepared, &self.projections, prepared.layout.gamma)?);
+        let mut halves = Zeroizing::new(commit_integers(
+            prepared,
+            &self.projections,
+            prepared.layout.gamma,
+        )?);
         halves.resize(prepared.layout.z_rows as usize, Point::IDENTITY);
         let scalar = Zeroizing::new(self.uniform.to_bytes());
         let last = PROJECTIONS / columns;
-        halves[last] = halves[last] + prepared.column_tables.mul_column(PROJECTIONS % columns, &scalar)?;
+        halves[last] += prepared
+            .column_tables
+            .mul_column(PROJECTIONS % columns, &scalar)?;
         Ok(halves)
     }
 }
@@ -165,24 +212,44 @@ impl Masks {
 pub(crate) fn key_vector(layout: &Layout, material: &Material<'_>) -> (Zeroizing<Vec<i64>>, u32) {
     match (layout.masked_constants(), &material.masked) {
         (Some(k), Some(m)) => {
-            let packed = m.witness.key.chunks(2).map(|p| p[0] + (p.get(1).copied().unwrap_or(0) << k.beta_log2)).collect();
+            let packed = m
+                .witness
+                .key
+                .chunks(2)
+                .map(|p| p[0] + (p.get(1).copied().unwrap_or(0) << k.beta_log2))
+                .collect();
             (Zeroizing::new(packed), k.beta_log2 + KEY_BITS + 1)
         }
-        _ => (Zeroizing::new(material.update.to_vec()), bit_len(layout.norm_bound.into())),
+        _ => (
+            Zeroizing::new(material.update.to_vec()),
+            bit_len(layout.norm_bound.into()),
+        ),
     }
 }
 
 /// C: key_l B + r W_l, encoded.
-pub(crate) fn encrypt_key(prepared: &Prepared, key: &[i64], bits: u32, r: &Fe) -> Result<Vec<[u8; 32]>, ProofError> {
+pub(crate) fn encrypt_key(
+    prepared: &Prepared,
+    key: &[i64],
+    bits: u32,
+    r: &Fe,
+) -> Result<Vec<[u8; 32]>, ProofError> {
     let scalar = Zeroizing::new(r.to_bytes());
     let parts: Vec<Vec<[u8; 32]>> = key
         .par_chunks(POINTS_AT_ONCE)
         .enumerate()
         .map(|(chunk, key)| {
             let start = chunk * POINTS_AT_ONCE;
-            let mut halves = Zeroizing::new(prepared.key_combs.mul_range(&scalar, start..start + key.len())?);
+            let mut halves = Zeroizing::new(
+                prepared
+                    .key_combs
+                    .mul_range(&scalar, start..start + key.len())?,
+            );
             let values = Zeroizing::new(prepared.base_table.mul_small(key, bits)?);
-            halves.iter_mut().zip(values.iter()).for_each(|(h, v)| *h = *h + *v);
+            halves
+                .iter_mut()
+                .zip(values.iter())
+                .for_each(|(h, v)| *h += *v);
             Ok(prepared.engine.double_and_compress(&halves))
         })
         .collect::<Result<_, ProofError>>()?;

@@ -1,4 +1,5 @@
 use crate::ProofCheck;
+use crate::verifier::require;
 use veilsum_crypto::field::Fe;
 use veilsum_params::{Layout, PROJECTIONS};
 
@@ -65,7 +66,14 @@ impl zeroize::Zeroize for Responses {
     fn zeroize(&mut self) {
         self.u.zeroize();
         self.pi.zeroize();
-        for v in [&mut self.r, &mut self.r_z, &mut self.rho, &mut self.v_k, &mut self.n_x, &mut self.nu] {
+        for v in [
+            &mut self.r,
+            &mut self.r_z,
+            &mut self.rho,
+            &mut self.v_k,
+            &mut self.n_x,
+            &mut self.nu,
+        ] {
             v.zeroize();
         }
     }
@@ -83,14 +91,22 @@ pub(crate) fn range_len(layout: &Layout) -> usize {
 
 /// Bytes of an encoded proof; the same as `UploadSizes::of(layout, ..).proof`.
 pub fn proof_len(layout: &Layout) -> usize {
-    let scalars = 1 + round_scalars(layout) + 1 + SCALARS + layout.columns as usize + layout.mask_coefficients() as usize + 6;
+    let scalars = 1
+        + round_scalars(layout)
+        + 1
+        + SCALARS
+        + layout.columns as usize
+        + layout.mask_coefficients() as usize
+        + 6;
     PROJECTIONS * layout.z_bytes() as usize + 32 * (2 + POINTS + scalars) + range_len(layout)
 }
 
 /// z as on the wire and in the transcript.
 pub(crate) fn z_bytes(layout: &Layout, z: &[u128]) -> Vec<u8> {
     let width = layout.z_bytes() as usize;
-    z.iter().flat_map(|z| z.to_le_bytes().into_iter().take(width)).collect()
+    z.iter()
+        .flat_map(|z| z.to_le_bytes().into_iter().take(width))
+        .collect()
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -107,7 +123,10 @@ impl<'a> Reader<'a> {
     fn scalar(&mut self) -> Result<Fe, ProofCheck> {
         let mut limbs = [0u64; 4];
         for (limb, chunk) in limbs.iter_mut().zip(self.array()?.chunks_exact(8)) {
-            *limb = chunk.iter().rev().fold(0, |acc, b| acc << 8 | u64::from(*b));
+            *limb = chunk
+                .iter()
+                .rev()
+                .fold(0, |acc, b| acc << 8 | u64::from(*b));
         }
         Fe::from_canonical_limbs(limbs).map_err(|_| ProofCheck::ScalarEncoding)
     }
@@ -131,7 +150,10 @@ impl Proof {
         self.points.iter().for_each(|p| out.extend_from_slice(p));
         self.scalars.iter().for_each(|v| put(&mut out, v));
         let r = &self.responses;
-        r.u.iter().chain(&r.pi).chain(&r.tail()).for_each(|v| put(&mut out, v));
+        r.u.iter()
+            .chain(&r.pi)
+            .chain(&r.tail())
+            .for_each(|v| put(&mut out, v));
         out
     }
 
@@ -140,13 +162,17 @@ impl Proof {
     /// # Errors
     /// [`ProofCheck::Length`], [`ProofCheck::ScalarEncoding`]. Points are decoded by the verifier.
     pub fn decode(layout: &Layout, bytes: &[u8]) -> Result<Self, ProofCheck> {
-        if bytes.len() != proof_len(layout) { return Err(ProofCheck::Length); }
+        require(bytes.len() == proof_len(layout), ProofCheck::Length)?;
         let mut input = Reader(bytes);
         let width = layout.z_bytes() as usize;
         let z = input
             .take(PROJECTIONS * width)?
             .chunks_exact(width)
-            .map(|c| c.iter().rev().fold(0u128, |acc, b| acc << 8 | u128::from(*b)))
+            .map(|c| {
+                c.iter()
+                    .rev()
+                    .fold(0u128, |acc, b| acc << 8 | u128::from(*b))
+            })
             .collect();
         let v_x = input.array()?;
         let com_pi = input.array()?;
@@ -172,6 +198,17 @@ impl Proof {
             n_x: input.scalar()?,
             nu: input.scalar()?,
         };
-        Ok(Self { z, v_x, com_pi, sum, rounds, v, range, points, scalars, responses })
+        Ok(Self {
+            z,
+            v_x,
+            com_pi,
+            sum,
+            rounds,
+            v,
+            range,
+            points,
+            scalars,
+            responses,
+        })
     }
 }

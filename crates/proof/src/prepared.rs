@@ -45,7 +45,10 @@ pub struct Prepared {
 
 impl fmt::Debug for Prepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Prepared").field("layout", &self.layout).field("engine", &self.engine).finish_non_exhaustive()
+        f.debug_struct("Prepared")
+            .field("layout", &self.layout)
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +58,10 @@ fn import(engine: Engine, points: &[RistrettoPoint]) -> Result<Vec<Point>, Proof
 }
 
 fn halves(engine: Engine, generators: &[Generator]) -> Result<Vec<Point>, ProofError> {
-    import(engine, &generators.iter().map(|g| g.half).collect::<Vec<_>>())
+    import(
+        engine,
+        &generators.iter().map(|g| g.half).collect::<Vec<_>>(),
+    )
 }
 
 fn doubled(halves: &[Point]) -> Vec<Point> {
@@ -83,9 +89,16 @@ impl Prepared {
         let mut mask_halves = halves(engine, &generators.mask)?;
         mask_halves.extend(halves(engine, &[generators.mask_blinding])?);
         let half = Scalar::from(2u8).invert();
-        let base_halves = import(engine, &[half * RISTRETTO_BASEPOINT_POINT, half * blinding_base()])?;
+        let base_halves = import(
+            engine,
+            &[half * RISTRETTO_BASEPOINT_POINT, half * blinding_base()],
+        )?;
         let combs = |points: &[Point]| {
-            SameScalarTables::new(engine, points, (points.len() * COMB_BYTES).min(COMB_BYTES_MAX))
+            SameScalarTables::new(
+                engine,
+                points,
+                (points.len() * COMB_BYTES).min(COMB_BYTES_MAX),
+            )
         };
         let ring = match layout.masked_constants() {
             None => None,
@@ -109,7 +122,12 @@ impl Prepared {
             rows: doubled(&row_halves),
             key: doubled(&key_halves),
             mask: doubled(&mask_halves),
-            bases: base_halves.iter().map(Point::double).collect::<Vec<_>>().try_into().map_err(|_| ProofError::Internal)?,
+            bases: base_halves
+                .iter()
+                .map(Point::double)
+                .collect::<Vec<_>>()
+                .try_into()
+                .map_err(|_| ProofError::Internal)?,
             column_tables: ColumnTables::new(engine, &column_halves),
             row_combs: combs(&row_halves)?,
             key_combs: combs(&key_halves)?,
@@ -146,7 +164,10 @@ pub struct Round {
 
 impl fmt::Debug for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Round").field("prepared", &self.prepared).field("params_digest", &self.params_digest).finish_non_exhaustive()
+        f.debug_struct("Round")
+            .field("prepared", &self.prepared)
+            .field("params_digest", &self.params_digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -164,7 +185,11 @@ pub struct RingMasking<'a> {
 impl<'a> RingMasking<'a> {
     /// Masks updates and opens sums of this round.
     pub fn masking(&self) -> Masking<'a> {
-        Masking { ring: self.ring, expander: self.expander, layout: self.layout }
+        Masking {
+            ring: self.ring,
+            expander: self.expander,
+            layout: self.layout,
+        }
     }
 }
 
@@ -182,7 +207,11 @@ impl Round {
                 .collect();
             RoundRing { expander, blocks }
         });
-        Ok(Self { prepared, params_digest, ring })
+        Ok(Self {
+            prepared,
+            params_digest,
+            ring,
+        })
     }
 
     /// The layout.
@@ -203,7 +232,11 @@ impl Round {
     /// The masking layer; `None` in direct mode.
     pub fn masking(&self) -> Option<RingMasking<'_>> {
         let (ring, layout) = self.prepared.ring.as_ref()?;
-        Some(RingMasking { ring, expander: &self.ring.as_ref()?.expander, layout })
+        Some(RingMasking {
+            ring,
+            expander: &self.ring.as_ref()?.expander,
+            layout,
+        })
     }
 
     /// The ring and the ring elements a_b; `None` in direct mode.

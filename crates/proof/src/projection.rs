@@ -23,7 +23,9 @@ impl Projections {
             xof.fill(&mut c);
             xof.fill(&mut d);
             // Rows that are not projected have coefficient zero.
-            if let (Some(last), spare @ 1..) = (c.last_mut(), 8 * row_bytes as u32 - layout.projected_rows()) {
+            if let (Some(last), spare @ 1..) =
+                (c.last_mut(), 8 * row_bytes as u32 - layout.projected_rows())
+            {
                 *last &= u8::MAX >> spare;
             }
             rows.push(c);
@@ -34,7 +36,9 @@ impl Projections {
 
     /// Entry `row` of c_t.
     pub(crate) fn row(&self, t: usize, row: usize) -> bool {
-        self.rows[t].get(row / 8).is_some_and(|bits| bits >> (row % 8) & 1 == 1)
+        self.rows[t]
+            .get(row / 8)
+            .is_some_and(|bits| bits >> (row % 8) & 1 == 1)
     }
 
     /// Entry `column` of d_t.
@@ -45,7 +49,10 @@ impl Projections {
 
 /// For every subset in `subsets` (bits of the values, lowest first) the sum of its values. Eight values at a time, the sums
 /// of all their subsets are tabulated once; addresses depend on the subsets only, which are public.
-pub(crate) fn subset_sums<T: Copy + Default + Add<Output = T>>(values: &[T], subsets: &[Vec<u8>]) -> Vec<T> {
+pub(crate) fn subset_sums<T: Copy + Default + Add<Output = T>>(
+    values: &[T],
+    subsets: &[Vec<u8>],
+) -> Vec<T> {
     let mut out = vec![T::default(); subsets.len()];
     let mut table = [T::default(); 256];
     for (group, values) in values.chunks(8).enumerate() {

@@ -2,12 +2,17 @@
 
 use crate::claims::Claims;
 use crate::mask;
-use crate::matrix::{MaskedMaterial, Masks, Material, Matrix, blind, encode, encrypt_key, key_vector};
+use crate::matrix::{
+    MaskedMaterial, Masks, Material, Matrix, blind, encode, encrypt_key, key_vector,
+};
 use crate::message::{Proof, Responses};
 use crate::projection::Projections;
 use crate::sumcheck::{self, RowSums};
 use crate::transcript::ProofTranscript;
-use crate::{Context, ContributeError, Contribution, Parts, Prepared, ProofError, Round, Witness, adversarial::Deviation};
+use crate::{
+    Context, ContributeError, Contribution, Parts, Prepared, ProofError, Round, Witness,
+    adversarial::Deviation,
+};
 use bulletproofs::RangeProof;
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::scalar::Scalar;
@@ -51,19 +56,29 @@ impl Randomness {
                 i128::from_le_bytes(bytes) & ((1 << layout.gamma) - 1)
             })
             .collect();
-        (r_z, Masks { projections: Zeroizing::new(projections), uniform })
+        (
+            r_z,
+            Masks {
+                projections: Zeroizing::new(projections),
+                uniform,
+            },
+        )
     }
     /// pi, rho_pi, nu.
     pub(crate) fn blindings(&self, layout: &Layout) -> (Vec<Fe>, Fe, Fe) {
         let mut rng = self.stream(1);
-        let pi = (0..layout.mask_coefficients()).map(|_| random(&mut rng)).collect();
+        let pi = (0..layout.mask_coefficients())
+            .map(|_| random(&mut rng))
+            .collect();
         (pi, random(&mut rng), random(&mut rng))
     }
     pub(crate) fn nonces(&self, layout: &Layout) -> Responses {
         let mut rng = self.stream(2);
         Responses {
             u: (0..layout.columns).map(|_| random(&mut rng)).collect(),
-            pi: (0..layout.mask_coefficients()).map(|_| random(&mut rng)).collect(),
+            pi: (0..layout.mask_coefficients())
+                .map(|_| random(&mut rng))
+                .collect(),
             r: random(&mut rng),
             r_z: random(&mut rng),
             rho: random(&mut rng),
@@ -97,7 +112,9 @@ pub(crate) struct Secrets {
 
 impl Drop for Secrets {
     fn drop(&mut self) {
-        [&mut self.r, &mut self.r_z, &mut self.norm].into_iter().for_each(Zeroize::zeroize);
+        [&mut self.r, &mut self.r_z, &mut self.norm]
+            .into_iter()
+            .for_each(Zeroize::zeroize);
     }
 }
 
@@ -136,17 +153,41 @@ pub fn contribute<E>(
         let mut rows = Zeroizing::new([masked_rows.as_slice(), &masks.commit(prepared)?].concat());
         blind(prepared, &mut rows, layout.x_rows as usize, &r_z)?;
         k.extend(encode(prepared, &rows));
-        let f_z = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*Zeroizing::new(Scalar::from(r_z)));
-        let context = bind(&Parts { k: &k, c: &c, f_z: &f_z }).map_err(ContributeError::Context)?;
+        let f_z =
+            CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*Zeroizing::new(Scalar::from(r_z)));
+        let context = bind(&Parts {
+            k: &k,
+            c: &c,
+            f_z: &f_z,
+        })
+        .map_err(ContributeError::Context)?;
         if context.commitments.first() != Some(&f_0) {
             return Err(ProofError::Commitment.into());
         }
         let matrix = material.matrix(layout, &masks);
-        let secrets = Secrets { r: *r, r_z, key: key.clone(), norm };
+        let secrets = Secrets {
+            r: *r,
+            r_z,
+            key: key.clone(),
+            norm,
+        };
         let y = witness.masked.map_or(&[][..], |m| m.y);
-        let session = Session { round, context: &context, f_z: &f_z, y, matrix: &matrix, secrets: &secrets };
+        let session = Session {
+            round,
+            context: &context,
+            f_z: &f_z,
+            y,
+            matrix: &matrix,
+            secrets: &secrets,
+        };
         if let Some(proof) = session.prove(&randomness, &Deviation::default())? {
-            return Ok(Contribution { proof: proof.encode(layout), k, c, f_z, context });
+            return Ok(Contribution {
+                proof: proof.encode(layout),
+                k,
+                c,
+                f_z,
+                context,
+            });
         }
     }
     Err(ProofError::Restarts { attempts: ATTEMPTS }.into())
@@ -154,7 +195,9 @@ pub fn contribute<E>(
 
 /// sum v^2 when it fits.
 fn squared_norm(v: &[i64]) -> Option<u64> {
-    let sum = v.iter().try_fold(0u128, |sum, v| sum.checked_add(u128::from(v.unsigned_abs()).pow(2)));
+    let sum = v.iter().try_fold(0u128, |sum, v| {
+        sum.checked_add(u128::from(v.unsigned_abs()).pow(2))
+    });
     sum.and_then(|sum| u64::try_from(sum).ok())
 }
 
@@ -190,7 +233,15 @@ fn slack(norm: [u64; 5], bound: u128) -> Option<[u64; 4]> {
 fn check<'a>(round: &Round, witness: &Witness<'a>) -> Result<Material<'a>, ProofError> {
     let layout = round.layout();
     let length = |what, got: usize, want: u32| {
-        if got == want as usize { Ok(()) } else { Err(ProofError::Length { what, got, want: want as usize }) }
+        if got == want as usize {
+            Ok(())
+        } else {
+            Err(ProofError::Length {
+                what,
+                got,
+                want: want as usize,
+            })
+        }
     };
     length("the update", witness.update.len(), layout.dim)?;
     let bound = u64::from(layout.norm_bound).pow(2);
@@ -208,13 +259,23 @@ fn check<'a>(round: &Round, witness: &Witness<'a>) -> Result<Material<'a>, Proof
             let noise_norm = veilsum_rlwe::masking::norm_squared(m.noise);
             let e = slack(noise_norm, k.e_bound).ok_or(ProofError::Norm { what: "the noise" })?;
             let key_norm = squared_norm(m.key).ok_or(ProofError::Norm { what: "the key" })?;
-            let s = slack([key_norm, 0, 0, 0, 0], k.s_bound.into()).ok_or(ProofError::Norm { what: "the key" })?;
-            let bits = |v: [u64; 4], count: u32| (0..count).map(move |i| (v[i as usize / 64] >> (i % 64) & 1) as i64);
-            let slack = Zeroizing::new(bits(e, k.e_slack_bits).chain(bits(s, k.s_slack_bits)).collect());
+            let s = slack([key_norm, 0, 0, 0, 0], k.s_bound.into())
+                .ok_or(ProofError::Norm { what: "the key" })?;
+            let bits = |v: [u64; 4], count: u32| {
+                (0..count).map(move |i| (v[i as usize / 64] >> (i % 64) & 1) as i64)
+            };
+            let slack = Zeroizing::new(
+                bits(e, k.e_slack_bits)
+                    .chain(bits(s, k.s_slack_bits))
+                    .collect(),
+            );
             Some(MaskedMaterial { witness: m, slack })
         }
     };
-    Ok(Material { update: witness.update, masked })
+    Ok(Material {
+        update: witness.update,
+        masked,
+    })
 }
 
 /// One attempt at a proof.
@@ -230,12 +291,18 @@ pub(crate) struct Session<'a> {
 impl Session<'_> {
     /// The proof, or `None` when a projection is rejected. An honest prover deviates nowhere
     /// ([`Deviation::default`]); then a claim that turns out false is an internal error.
-    pub(crate) fn prove(&self, randomness: &Randomness, deviation: &Deviation) -> Result<Option<Proof>, ProofError> {
+    pub(crate) fn prove(
+        &self,
+        randomness: &Randomness,
+        deviation: &Deviation,
+    ) -> Result<Option<Proof>, ProofError> {
         let (layout, prepared) = (self.round.layout(), &**self.round.prepared());
         let mut transcript = ProofTranscript::new(self.round, self.context, self.f_z);
         let projections = Projections::expand(layout, &transcript.projection_seed());
         let sums = RowSums::new(self.matrix, &projections);
-        let Some(z) = self.answers(&sums, &projections, deviation) else { return Ok(None) };
+        let Some(z) = self.answers(&sums, &projections, deviation) else {
+            return Ok(None);
+        };
         transcript.projections(layout, &z);
 
         let (pi, rho, nu) = randomness.blindings(layout);
@@ -255,7 +322,13 @@ impl Session<'_> {
         let range_transcript = transcript.norm_commitment(&v_x);
         let com_pi = encode(prepared, &[commit_mask(prepared, &secret.pi, rho)?])[0];
         let challenges = transcript.challenges(layout, &com_pi);
-        secret.v_k = self.secrets.key.iter().zip(&challenges.theta).map(|(k, t)| *k * Fe::from_u128(*t)).sum();
+        secret.v_k = self
+            .secrets
+            .key
+            .iter()
+            .zip(&challenges.theta)
+            .map(|(k, t)| *k * Fe::from_u128(*t))
+            .sum();
         let claims = Claims::new(self.round, projections, &z, &challenges, self.y)?;
 
         let weights = &challenges.weights;
@@ -268,8 +341,26 @@ impl Session<'_> {
         transcript.sum(sum);
         let range_slack = deviation.range_slack.unwrap_or(slack);
         let (range, folded) = rayon::join(
-            || range_proof(prepared, range_transcript, range_slack, nu, &mut randomness.range()),
-            || sumcheck::prove(layout, self.matrix, &claims, &sums, &secret.pi, sum, &mut transcript),
+            || {
+                range_proof(
+                    prepared,
+                    range_transcript,
+                    range_slack,
+                    nu,
+                    &mut randomness.range(),
+                )
+            },
+            || {
+                sumcheck::prove(
+                    layout,
+                    self.matrix,
+                    &claims,
+                    &sums,
+                    &secret.pi,
+                    sum,
+                    &mut transcript,
+                )
+            },
         );
         let range = range?;
 
@@ -281,7 +372,12 @@ impl Session<'_> {
         let explained = |v: Fe, pi: &[Fe]| lambda * v + mu * v.square() + inner_product(pi, &basis);
         if explained(v, &secret.pi) != folded.claim {
             if !deviation.any() {
-                return Err(ProofError::Internal);
+                // The only claim about a masked witness that was not checked beforehand is that y belongs to it.
+                return Err(if self.y.is_empty() {
+                    ProofError::Internal
+                } else {
+                    ProofError::MaskedVector
+                });
             }
             deviation.after_sumcheck(lambda, mu, folded.claim, &basis, &mut v, &mut secret.pi)?;
         }
@@ -291,7 +387,9 @@ impl Session<'_> {
         let scalars = [
             inner_product(&nonces.u, &eq_columns),
             inner_product(&nonces.pi, &basis),
-            weights.key * nonces.v_k + weights.norm_x * nonces.n_x + inner_product(&nonces.pi, &mask_sums),
+            weights.key * nonces.v_k
+                + weights.norm_x * nonces.n_x
+                + inner_product(&nonces.pi, &mask_sums),
         ];
         let points = announce(prepared, &nonces, &eq_rows, &challenges.theta)?;
         let mut proof = Proof {
@@ -313,7 +411,12 @@ impl Session<'_> {
     }
 
     /// z_t = c_t^T w d_t + g_t, if all are in the interval.
-    fn answers(&self, sums: &RowSums, projections: &Projections, deviation: &Deviation) -> Option<Vec<u128>> {
+    fn answers(
+        &self,
+        sums: &RowSums,
+        projections: &Projections,
+        deviation: &Deviation,
+    ) -> Option<Vec<u128>> {
         let layout = self.round.layout();
         let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
         let first = layout.projected_rows() as usize;
@@ -347,7 +450,12 @@ fn commit_pair(prepared: &Prepared, slack: Fe, nu: Fe) -> Result<Point, ProofErr
 
 /// (<pi, Pi> + rho Hpi) / 2.
 fn commit_mask(prepared: &Prepared, pi: &[Fe], rho: Fe) -> Result<Point, ProofError> {
-    let row = Zeroizing::new(pi.iter().chain([&rho]).map(|v| v.to_bytes()).collect::<Vec<_>>());
+    let row = Zeroizing::new(
+        pi.iter()
+            .chain([&rho])
+            .map(|v| v.to_bytes())
+            .collect::<Vec<_>>(),
+    );
     single(prepared.mask_tables.commit_scalar_rows(&[&row[..]])?)
 }
 
@@ -364,7 +472,11 @@ fn announce(
 ) -> Result<[[u8; 32]; crate::message::POINTS], ProofError> {
     let engine = prepared.engine;
     let x_rows = prepared.layout.x_rows as usize;
-    let eq: Vec<[u8; 32]> = eq_rows.iter().take(prepared.rows.len()).map(|v| v.to_bytes()).collect();
+    let eq: Vec<[u8; 32]> = eq_rows
+        .iter()
+        .take(prepared.rows.len())
+        .map(|v| v.to_bytes())
+        .collect();
     let bytes = |v: Fe| Zeroizing::new(v.to_bytes());
     let blinding = |range: std::ops::Range<usize>, scalar: Fe| -> Result<Point, ProofError> {
         let base = engine.msm_vartime(&eq[range.clone()], &prepared.row_halves[range])?;
@@ -388,7 +500,10 @@ fn announce(
         commit_pair(prepared, nonces.r_z, Fe::ZERO)?,
         commit_pair(prepared, nonces.n_x, -nonces.nu)?,
     ];
-    engine.double_and_compress(&halves).try_into().map_err(|_| ProofError::Internal)
+    engine
+        .double_and_compress(&halves)
+        .try_into()
+        .map_err(|_| ProofError::Internal)
 }
 
 fn range_proof(
@@ -415,7 +530,11 @@ fn range_proof(
 
 /// Nonces become responses: nonce + c secret.
 fn respond(nonces: &mut Responses, secret: &Responses, c: Fe) {
-    let vectors = nonces.u.iter_mut().zip(&secret.u).chain(nonces.pi.iter_mut().zip(&secret.pi));
+    let vectors = nonces
+        .u
+        .iter_mut()
+        .zip(&secret.u)
+        .chain(nonces.pi.iter_mut().zip(&secret.pi));
     let tail = [
         (&mut nonces.r, &secret.r),
         (&mut nonces.r_z, &secret.r_z),

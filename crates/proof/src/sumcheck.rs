@@ -34,7 +34,10 @@ pub(crate) struct Folded {
 struct Products(Vec<(Vec<Fe>, Zeroizing<Vec<Fe>>)>);
 
 fn pair(v: &[Fe], p: usize) -> (Fe, Fe) {
-    (v.get(2 * p).copied().unwrap_or_default(), v.get(2 * p + 1).copied().unwrap_or_default())
+    (
+        v.get(2 * p).copied().unwrap_or_default(),
+        v.get(2 * p + 1).copied().unwrap_or_default(),
+    )
 }
 
 fn fold(v: &mut Vec<Fe>, x: Fe) {
@@ -63,8 +66,19 @@ impl Products {
             .par_iter()
             .enumerate()
             .map(|(t, weight)| {
-                let c = (0..rows).map(|a| if claims.projections.row(t, a) { Fe::ONE } else { Fe::ZERO }).collect();
-                (c, Zeroizing::new(sums.iter().map(|s| *weight * s[t]).collect()))
+                let c = (0..rows)
+                    .map(|a| {
+                        if claims.projections.row(t, a) {
+                            Fe::ONE
+                        } else {
+                            Fe::ZERO
+                        }
+                    })
+                    .collect();
+                (
+                    c,
+                    Zeroizing::new(sums.iter().map(|s| *weight * s[t]).collect()),
+                )
             })
             .collect();
         for part in &claims.rank_one {
@@ -127,9 +141,19 @@ impl RowSums {
     /// c_t^T w d_t for every t.
     pub(crate) fn projections(&self, projections: &Projections) -> Zeroizing<Vec<Fe>> {
         let sum = |t: usize| {
-            self.0.iter().enumerate().filter(|(a, _)| projections.row(t, *a)).map(|(_, sums)| sums[t]).sum()
+            self.0
+                .iter()
+                .enumerate()
+                .filter(|(a, _)| projections.row(t, *a))
+                .map(|(_, sums)| sums[t])
+                .sum()
         };
-        Zeroizing::new((0..projections.rows.len()).into_par_iter().map(sum).collect())
+        Zeroizing::new(
+            (0..projections.rows.len())
+                .into_par_iter()
+                .map(sum)
+                .collect(),
+        )
     }
 }
 
@@ -148,7 +172,9 @@ fn row_product(matrix: &Matrix, a: usize, b: usize) -> Fe {
     match (matrix.small_row(a), matrix.small_row(b)) {
         (Some(x), Some(y)) => {
             // Entries are below 2^32, rows no longer than 2^12.
-            Fe::from_i128(x.iter().zip(y).fold(0i128, |sum, (x, y)| sum.wrapping_add(i128::from(*x) * i128::from(*y))))
+            Fe::from_i128(x.iter().zip(y).fold(0i128, |sum, (x, y)| {
+                sum.wrapping_add(i128::from(*x) * i128::from(*y))
+            }))
         }
         _ => match (matrix.full_row(a), matrix.full_row(b)) {
             (Some(x), Some(y)) => inner_product(x, y),
@@ -168,8 +194,9 @@ impl Group {
                 gram[q * size + p] = product;
             }
         }
-        let dense: Vec<(usize, &Vec<Fe>)> =
-            (0..live).filter_map(|p| Some((p, claims.dense[first + p].as_ref()?))).collect();
+        let dense: Vec<(usize, &Vec<Fe>)> = (0..live)
+            .filter_map(|p| Some((p, claims.dense[first + p].as_ref()?)))
+            .collect();
         let mut cross = Zeroizing::new(Vec::new());
         if !dense.is_empty() {
             cross.resize(size * size, Fe::ZERO);
@@ -180,8 +207,15 @@ impl Group {
                 }
             }
         }
-        let mu = (0..size).map(|p| claims.mu.get(first + p).copied().unwrap_or_default()).collect();
-        Self { size, mu, gram, cross }
+        let mu = (0..size)
+            .map(|p| claims.mu.get(first + p).copied().unwrap_or_default())
+            .collect();
+        Self {
+            size,
+            mu,
+            gram,
+            cross,
+        }
     }
 
     fn coefficients(&self) -> [Fe; 3] {
@@ -189,11 +223,22 @@ impl Group {
         let n = self.size;
         for p in 0..n / 2 {
             let at = |m: &[Fe], i: usize, j: usize| m[(2 * p + i) * n + 2 * p + j];
-            let square = [at(&self.gram, 0, 0), at(&self.gram, 0, 1), at(&self.gram, 1, 1)];
-            sum = add(sum, square_part(square, (self.mu[2 * p], self.mu[2 * p + 1])));
+            let square = [
+                at(&self.gram, 0, 0),
+                at(&self.gram, 0, 1),
+                at(&self.gram, 1, 1),
+            ];
+            sum = add(
+                sum,
+                square_part(square, (self.mu[2 * p], self.mu[2 * p + 1])),
+            );
             if !self.cross.is_empty() {
-                let (c00, c01, c10, c11) =
-                    (at(&self.cross, 0, 0), at(&self.cross, 0, 1), at(&self.cross, 1, 0), at(&self.cross, 1, 1));
+                let (c00, c01, c10, c11) = (
+                    at(&self.cross, 0, 0),
+                    at(&self.cross, 0, 1),
+                    at(&self.cross, 1, 0),
+                    at(&self.cross, 1, 1),
+                );
                 sum = add(sum, [c00, c00 - c01 - c10 + c11, Fe::ZERO]);
             }
         }
@@ -211,7 +256,9 @@ impl Group {
             for p in 0..n {
                 for q in 0..n {
                     let at = |i: usize, j: usize| m[(2 * p + i) * 2 * n + 2 * q + j];
-                    out[p * n + q] = weights[0] * at(0, 0) + weights[1] * (at(0, 1) + at(1, 0)) + weights[2] * at(1, 1);
+                    out[p * n + q] = weights[0] * at(0, 0)
+                        + weights[1] * (at(0, 1) + at(1, 0))
+                        + weights[2] * at(1, 1);
                 }
             }
             *m = out;
@@ -244,17 +291,27 @@ impl Rows {
             let mut sums = vec![Accumulator::default(); matrix.columns];
             for (i, weight) in eq.iter().enumerate() {
                 if let Some(row) = matrix.small_row(first + i) {
-                    sums.iter_mut().zip(row).for_each(|(s, v)| s.add_product(*weight, Fe::from_i64(*v)));
+                    sums.iter_mut()
+                        .zip(row)
+                        .for_each(|(s, v)| s.add_product(*weight, Fe::from_i64(*v)));
                 } else if let Some(row) = matrix.full_row(first + i) {
-                    sums.iter_mut().zip(row).for_each(|(s, v)| s.add_product(*weight, *v));
+                    sums.iter_mut()
+                        .zip(row)
+                        .for_each(|(s, v)| s.add_product(*weight, *v));
                 }
             }
-            let row = Zeroizing::new(sums.into_iter().map(Accumulator::finish).collect::<Vec<_>>());
+            let row = Zeroizing::new(
+                sums.into_iter()
+                    .map(Accumulator::finish)
+                    .collect::<Vec<_>>(),
+            );
             let mut dense: Option<Vec<Fe>> = None;
             for (i, weight) in eq.iter().enumerate() {
                 if let Some(Some(row)) = claims.dense.get(first + i) {
                     let sum = dense.get_or_insert_with(|| vec![Fe::ZERO; matrix.columns]);
-                    sum.iter_mut().zip(row).for_each(|(s, v)| *s += *weight * *v);
+                    sum.iter_mut()
+                        .zip(row)
+                        .for_each(|(s, v)| *s += *weight * *v);
                 }
             }
             (row, dense)
@@ -271,14 +328,26 @@ impl Rows {
             .map(|p| {
                 let low = &self.w[2 * p];
                 let high = self.w.get(2 * p + 1).unwrap_or(&zero);
-                let square = [inner_product(low, low), inner_product(low, high), inner_product(high, high)];
+                let square = [
+                    inner_product(low, low),
+                    inner_product(low, high),
+                    inner_product(high, high),
+                ];
                 let mut sum = square_part(square, pair(&self.mu, p));
                 let dense = |i: usize| self.dense.get(2 * p + i).and_then(Option::as_ref);
                 let (d_low, d_high) = (dense(0), dense(1));
                 if d_low.is_some() || d_high.is_some() {
-                    let with = |d: Option<&Vec<Fe>>, w: &[Fe]| d.map_or(Fe::ZERO, |d| inner_product(d, w));
+                    let with =
+                        |d: Option<&Vec<Fe>>, w: &[Fe]| d.map_or(Fe::ZERO, |d| inner_product(d, w));
                     let c00 = with(d_low, low);
-                    sum = add(sum, [c00, c00 - with(d_low, high) - with(d_high, low) + with(d_high, high), Fe::ZERO]);
+                    sum = add(
+                        sum,
+                        [
+                            c00,
+                            c00 - with(d_low, high) - with(d_high, low) + with(d_high, high),
+                            Fe::ZERO,
+                        ],
+                    );
                 }
                 sum
             })
@@ -293,7 +362,12 @@ impl Rows {
                 (None, None) => None,
                 (Some(low), None) => Some(low.iter().map(|l| *l * y).collect()),
                 (None, Some(high)) => Some(high.iter().map(|h| *h * x).collect()),
-                (Some(low), Some(high)) => Some(low.iter().zip(high).map(|(l, h)| *l + x * (*h - *l)).collect()),
+                (Some(low), Some(high)) => Some(
+                    low.iter()
+                        .zip(high)
+                        .map(|(l, h)| *l + x * (*h - *l))
+                        .collect(),
+                ),
             }
         };
         let half = self.w.len().div_ceil(2);
@@ -303,7 +377,9 @@ impl Rows {
             .into_par_iter()
             .map(|p| Zeroizing::new(fold_rows(row(2 * p), row(2 * p + 1)).unwrap_or_default()))
             .collect();
-        let folded = (0..half).map(|p| fold_rows(dense(2 * p), dense(2 * p + 1))).collect();
+        let folded = (0..half)
+            .map(|p| fold_rows(dense(2 * p), dense(2 * p + 1)))
+            .collect();
         fold(&mut self.mu, x);
         self.w = w;
         self.dense = folded;
@@ -350,21 +426,46 @@ pub(crate) fn prove(
     }
     let mut rows = Rows::new(matrix, claims, groups, &eq_table(&point));
     for _ in group_vars..row_vars {
-        let x = bind(add(rows.coefficients(), products.coefficients()), 3, &mut point);
+        let x = bind(
+            add(rows.coefficients(), products.coefficients()),
+            3,
+            &mut point,
+        );
         rows.bind(x);
         products.bind(x);
     }
 
     // Lambda(r_a, .) as one row.
-    let mut lambda = rows.dense.first().cloned().flatten().unwrap_or_else(|| vec![Fe::ZERO; matrix.columns]);
-    let weights: Vec<Fe> =
-        claims.projection_weights.iter().zip(&products.0).map(|(lambda, (c, _))| *lambda * c[0]).collect();
-    let parts: Vec<(&Vec<Fe>, Fe)> =
-        claims.rank_one.iter().zip(&products.0[weights.len()..]).map(|(part, (row, _))| (&part.column, row[0])).collect();
+    let mut lambda = rows
+        .dense
+        .first()
+        .cloned()
+        .flatten()
+        .unwrap_or_else(|| vec![Fe::ZERO; matrix.columns]);
+    let weights: Vec<Fe> = claims
+        .projection_weights
+        .iter()
+        .zip(&products.0)
+        .map(|(lambda, (c, _))| *lambda * c[0])
+        .collect();
+    let parts: Vec<(&Vec<Fe>, Fe)> = claims
+        .rank_one
+        .iter()
+        .zip(&products.0[weights.len()..])
+        .map(|(part, (row, _))| (&part.column, row[0]))
+        .collect();
     lambda.par_iter_mut().enumerate().for_each(|(b, entry)| {
-        let projected: Fe =
-            weights.iter().enumerate().filter(|(t, _)| claims.projections.column(*t, b)).map(|(_, w)| *w).sum();
-        *entry += projected + parts.iter().map(|(column, weight)| column[b] * *weight).sum::<Fe>();
+        let projected: Fe = weights
+            .iter()
+            .enumerate()
+            .filter(|(t, _)| claims.projections.column(*t, b))
+            .map(|(_, w)| *w)
+            .sum();
+        *entry += projected
+            + parts
+                .iter()
+                .map(|(column, weight)| column[b] * *weight)
+                .sum::<Fe>();
     });
     let mu = rows.mu[0];
     let row = std::mem::take(&mut rows.w[0]);
@@ -378,10 +479,19 @@ pub(crate) fn prove(
             square0.add_product(w0, w0);
             square2.add_product(w1 - w0, w1 - w0);
         }
-        let c = [linear0.finish() + mu * square0.finish(), linear2.finish() + mu * square2.finish(), Fe::ZERO];
+        let c = [
+            linear0.finish() + mu * square0.finish(),
+            linear2.finish() + mu * square2.finish(),
+            Fe::ZERO,
+        ];
         let x = bind(c, 2, &mut point);
         fold(&mut lambda, x);
         fold(&mut w, x);
     }
-    Folded { rounds, point, row, claim }
+    Folded {
+        rounds,
+        point,
+        row,
+        claim,
+    }
 }

@@ -52,7 +52,9 @@ pub(crate) struct Challenges {
 pub(crate) fn tau_len(layout: &Layout) -> usize {
     layout.masked_constants().map_or(0, |k| {
         let rows = k.e_rows.next_power_of_two().trailing_zeros();
-        veilsum_params::RING_DEGREE.trailing_zeros().max(layout.col_vars + rows) as usize
+        veilsum_params::RING_DEGREE
+            .trailing_zeros()
+            .max(layout.col_vars + rows) as usize
     })
 }
 
@@ -121,10 +123,18 @@ impl ProofTranscript {
     pub(crate) fn challenges(&mut self, layout: &Layout, com_pi: &[u8; 32]) -> Challenges {
         self.0.point(b"Com_pi", com_pi);
         let tau = (0..tau_len(layout)).map(|_| self.scalar(b"tau")).collect();
-        let theta = theta(&self.0.challenge_seed(b"theta seed"), layout.key_points() as usize);
+        let theta = theta(
+            &self.0.challenge_seed(b"theta seed"),
+            layout.key_points() as usize,
+        );
         let weights = Weights::powers(self.scalar(b"lambda"));
         let xi = self.scalar(b"xi");
-        Challenges { tau, theta, weights, xi }
+        Challenges {
+            tau,
+            theta,
+            weights,
+            xi,
+        }
     }
 
     pub(crate) fn sum(&mut self, sum: Fe) {
@@ -154,7 +164,11 @@ impl ProofTranscript {
     /// Absorbs the responses, hence everything; draws the seed of the weights with which the verifier folds its equations.
     pub(crate) fn folding_seed(mut self, proof: &Proof) -> [u8; 32] {
         let r = &proof.responses;
-        for v in r.u.iter().chain(&r.pi).chain([&r.r, &r.r_z, &r.rho, &r.v_k, &r.n_x, &r.nu]) {
+        for v in
+            r.u.iter()
+                .chain(&r.pi)
+                .chain([&r.r, &r.r_z, &r.rho, &r.v_k, &r.n_x, &r.nu])
+        {
             self.0.append_message(b"response", &v.to_bytes());
         }
         self.0.challenge_seed(b"folding seed")

@@ -40,7 +40,9 @@ pub struct Witness<'a> {
 
 impl fmt::Debug for Witness<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Witness").field("dim", &self.update.len()).finish_non_exhaustive()
+        f.debug_struct("Witness")
+            .field("dim", &self.update.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,7 +59,9 @@ pub struct MaskedWitness<'a> {
 
 impl fmt::Debug for MaskedWitness<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MaskedWitness").field("coefficients", &self.y.len()).finish_non_exhaustive()
+        f.debug_struct("MaskedWitness")
+            .field("coefficients", &self.y.len())
+            .finish_non_exhaustive()
     }
 }
 

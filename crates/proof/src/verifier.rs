@@ -37,9 +37,16 @@ pub fn verify(round: &Round, statement: &Statement<'_>) -> Result<(), ProofCheck
 /// Checks many proofs of one round: one folded multiscalar multiplication for the group equations of all, halved where it
 /// fails. `seed` is fresh local randomness, drawn after all proofs are in. The verdict for each statement is that of
 /// [`verify`], but for a probability of 2^-128.
-pub fn verify_batch(round: &Round, statements: &[Statement<'_>], seed: &[u8; 32]) -> Vec<Result<(), ProofCheck>> {
+pub fn verify_batch(
+    round: &Round,
+    statements: &[Statement<'_>],
+    seed: &[u8; 32],
+) -> Vec<Result<(), ProofCheck>> {
     let prepared = round.prepared();
-    let opened: Vec<Result<Opened<'_>, ProofCheck>> = statements.par_iter().map(|s| Opened::new(round, s)).collect();
+    let opened: Vec<Result<Opened<'_>, ProofCheck>> = statements
+        .par_iter()
+        .map(|s| Opened::new(round, s))
+        .collect();
     // The weights depend on every proof as well as on the seed: a seed that was drawn too early still serves.
     let mut hasher = Hasher::new(labels::BATCH_XOF);
     hasher.update(seed);
@@ -47,8 +54,11 @@ pub fn verify_batch(round: &Round, statements: &[Statement<'_>], seed: &[u8; 32]
         hasher.update(&o.folding_seed);
     });
     let seed = *hasher.finish().as_bytes();
-    let suspects: Vec<(usize, &Opened<'_>)> =
-        opened.iter().enumerate().filter_map(|(i, o)| Some((i, o.as_ref().ok()?))).collect();
+    let suspects: Vec<(usize, &Opened<'_>)> = opened
+        .iter()
+        .enumerate()
+        .filter_map(|(i, o)| Some((i, o.as_ref().ok()?)))
+        .collect();
     let mut group = vec![Ok(()); statements.len()];
     bisect(prepared, &seed, &suspects, &mut group);
     opened
@@ -60,6 +70,11 @@ pub fn verify_batch(round: &Round, statements: &[Statement<'_>], seed: &[u8; 32]
             opened.norm_range(prepared)
         })
         .collect()
+}
+
+/// One check of the verifier, on one line of its own.
+pub(crate) fn require(holds: bool, check: ProofCheck) -> Result<(), ProofCheck> {
+    if holds { Ok(()) } else { Err(check) }
 }
 
 fn bisect(
@@ -96,8 +111,14 @@ enum Equation {
     E9,
 }
 
-const EQUATIONS: [Equation; 6] =
-    [Equation::E1, Equation::E3, Equation::E5, Equation::E7, Equation::E8, Equation::E9];
+const EQUATIONS: [Equation; 6] = [
+    Equation::E1,
+    Equation::E3,
+    Equation::E5,
+    Equation::E7,
+    Equation::E8,
+    Equation::E9,
+];
 
 /// Points of one contribution besides K and C, in this order.
 #[derive(Clone, Copy)]
@@ -130,8 +151,13 @@ struct Opened<'a> {
 }
 
 fn decode(prepared: &Prepared, bytes: &[[u8; 32]]) -> Result<Vec<Point>, ProofCheck> {
-    let parts: Result<Vec<_>, _> = bytes.par_chunks(POINTS_AT_ONCE).map(|b| prepared.engine.decompress(b)).collect();
-    parts.map(|p| p.concat()).map_err(|_| ProofCheck::PointEncoding)
+    let parts: Result<Vec<_>, _> = bytes
+        .par_chunks(POINTS_AT_ONCE)
+        .map(|b| prepared.engine.decompress(b))
+        .collect();
+    parts
+        .map(|p| p.concat())
+        .map_err(|_| ProofCheck::PointEncoding)
 }
 
 impl<'a> Opened<'a> {
@@ -143,25 +169,39 @@ impl<'a> Opened<'a> {
             && statement.c.len() == layout.key_points() as usize
             && statement.y.len() == ring_len
             && statement.y.iter().all(is_canonical);
-        let f_0 = statement.context.commitments.first().filter(|_| shape);
-        let Some(f_0) = f_0 else { return Err(ProofCheck::Shape) };
+        require(shape, ProofCheck::Shape)?;
+        let f_0 = statement
+            .context
+            .commitments
+            .first()
+            .ok_or(ProofCheck::Shape)?;
         let proof = Proof::decode(layout, statement.proof)?;
         let k = decode(prepared, statement.k)?;
         let c = decode(prepared, statement.c)?;
         let mut own = proof.points.to_vec();
-        own.extend([proof.com_pi, proof.v_x, *f_0.as_bytes(), *statement.f_z.as_bytes()]);
-        let own = decode(prepared, &own)?.try_into().map_err(|_| ProofCheck::PointEncoding)?;
+        own.extend([
+            proof.com_pi,
+            proof.v_x,
+            *f_0.as_bytes(),
+            *statement.f_z.as_bytes(),
+        ]);
+        let own = decode(prepared, &own)?
+            .try_into()
+            .map_err(|_| ProofCheck::PointEncoding)?;
 
         let mut transcript = ProofTranscript::new(round, statement.context, statement.f_z);
         let projections = Projections::expand(layout, &transcript.projection_seed());
         let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
-        if !proof.z.iter().all(|z| (low..high).contains(z)) { return Err(ProofCheck::ProjectionInterval); }
+        require(
+            proof.z.iter().all(|z| (low..high).contains(z)),
+            ProofCheck::ProjectionInterval,
+        )?;
         transcript.projections(layout, &proof.z);
         let range_transcript = transcript.norm_commitment(&proof.v_x);
         let challenges = transcript.challenges(layout, &proof.com_pi);
         // Cannot fail for canonical y; if it did, the statement would not fit the layout.
-        let claims =
-            Claims::new(round, projections, &proof.z, &challenges, statement.y).map_err(|_| ProofCheck::Shape)?;
+        let claims = Claims::new(round, projections, &proof.z, &challenges, statement.y)
+            .map_err(|_| ProofCheck::Shape)?;
         transcript.sum(proof.sum);
         let (point, claim) = replay(layout, &proof, &mut transcript);
         let challenge = transcript.closing(&proof);
@@ -170,16 +210,33 @@ impl<'a> Opened<'a> {
         let (row_point, column_point) = point.split_at(layout.row_vars as usize);
         let (eq_rows, eq_columns) = (eq_table(row_point), eq_table(column_point));
         let (lambda, mu) = claims.evaluate(&eq_rows, &eq_columns);
-        field_equations(layout, &proof, &claims, &challenges, &FieldPoint {
-            challenge,
-            claim,
-            lambda,
-            mu,
-            eq_columns: &eq_columns,
-            basis: &mask::basis(layout, &point),
-        })?;
+        field_equations(
+            layout,
+            &proof,
+            &claims,
+            &challenges,
+            &FieldPoint {
+                challenge,
+                claim,
+                lambda,
+                mu,
+                eq_columns: &eq_columns,
+                basis: &mask::basis(layout, &point),
+            },
+        )?;
         let theta = challenges.theta.iter().map(|t| Fe::from_u128(*t)).collect();
-        Ok(Self { proof, layout, k, c, own, eq_rows, theta, challenge, folding_seed, range_transcript })
+        Ok(Self {
+            proof,
+            layout,
+            k,
+            c,
+            own,
+            eq_rows,
+            theta,
+            challenge,
+            folding_seed,
+            range_transcript,
+        })
     }
 
     /// Adds `weight` times (left side minus right side) of an equation.
@@ -195,12 +252,20 @@ impl<'a> Opened<'a> {
                     *k += weighted * *eq;
                     fixed.rows[a] -= weight * *eq * if a < x_rows { r.r } else { r.r_z };
                 }
-                fixed.columns.iter_mut().zip(&r.u).for_each(|(g, u)| *g -= weight * *u);
+                fixed
+                    .columns
+                    .iter_mut()
+                    .zip(&r.u)
+                    .for_each(|(g, u)| *g -= weight * *u);
             }
             Equation::E3 => {
                 own[Own::A3 as usize] += weight;
                 own[Own::ComPi as usize] += weighted;
-                fixed.mask.iter_mut().zip(r.pi.iter().chain([&r.rho])).for_each(|(g, pi)| *g -= weight * *pi);
+                fixed
+                    .mask
+                    .iter_mut()
+                    .zip(r.pi.iter().chain([&r.rho]))
+                    .for_each(|(g, pi)| *g -= weight * *pi);
             }
             Equation::E5 => {
                 own[Own::A5 as usize] += weight;
@@ -246,12 +311,12 @@ impl<'a> Opened<'a> {
         if folded.is_neutral(prepared) {
             return Ok(());
         }
-        if !self.holds(prepared, Equation::E1) { return Err(ProofCheck::E1); }
-        if !self.holds(prepared, Equation::E3) { return Err(ProofCheck::E3); }
-        if !self.holds(prepared, Equation::E5) { return Err(ProofCheck::E5); }
-        if !self.holds(prepared, Equation::E7) { return Err(ProofCheck::E7); }
-        if !self.holds(prepared, Equation::E8) { return Err(ProofCheck::E8); }
-        if !self.holds(prepared, Equation::E9) { return Err(ProofCheck::E9); }
+        require(self.holds(prepared, Equation::E1), ProofCheck::E1)?;
+        require(self.holds(prepared, Equation::E3), ProofCheck::E3)?;
+        require(self.holds(prepared, Equation::E5), ProofCheck::E5)?;
+        require(self.holds(prepared, Equation::E7), ProofCheck::E7)?;
+        require(self.holds(prepared, Equation::E8), ProofCheck::E8)?;
+        require(self.holds(prepared, Equation::E9), ProofCheck::E9)?;
         Ok(())
     }
 
@@ -271,7 +336,7 @@ impl<'a> Opened<'a> {
                 )
                 .is_ok()
         });
-        if !valid { return Err(ProofCheck::NormRange); }
+        require(valid, ProofCheck::NormRange)?;
         Ok(())
     }
 }
@@ -311,12 +376,19 @@ fn field_equations(
     let r = &proof.responses;
     let [a2, a4, a6] = proof.scalars;
     let row = inner_product(&r.u, at.eq_columns);
-    if row != a2 + at.challenge * proof.v { return Err(ProofCheck::E2); }
+    require(row == a2 + at.challenge * proof.v, ProofCheck::E2)?;
     let masked = at.claim - at.lambda * proof.v - at.mu * proof.v.square();
-    if inner_product(&r.pi, at.basis) != a4 + at.challenge * masked { return Err(ProofCheck::E4); }
+    require(
+        inner_product(&r.pi, at.basis) == a4 + at.challenge * masked,
+        ProofCheck::E4,
+    )?;
     let weights = &challenges.weights;
-    let sum = weights.key * r.v_k + weights.norm_x * r.n_x + inner_product(&r.pi, &mask::sums(layout));
-    if sum != a6 + at.challenge * (proof.sum - claims.public_sum) { return Err(ProofCheck::E6); }
+    let sum =
+        weights.key * r.v_k + weights.norm_x * r.n_x + inner_product(&r.pi, &mask::sums(layout));
+    require(
+        sum == a6 + at.challenge * (proof.sum - claims.public_sum),
+        ProofCheck::E6,
+    )?;
     Ok(())
 }
 
@@ -338,7 +410,11 @@ struct Points {
 
 impl Points {
     fn new(opened: &Opened<'_>) -> Self {
-        Self { k: vec![Fe::ZERO; opened.k.len()], c: vec![Fe::ZERO; opened.c.len()], own: [Fe::ZERO; OWN] }
+        Self {
+            k: vec![Fe::ZERO; opened.k.len()],
+            c: vec![Fe::ZERO; opened.c.len()],
+            own: [Fe::ZERO; OWN],
+        }
     }
 }
 
@@ -369,7 +445,12 @@ impl<'o, 'a> Folded<'o, 'a> {
         let mut points = Points::new(opened);
         for equation in EQUATIONS {
             let weight = u128::from(xof.next_u64()) | u128::from(xof.next_u64()) << 64;
-            opened.equation(equation, Fe::from_u128(weight), &mut self.fixed, &mut points);
+            opened.equation(
+                equation,
+                Fe::from_u128(weight),
+                &mut self.fixed,
+                &mut points,
+            );
         }
         self.points.push((opened, points));
     }
@@ -384,20 +465,35 @@ impl<'o, 'a> Folded<'o, 'a> {
             (&fixed.bases, &prepared.bases),
         ];
         for (opened, points) in &self.points {
-            parts.extend([(&points.k[..], &opened.k[..]), (&points.c, &opened.c), (&points.own, &opened.own)]);
+            parts.extend([
+                (&points.k[..], &opened.k[..]),
+                (&points.c, &opened.c),
+                (&points.own, &opened.own),
+            ]);
         }
         let mut scalars = Vec::new();
         let mut bases = Vec::new();
         for (coefficients, points) in parts {
-            for (coefficient, point) in coefficients.iter().zip(points).filter(|(c, _)| **c != Fe::ZERO) {
+            for (coefficient, point) in coefficients
+                .iter()
+                .zip(points)
+                .filter(|(c, _)| **c != Fe::ZERO)
+            {
                 scalars.push(coefficient.to_bytes());
                 bases.push(*point);
             }
         }
-        let groups = [MsmGroup::Full { scalars: &scalars, points: &bases }];
-        let Ok(lists) = split_msm(&groups, rayon::current_num_threads()) else { return false };
-        let sums: Result<Vec<Point>, _> =
-            lists.par_iter().map(|groups| prepared.engine.msm_groups_vartime(groups)).collect();
+        let groups = [MsmGroup::Full {
+            scalars: &scalars,
+            points: &bases,
+        }];
+        let Ok(lists) = split_msm(&groups, rayon::current_num_threads()) else {
+            return false;
+        };
+        let sums: Result<Vec<Point>, _> = lists
+            .par_iter()
+            .map(|groups| prepared.engine.msm_groups_vartime(groups))
+            .collect();
         sums.is_ok_and(|sums| bool::from(Point::sum(&sums).is_identity()))
     }
 }

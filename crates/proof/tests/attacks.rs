@@ -1,6 +1,8 @@
 //! Cheaters in direct mode. Each gets past every check but the one that the test names: the plain verifier lists exactly
 //! that one, so the cheater would succeed if it were left out.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod common;
 mod oracle;
 
@@ -27,24 +29,42 @@ struct World {
 impl World {
     fn new() -> Self {
         let layout = direct(DIM);
-        Self { round: round(&layout, 1), layout, r: Scalar::random(&mut rng(1)) }
+        Self {
+            round: round(&layout, 1),
+            layout,
+            r: Scalar::random(&mut rng(1)),
+        }
     }
 
     /// A forgery for an update of field elements.
     fn forgery(&self, update: &[Fe]) -> Forgery {
         let mut entries = update.to_vec();
-        entries.resize((self.layout.x_rows * self.layout.columns) as usize, Fe::ZERO);
+        entries.resize(
+            (self.layout.x_rows * self.layout.columns) as usize,
+            Fe::ZERO,
+        );
         Forgery::new(&self.round, entries, &self.r, Vec::new())
     }
 
     fn honest_update(&self) -> Vec<Fe> {
-        update(&self.layout, 3).into_iter().map(Fe::from_i64).collect()
+        update(&self.layout, 3)
+            .into_iter()
+            .map(Fe::from_i64)
+            .collect()
     }
 
     fn prove(&self, forgery: &Forgery) -> Contribution {
         // An escape may not exist for some randomness.
         (0..50)
-            .find_map(|seed| forgery.contribute(&self.round, |p| context(&self.r, 7, p.k, p.c), &mut rng(100 + seed)).ok())
+            .find_map(|seed| {
+                forgery
+                    .contribute(
+                        &self.round,
+                        |p| context(&self.r, 7, p.k, p.c),
+                        &mut rng(100 + seed),
+                    )
+                    .ok()
+            })
             .unwrap()
     }
 
@@ -72,7 +92,10 @@ impl World {
 }
 
 fn explain(escape: Escape) -> Deviation {
-    Deviation { escape: Some(escape), ..Deviation::default() }
+    Deviation {
+        escape: Some(escape),
+        ..Deviation::default()
+    }
 }
 
 #[test]
@@ -92,7 +115,10 @@ fn the_largest_allowed_norm_is_accepted() {
     assert_eq!(verify(&w.round, &statement(&c)), Ok(()));
     x[51] = 1;
     let refused = honest(&w.round, &x, 1).unwrap_err();
-    assert_eq!(refused, ContributeError::Proof(ProofError::Norm { what: "the update" }));
+    assert_eq!(
+        refused,
+        ContributeError::Proof(ProofError::Norm { what: "the update" })
+    );
 }
 
 #[test]
@@ -124,7 +150,10 @@ fn norm_one_unit_over_denied_in_the_sumcheck() {
 fn norm_one_unit_over_denied_by_a_false_value() {
     let w = World::new();
     let mut f = w.forgery(&w.over_norm());
-    f.deviation = Deviation { norm: Some(w.bound()), ..explain(Escape::Value) };
+    f.deviation = Deviation {
+        norm: Some(w.bound()),
+        ..explain(Escape::Value)
+    };
     w.cheat(&f, ProofCheck::E2);
 }
 
@@ -132,7 +161,10 @@ fn norm_one_unit_over_denied_by_a_false_value() {
 fn norm_one_unit_over_denied_by_another_mask() {
     let w = World::new();
     let mut f = w.forgery(&w.over_norm());
-    f.deviation = Deviation { norm: Some(w.bound()), ..explain(Escape::Mask) };
+    f.deviation = Deviation {
+        norm: Some(w.bound()),
+        ..explain(Escape::Mask)
+    };
     w.cheat(&f, ProofCheck::E3);
 }
 
@@ -224,7 +256,10 @@ fn another_update_in_the_key_ciphertext() {
 #[test]
 fn a8_padding_that_is_not_zero() {
     let w = World::new();
-    for at in [DIM as usize, (w.layout.x_rows * w.layout.columns) as usize - 1] {
+    for at in [
+        DIM as usize,
+        (w.layout.x_rows * w.layout.columns) as usize - 1,
+    ] {
         let mut f = w.forgery(&w.honest_update());
         f.entries[at] = Fe::ONE;
         f.norm += Fe::ONE;
@@ -266,7 +301,10 @@ fn norm_that_wraps_around_the_group_order() {
     f.deviation.keep_rejected = true;
     // The answers do not even fit their width on the wire; cut to it, they are false as well as out of the interval.
     let c = w.prove(&f);
-    assert_eq!(verify(&w.round, &statement(&c)), Err(ProofCheck::ProjectionInterval));
+    assert_eq!(
+        verify(&w.round, &statement(&c)),
+        Err(ProofCheck::ProjectionInterval)
+    );
 }
 
 #[test]
@@ -281,8 +319,15 @@ fn an_entry_too_large_to_project() {
         let c = w.prove(&f);
         // What does not fit the answer's width on the wire is cut off, and then the answer is false.
         let fits = bits + 2 < 8 * w.layout.z_bytes();
-        let expected = if fits { vec![ProofCheck::ProjectionInterval] } else { vec![ProofCheck::ProjectionInterval, ProofCheck::E4] };
-        assert!(expected.contains(&verify(&w.round, &statement(&c)).unwrap_err()), "{bits}");
+        let expected = if fits {
+            vec![ProofCheck::ProjectionInterval]
+        } else {
+            vec![ProofCheck::ProjectionInterval, ProofCheck::E4]
+        };
+        assert!(
+            expected.contains(&verify(&w.round, &statement(&c)).unwrap_err()),
+            "{bits}"
+        );
         // A prover that rejects never finds an answer.
         f.deviation.keep_rejected = false;
         let refused = f.contribute(&w.round, |p| context(&w.r, 7, p.k, p.c), &mut rng(1));
@@ -317,7 +362,11 @@ fn the_batch_names_the_same_checks() {
     let mut f = w.forgery(&w.honest_update());
     f.key_junk = vec![(3, -blinding_base())];
     let opposite = w.prove(&f);
-    let verdicts = verify_batch(&w.round, &[statement(&junk), statement(&opposite)], &[5; 32]);
+    let verdicts = verify_batch(
+        &w.round,
+        &[statement(&junk), statement(&opposite)],
+        &[5; 32],
+    );
     assert_eq!(verdicts, [Err(ProofCheck::E5); 2]);
 }
 
@@ -347,7 +396,10 @@ fn a_proof_holds_for_its_context_only() {
     refused(&good, &round(&w.layout, 2));
     refused(&good, &round(&Layout::direct(DIM, 32_766, 100).unwrap(), 1));
     refused(&good, &round(&Layout::direct(DIM, 32_767, 101).unwrap(), 1));
-    refused(&good, &round(&Layout::direct(DIM - 1, 32_767, 100).unwrap(), 1));
+    refused(
+        &good,
+        &round(&Layout::direct(DIM - 1, 32_767, 100).unwrap(), 1),
+    );
 }
 
 #[test]
@@ -374,7 +426,10 @@ fn a_change_anywhere_is_refused() {
     assert_eq!(verify(&w.round, &statement(&c)), Err(ProofCheck::E5));
     let mut c = good.clone();
     c.k[0] = [255; 32];
-    assert_eq!(verify(&w.round, &statement(&c)), Err(ProofCheck::PointEncoding));
+    assert_eq!(
+        verify(&w.round, &statement(&c)),
+        Err(ProofCheck::PointEncoding)
+    );
     let mut c = good.clone();
     c.k.pop();
     assert_eq!(verify(&w.round, &statement(&c)), Err(ProofCheck::Shape));
@@ -384,7 +439,10 @@ fn a_change_anywhere_is_refused() {
     let mut c = good.clone();
     c.context.commitments.clear();
     assert_eq!(verify(&w.round, &statement(&c)), Err(ProofCheck::Shape));
-    let s = veilsum_proof::Statement { y: &[[0; 4]], ..statement(&good) };
+    let s = veilsum_proof::Statement {
+        y: &[[0; 4]],
+        ..statement(&good)
+    };
     assert_eq!(verify(&w.round, &s), Err(ProofCheck::Shape));
     let mut c = good.clone();
     c.proof.push(0);
@@ -392,5 +450,8 @@ fn a_change_anywhere_is_refused() {
     let mut c = good;
     let end = c.proof.len();
     c.proof[end - 32..].fill(255);
-    assert_eq!(verify(&w.round, &statement(&c)), Err(ProofCheck::ScalarEncoding));
+    assert_eq!(
+        verify(&w.round, &statement(&c)),
+        Err(ProofCheck::ScalarEncoding)
+    );
 }

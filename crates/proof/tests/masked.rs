@@ -1,19 +1,419 @@
-//! Masked mode: honest contributions verify; wrong ones do not.
+//! Masked mode: honest contributions verify; cheaters are stopped by exactly the check that the test names.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 mod common;
+mod oracle;
 
 use common::*;
-use veilsum_params::UploadSizes;
-use veilsum_proof::verify;
+use oracle::Oracle;
+use veilsum_crypto::blinding_base;
+use veilsum_crypto::field::Fe;
+use veilsum_params::{Masked, UploadSizes};
+use veilsum_proof::adversarial::{Deviation, Escape, Forgery};
+use veilsum_proof::{
+    ContributeError, Contribution, MaskedWitness, Parts, ProofCheck, ProofError, Round, Statement,
+    Witness, contribute, verify, verify_batch,
+};
+use veilsum_rlwe::{Bound, Limbs};
 
 #[test]
 fn honest_contributions_verify() {
+    // One truncated block, and several blocks of which the last is truncated.
     for dim in [6_000, 60_000] {
         let layout = masked(dim);
         let round = round(&layout, 1);
-        let client = MaskedClient::new(&round, 1);
-        let c = client.contribute(&round, 2).unwrap();
-        assert_eq!(c.proof.len() as u64, UploadSizes::of(&layout, 20, 14).proof);
-        assert_eq!(verify(&round, &client.statement(&c)), Ok(()), "dim {dim}");
+        let clients: Vec<_> = (0..3).map(|i| MaskedClient::new(&round, i)).collect();
+        let made: Vec<_> = clients
+            .iter()
+            .map(|c| c.contribute(&round, 2).unwrap())
+            .collect();
+        assert_eq!(
+            made[0].proof.len() as u64,
+            UploadSizes::of(&layout, 20, 14).proof
+        );
+        let statements: Vec<_> = clients
+            .iter()
+            .zip(&made)
+            .map(|(client, c)| client.statement(c))
+            .collect();
+        assert_eq!(verify(&round, &statements[0]), Ok(()), "dim {dim}");
+        assert_eq!(verify_batch(&round, &statements, &[1; 32]), [Ok(()); 3]);
     }
+}
+
+#[test]
+fn a_false_witness_is_refused_before_a_proof_exists() {
+    let layout = masked(6_000);
+    let round = round(&layout, 1);
+    let client = MaskedClient::new(&round, 1);
+    let refuse = |witness: Witness<'_>, error: ProofError| {
+        let got = contribute(
+            &round,
+            &witness,
+            |p: &Parts<'_>| Ok::<_, ()>(client.context(p.k, p.c)),
+            &mut rng(1),
+        );
+        assert_eq!(got, Err(ContributeError::Proof(error)));
+    };
+    let honest = client.witness();
+    let parts = honest.masked.unwrap();
+    let k = layout.masked_constants().unwrap();
+    let with = |masked: MaskedWitness<'_>, error: ProofError| {
+        refuse(
+            Witness {
+                masked: Some(masked),
+                ..honest
+            },
+            error,
+        )
+    };
+    let mut y = client.y.clone();
+    y[5][0] ^= 1;
+    with(MaskedWitness { y: &y, ..parts }, ProofError::MaskedVector);
+    let mut noise = client.noise.to_vec();
+    noise[7] += 1;
+    with(
+        MaskedWitness {
+            noise: &noise,
+            ..parts
+        },
+        ProofError::MaskedVector,
+    );
+    noise[7] = i128::try_from(k.e_bound).unwrap() + 1;
+    with(
+        MaskedWitness {
+            noise: &noise,
+            ..parts
+        },
+        ProofError::Norm { what: "the noise" },
+    );
+    let key = vec![100; 8192];
+    with(
+        MaskedWitness { key: &key, ..parts },
+        ProofError::Norm { what: "the key" },
+    );
+    with(
+        MaskedWitness {
+            key: &key[1..],
+            ..parts
+        },
+        ProofError::Length {
+            what: "the key",
+            got: 8191,
+            want: 8192,
+        },
+    );
+    refuse(
+        Witness {
+            masked: None,
+            ..honest
+        },
+        ProofError::Mode { layout: "masked" },
+    );
+}
+
+/// Integers of a cheater's choice, with the y that belongs to them.
+struct Choice {
+    round: Round,
+    client: MaskedClient,
+    update: Vec<i64>,
+    noise: Vec<i128>,
+    key: Vec<i64>,
+}
+
+impl Choice {
+    fn new() -> Self {
+        let round = round(&masked(6_000), 1);
+        let client = MaskedClient::new(&round, 1);
+        let (update, noise, key) = (
+            client.update.clone(),
+            client.noise.to_vec(),
+            client.key.to_vec(),
+        );
+        Self {
+            round,
+            client,
+            update,
+            noise,
+            key,
+        }
+    }
+
+    fn constants(&self) -> &Masked {
+        self.round.layout().masked_constants().unwrap()
+    }
+
+    /// y for these integers, `tail` standing in the slots after the update.
+    fn y(&self, tail: &[i64]) -> Vec<Limbs> {
+        let masking = self.round.masking().unwrap();
+        let k = self.constants();
+        let count = k.ring_len as usize;
+        let bound = u64::MAX >> 4;
+        let basis = masking
+            .ring
+            .basis(Bound::from(bound), Bound::FULL, 1)
+            .unwrap();
+        let s = masking
+            .ring
+            .transform_small(basis, &self.key, bound)
+            .unwrap();
+        let mut y = Vec::new();
+        for block in 0..u64::from(k.blocks) {
+            let a = masking
+                .ring
+                .transform_full(basis, &masking.expander.block(block, 8192))
+                .unwrap();
+            y.extend(masking.ring.mul(&s, &a).unwrap().iter().copied());
+        }
+        let coordinates: Vec<i64> = self.update.iter().chain(tail).copied().collect();
+        (0..count)
+            .map(|j| {
+                let mut sum = Fe::from_limbs_unchecked(y[j]) + Fe::from_i128(self.noise[j]);
+                for (slot, x) in coordinates.iter().skip(j).step_by(count).enumerate() {
+                    sum += Fe::pow2(k.shift + slot as u32 * k.slot_bits) * Fe::from_i64(*x);
+                }
+                sum.to_limbs()
+            })
+            .collect()
+    }
+
+    /// Bits of the slack of squares; `None` when it is negative.
+    fn bits(bound: u128, squares: Fe, count: u32) -> Option<Vec<Fe>> {
+        let limbs = (Fe::from_u128(bound).square() - squares).to_limbs();
+        let bit = |i: usize| limbs[i / 64] >> (i % 64) & 1;
+        let fits = (count as usize..256).all(|i| bit(i) == 0);
+        fits.then(|| (0..count as usize).map(|i| Fe::from_u64(bit(i))).collect())
+    }
+
+    /// A forgery that commits to these integers; slack bits are zero where the slack is negative.
+    fn forgery(&self) -> Forgery {
+        let (layout, k) = (self.round.layout(), self.constants());
+        let mut entries: Vec<Fe> = self.update.iter().map(|v| Fe::from_i64(*v)).collect();
+        entries.resize((layout.x_rows * layout.columns) as usize, Fe::ZERO);
+        let noise: Vec<Fe> = self.noise.iter().map(|v| Fe::from_i128(*v)).collect();
+        let key: Vec<Fe> = self.key.iter().map(|v| Fe::from_i64(*v)).collect();
+        let squares = |v: &[Fe]| v.iter().map(|v| v.square()).sum();
+        let e = Self::bits(k.e_bound, squares(&noise), k.e_slack_bits);
+        let s = Self::bits(k.s_bound.into(), squares(&key), k.s_slack_bits);
+        entries.extend(noise);
+        entries.extend(key);
+        entries.extend(e.unwrap_or_else(|| vec![Fe::ZERO; k.e_slack_bits as usize]));
+        entries.extend(s.unwrap_or_else(|| vec![Fe::ZERO; k.s_slack_bits as usize]));
+        entries.resize(
+            (layout.projected_rows() * layout.columns) as usize,
+            Fe::ZERO,
+        );
+        Forgery::new(&self.round, entries, &self.client.r, self.y(&[]))
+    }
+
+    fn first_noise(&self) -> usize {
+        (self.round.layout().x_rows * self.round.layout().columns) as usize
+    }
+    fn first_bit(&self) -> usize {
+        self.first_noise() + self.constants().ring_len as usize + 8192
+    }
+
+    fn prove(&self, f: &Forgery) -> Contribution {
+        f.contribute(&self.round, |p| self.client.context(p.k, p.c), &mut rng(5))
+            .unwrap()
+    }
+
+    fn verdict(&self, f: &Forgery) -> Result<(), ProofCheck> {
+        let c = self.prove(f);
+        verify(
+            &self.round,
+            &Statement {
+                y: &f.y,
+                ..statement(&c)
+            },
+        )
+    }
+
+    fn cheat(&self, f: &Forgery, check: ProofCheck) {
+        let c = self.prove(f);
+        let s = Statement {
+            y: &f.y,
+            ..statement(&c)
+        };
+        assert_eq!(verify(&self.round, &s), Err(check));
+        assert_eq!(Oracle::new(&self.round).failures(&s), [check]);
+    }
+}
+
+#[test]
+fn a_choice_that_does_not_cheat_is_accepted() {
+    let w = Choice::new();
+    let f = w.forgery();
+    assert!(f.y == w.client.y);
+    assert_eq!(w.verdict(&f), Ok(()));
+}
+
+#[test]
+fn noise_at_the_bound_is_accepted_and_one_unit_over_is_not() {
+    let mut w = Choice::new();
+    w.noise.fill(0);
+    w.noise[3] = i128::try_from(w.constants().e_bound).unwrap();
+    assert_eq!(w.verdict(&w.forgery()), Ok(()));
+    w.noise[4] = 1;
+    w.cheat(&w.forgery(), ProofCheck::E4);
+    // The slack -1 as an entry that is not a bit.
+    let mut f = w.forgery();
+    f.entries[w.first_bit()] = -Fe::ONE;
+    w.cheat(&f, ProofCheck::E4);
+    // The same, explained by another mask polynomial.
+    f.deviation = Deviation {
+        escape: Some(Escape::Mask),
+        ..Deviation::default()
+    };
+    w.cheat(&f, ProofCheck::E3);
+}
+
+#[test]
+fn a_key_at_the_bound_is_accepted_and_one_unit_over_is_not() {
+    let mut w = Choice::new();
+    w.key.fill(0);
+    w.key[8191] = -i64::try_from(w.constants().s_bound).unwrap();
+    assert_eq!(w.verdict(&w.forgery()), Ok(()));
+    w.key[0] = 1;
+    w.cheat(&w.forgery(), ProofCheck::E4);
+    let mut f = w.forgery();
+    f.entries[w.first_bit() + w.constants().e_slack_bits as usize] = -Fe::ONE;
+    w.cheat(&f, ProofCheck::E4);
+}
+
+#[test]
+fn bits_that_are_not_bits() {
+    let w = Choice::new();
+    let mut f = w.forgery();
+    let first = w.first_bit();
+    f.entries[first] += Fe::from_u64(2);
+    f.entries[first + 1] -= Fe::ONE;
+    w.cheat(&f, ProofCheck::E4);
+}
+
+#[test]
+fn a_masked_vector_that_is_off_by_one() {
+    let w = Choice::new();
+    for at in [0, w.constants().ring_len as usize - 1] {
+        let mut f = w.forgery();
+        f.y[at] = (Fe::from_limbs_unchecked(f.y[at]) + Fe::ONE).to_limbs();
+        w.cheat(&f, ProofCheck::E4);
+    }
+}
+
+#[test]
+fn noise_that_is_not_what_rounding_left() {
+    let mut w = Choice::new();
+    let y = w.y(&[]);
+    w.noise[11] += 1;
+    let mut f = w.forgery();
+    f.y = y;
+    w.cheat(&f, ProofCheck::E4);
+}
+
+#[test]
+fn another_update_in_the_masked_vector() {
+    let mut w = Choice::new();
+    let y = w.y(&[]);
+    w.update[0] += if w.update[0] > 0 { -1 } else { 1 };
+    let mut f = w.forgery();
+    f.y = y;
+    w.cheat(&f, ProofCheck::E4);
+}
+
+#[test]
+fn a8_padding_in_rows_and_masked_vector() {
+    let w = Choice::new();
+    assert!(w.round.layout().padding() > 0);
+    let mut f = w.forgery();
+    f.y = w.y(&[1]);
+    f.entries[w.update.len()] = Fe::ONE;
+    f.norm += Fe::ONE;
+    w.cheat(&f, ProofCheck::E4);
+    // In the masked vector only.
+    let mut f = w.forgery();
+    f.y = w.y(&[1]);
+    w.cheat(&f, ProofCheck::E4);
+}
+
+#[test]
+fn another_key_in_the_ciphertext() {
+    let w = Choice::new();
+    let mut f = w.forgery();
+    f.key[9] += Fe::ONE;
+    w.cheat(&f, ProofCheck::E4);
+    let mut f = w.forgery();
+    f.key_junk = vec![(9, blinding_base())];
+    w.cheat(&f, ProofCheck::E5);
+    let mut f = w.forgery();
+    f.row_junk = vec![(w.round.layout().x_rows as usize, blinding_base())];
+    w.cheat(&f, ProofCheck::E1);
+}
+
+#[test]
+fn a_huge_entry_of_the_noise_with_a_wrapped_norm() {
+    let mut w = Choice::new();
+    let root = veilsum_proof::adversarial::sqrt(-Fe::ONE).unwrap();
+    w.noise.fill(0);
+    let mut f = w.forgery();
+    let (big, at) = (Fe::pow2(125) + Fe::ONE, w.first_noise());
+    f.entries[at] = big;
+    f.entries[at + 1] = big * root;
+    for (j, e) in [big, big * root].into_iter().enumerate() {
+        f.y[j] = (Fe::from_limbs_unchecked(f.y[j]) + e).to_limbs();
+    }
+    f.deviation.keep_rejected = true;
+    assert_eq!(w.verdict(&f), Err(ProofCheck::ProjectionInterval));
+}
+
+#[test]
+fn a_proof_is_bound_to_its_masked_vector_and_round() {
+    let w = Choice::new();
+    let f = w.forgery();
+    let c = w.prove(&f);
+    let other = MaskedClient::new(&w.round, 2);
+    assert_eq!(
+        verify(
+            &w.round,
+            &Statement {
+                y: &other.y,
+                ..statement(&c)
+            }
+        ),
+        Err(ProofCheck::E6)
+    );
+    assert_eq!(
+        verify(
+            &w.round,
+            &Statement {
+                y: &f.y[1..],
+                ..statement(&c)
+            }
+        ),
+        Err(ProofCheck::Shape)
+    );
+    let mut y = f.y.clone();
+    y[0] = [u64::MAX; 4];
+    assert_eq!(
+        verify(
+            &w.round,
+            &Statement {
+                y: &y,
+                ..statement(&c)
+            }
+        ),
+        Err(ProofCheck::Shape)
+    );
+    let later = round(w.round.layout(), 2);
+    assert!(
+        verify(
+            &later,
+            &Statement {
+                y: &f.y,
+                ..statement(&c)
+            }
+        )
+        .is_err()
+    );
 }

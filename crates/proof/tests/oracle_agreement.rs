@@ -18,7 +18,11 @@ fn direct_contributions_are_the_same_bytes() {
         let mut rng = rng(11);
         let r = Scalar::random(&mut rng);
         let oracle = Oracle::new(&round);
-        let witness = Witness { update: &x, r: &r, masked: None };
+        let witness = Witness {
+            update: &x,
+            r: &r,
+            masked: None,
+        };
         let slow = oracle.contribute(&witness, |p| context(&r, 7, p.k, p.c), &mut rng);
         assert_eq!(fast, slow, "dim {dim}");
         assert_eq!(oracle.failures(&statement(&fast)), []);
@@ -32,7 +36,11 @@ fn masked_contributions_are_the_same_bytes() {
     let client = MaskedClient::new(&round, 4);
     let fast = client.contribute(&round, 12).unwrap();
     let oracle = Oracle::new(&round);
-    let slow = oracle.contribute(&client.witness(), |p| client.context(p.k, p.c), &mut rng(12));
+    let slow = oracle.contribute(
+        &client.witness(),
+        |p| client.context(p.k, p.c),
+        &mut rng(12),
+    );
     assert_eq!(fast, slow);
     assert_eq!(oracle.failures(&client.statement(&fast)), []);
 }

@@ -1,6 +1,11 @@
 //! A second implementation, slow and plain: dalek's scalars and points, Lambda and mu as whole tables, a sumcheck that
 //! evaluates everything, a verifier that lists every check that fails.
-#![allow(dead_code, unreachable_pub, reason = "every test binary uses a part of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code that every test binary uses a part of"
+)]
 
 use bulletproofs::{BulletproofGens, PedersenGens, RangeProof};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT as B;
@@ -13,7 +18,9 @@ use rand_core::{RngCore, SeedableRng};
 use veilsum_crypto::field::Fe;
 use veilsum_crypto::{CanonicalPoint, Generators, Xof, labels};
 use veilsum_params::{Layout, Mode, PROJECTIONS};
-use veilsum_proof::{Context, Contribution, Parts, Proof, ProofCheck, Responses, Round, Statement, Witness};
+use veilsum_proof::{
+    Context, Contribution, Parts, Proof, ProofCheck, Responses, Round, Statement, Witness,
+};
 
 type Table = Vec<Scalar>;
 
@@ -36,7 +43,17 @@ fn dot(a: &[Scalar], b: &[Scalar]) -> Scalar {
 }
 
 fn eq(point: &[Scalar], index: usize) -> Scalar {
-    point.iter().enumerate().map(|(k, x)| if index >> k & 1 == 1 { *x } else { Scalar::ONE - x }).product()
+    point
+        .iter()
+        .enumerate()
+        .map(|(k, x)| {
+            if index >> k & 1 == 1 {
+                *x
+            } else {
+                Scalar::ONE - x
+            }
+        })
+        .product()
 }
 
 fn eqs(point: &[Scalar], count: usize) -> Table {
@@ -99,14 +116,38 @@ impl<'a> Oracle<'a> {
     fn start(&self, context: &Context, f_z: &CanonicalPoint) -> Transcript {
         let mut t = Transcript::new(b"veilsum/v1 contribution proof");
         let l = self.layout;
-        t.append_message(b"mode", if matches!(l.mode, Mode::Direct) { b"direct" } else { b"masked" });
-        for (label, v) in [(&b"dim"[..], l.dim), (b"norm bound", l.norm_bound), (b"n_max", l.n_max)] {
-            t.append_message(match label { b"dim" => b"dim", b"norm bound" => b"norm bound", _ => b"n_max" }, &u64::from(v).to_le_bytes());
+        t.append_message(
+            b"mode",
+            if matches!(l.mode, Mode::Direct) {
+                b"direct"
+            } else {
+                b"masked"
+            },
+        );
+        for (label, v) in [
+            (&b"dim"[..], l.dim),
+            (b"norm bound", l.norm_bound),
+            (b"n_max", l.n_max),
+        ] {
+            t.append_message(
+                match label {
+                    b"dim" => b"dim",
+                    b"norm bound" => b"norm bound",
+                    _ => b"n_max",
+                },
+                &u64::from(v).to_le_bytes(),
+            );
         }
         t.append_message(b"params", &self.round.params_digest().0);
         t.append_message(b"client", &u64::from(context.client.0).to_le_bytes());
-        t.append_message(b"threshold", &(context.commitments.len() as u64).to_le_bytes());
-        context.commitments.iter().for_each(|f| t.append_message(b"F", f.as_bytes()));
+        t.append_message(
+            b"threshold",
+            &(context.commitments.len() as u64).to_le_bytes(),
+        );
+        context
+            .commitments
+            .iter()
+            .for_each(|f| t.append_message(b"F", f.as_bytes()));
         t.append_message(b"E", context.ephemeral.as_bytes());
         t.append_message(b"share root", &context.share_root.0);
         t.append_message(b"row root", &context.row_root.0);
@@ -124,7 +165,9 @@ impl<'a> Oracle<'a> {
         let bits = |xof: &mut Xof, count: usize| -> Vec<bool> {
             let mut bytes = vec![0; count.div_ceil(8)];
             xof.fill(&mut bytes);
-            (0..count).map(|i| bytes[i / 8] >> (i % 8) & 1 == 1).collect()
+            (0..count)
+                .map(|i| bytes[i / 8] >> (i % 8) & 1 == 1)
+                .collect()
         };
         (0..PROJECTIONS as u64)
             .map(|i| {
@@ -154,13 +197,28 @@ impl<'a> Oracle<'a> {
                 Scalar::from(u128::from_le_bytes(b) >> 1)
             })
             .collect();
-        Drawn { tau, theta, lambda: challenge(t, b"lambda"), xi: challenge(t, b"xi") }
+        Drawn {
+            tau,
+            theta,
+            lambda: challenge(t, b"lambda"),
+            xi: challenge(t, b"xi"),
+        }
     }
 
-    fn forms(&self, projections: &[(Vec<bool>, Vec<bool>)], z: &[u128], drawn: &Drawn, y: &[[u64; 4]]) -> Forms {
+    fn forms(
+        &self,
+        projections: &[(Vec<bool>, Vec<bool>)],
+        z: &[u128],
+        drawn: &Drawn,
+        y: &[[u64; 4]],
+    ) -> Forms {
         let (l, c) = (self.layout, self.columns);
-        let powers: Table = std::iter::successors(Some(drawn.lambda), |p| Some(p * drawn.lambda)).take(7 + PROJECTIONS).collect();
-        let [norm_x, norm_e, norm_s, bits, key, lwe, padding] = powers[..7] else { unreachable!() };
+        let powers: Table = std::iter::successors(Some(drawn.lambda), |p| Some(p * drawn.lambda))
+            .take(7 + PROJECTIONS)
+            .collect();
+        let [norm_x, norm_e, norm_s, bits, key, lwe, padding] = powers[..7] else {
+            unreachable!()
+        };
         let mut lambda = vec![Scalar::ZERO; self.rows * c];
         let mut mu = lambda.clone();
         let mut public = Scalar::ZERO;
@@ -183,7 +241,10 @@ impl<'a> Oracle<'a> {
             *entry += power;
         }
         match l.masked_constants() {
-            None => lambda.iter_mut().zip(&drawn.theta).for_each(|(v, t)| *v += key * t),
+            None => lambda
+                .iter_mut()
+                .zip(&drawn.theta)
+                .for_each(|(v, t)| *v += key * t),
             Some(k) => {
                 let m = k.ring_len as usize;
                 let at = eqs(&drawn.tau, m);
@@ -200,16 +261,28 @@ impl<'a> Oracle<'a> {
                 let expander = self.round.masking().unwrap().expander;
                 let mut weights = vec![Scalar::ZERO; 8192];
                 for block in 0..k.blocks as usize {
-                    let a: Table = expander.block(block as u64, 8192).iter().map(limbs).collect();
+                    let a: Table = expander
+                        .block(block as u64, 8192)
+                        .iter()
+                        .map(limbs)
+                        .collect();
                     for (j, at) in at[block * 8192..].iter().enumerate().take(8192) {
                         let a: Table = a.iter().map(|a| a * at).collect();
                         for (i, weight) in weights.iter_mut().enumerate() {
-                            if j >= i { *weight += a[j - i] } else { *weight -= a[8192 + j - i] }
+                            if j >= i {
+                                *weight += a[j - i]
+                            } else {
+                                *weight -= a[8192 + j - i]
+                            }
                         }
                     }
                 }
                 for (i, weight) in weights.iter().enumerate() {
-                    let beta = if i % 2 == 1 { pow2(k.beta_log2) } else { Scalar::ONE };
+                    let beta = if i % 2 == 1 {
+                        pow2(k.beta_log2)
+                    } else {
+                        Scalar::ONE
+                    };
                     lambda[first_s + i] += lwe * weight + key * drawn.theta[i / 2] * beta;
                 }
                 let first_r = first_s + 8192;
@@ -223,7 +296,11 @@ impl<'a> Oracle<'a> {
                 for i in 0..k.s_slack_bits {
                     lambda[first_r + (k.e_slack_bits + i) as usize] += norm_s * pow2(i);
                 }
-                public += lwe * y.iter().zip(&at).map(|(y, at)| limbs(y) * at).sum::<Scalar>();
+                public += lwe
+                    * y.iter()
+                        .zip(&at)
+                        .map(|(y, at)| limbs(y) * at)
+                        .sum::<Scalar>();
                 public += norm_e * Scalar::from(k.e_bound) * Scalar::from(k.e_bound);
                 public += norm_s * Scalar::from(k.s_bound) * Scalar::from(k.s_bound);
             }
@@ -233,7 +310,11 @@ impl<'a> Oracle<'a> {
 
     /// Degrees of the round polynomials.
     fn degrees(&self) -> Vec<usize> {
-        [vec![3; self.layout.row_vars as usize], vec![2; self.layout.col_vars as usize]].concat()
+        [
+            vec![3; self.layout.row_vars as usize],
+            vec![2; self.layout.col_vars as usize],
+        ]
+        .concat()
     }
 
     fn basis(&self, point: &[Scalar]) -> Table {
@@ -258,16 +339,25 @@ impl<'a> Oracle<'a> {
         };
         let point = |bytes: &[u8; 32]| CompressedRistretto(*bytes).decompress();
         let all = |bytes: &[[u8; 32]]| bytes.iter().map(point).collect::<Option<Vec<_>>>();
-        let (Some(k), Some(c), Some(a), Some(v_x), Some(com_pi)) =
-            (all(statement.k), all(statement.c), all(&proof.points), point(&proof.v_x), point(&proof.com_pi))
-        else {
+        let (Some(k), Some(c), Some(a), Some(v_x), Some(com_pi)) = (
+            all(statement.k),
+            all(statement.c),
+            all(&proof.points),
+            point(&proof.v_x),
+            point(&proof.com_pi),
+        ) else {
             return vec![ProofCheck::PointEncoding];
         };
         let mut failing = Vec::new();
-        let mut check = |holds: bool, check: ProofCheck| if !holds { failing.push(check) };
+        let mut check = |holds: bool, check: ProofCheck| {
+            if !holds {
+                failing.push(check)
+            }
+        };
         let mut t = self.start(statement.context, statement.f_z);
         let projections = self.projections(&mut t);
-        let interval = |z: &u128| *z >= self.layout.delta && *z < (1 << self.layout.gamma) - self.layout.delta;
+        let interval =
+            |z: &u128| *z >= self.layout.delta && *z < (1 << self.layout.gamma) - self.layout.delta;
         check(proof.z.iter().all(interval), ProofCheck::ProjectionInterval);
         absorb_z(self.layout, &mut t, &proof.z);
         t.append_message(b"V_x", &proof.v_x);
@@ -291,7 +381,11 @@ impl<'a> Oracle<'a> {
         let (row_point, column_point) = at.split_at(self.layout.row_vars as usize);
         let (eq_a, eq_b) = (eqs(row_point, self.rows), eqs(column_point, self.columns));
         let value = |table: &[Scalar]| -> Scalar {
-            table.chunks(self.columns).zip(&eq_a).map(|(row, eq)| eq * dot(row, &eq_b)).sum()
+            table
+                .chunks(self.columns)
+                .zip(&eq_a)
+                .map(|(row, eq)| eq * dot(row, &eq_b))
+                .sum()
         };
         let (lambda, mu) = (value(&forms.lambda), value(&forms.mu));
         let s = |v: Fe| Scalar::from(v);
@@ -299,31 +393,70 @@ impl<'a> Oracle<'a> {
         let r = &proof.responses;
         let (u, pi, v) = (list(&r.u), list(&r.pi), s(proof.v));
         let [a2, a4, a6] = proof.scalars.map(s);
-        let [l_x, l_k] = [drawn.lambda, drawn.lambda * drawn.lambda * drawn.lambda * drawn.lambda * drawn.lambda];
+        let [l_x, l_k] = [
+            drawn.lambda,
+            drawn.lambda * drawn.lambda * drawn.lambda * drawn.lambda * drawn.lambda,
+        ];
         check(dot(&u, &eq_b) == a2 + challenge * v, ProofCheck::E2);
-        check(dot(&pi, &self.basis(&at)) == a4 + challenge * (claim - lambda * v - mu * v * v), ProofCheck::E4);
+        check(
+            dot(&pi, &self.basis(&at)) == a4 + challenge * (claim - lambda * v - mu * v * v),
+            ProofCheck::E4,
+        );
         let n = self.layout.row_vars + self.layout.col_vars;
         let mut sums = vec![pow2(n - 1); pi.len()];
         sums[0] = pow2(n);
         let e6 = l_k * s(r.v_k) + l_x * s(r.n_x) + dot(&pi, &sums);
         check(e6 == a6 + challenge * (sum - forms.public), ProofCheck::E6);
 
-        let blinding: Table =
-            (0..k.len()).map(|a| eq_a[a] * if a < self.layout.x_rows as usize { s(r.r) } else { s(r.r_z) }).collect();
+        let blinding: Table = (0..k.len())
+            .map(|a| {
+                eq_a[a]
+                    * if a < self.layout.x_rows as usize {
+                        s(r.r)
+                    } else {
+                        s(r.r_z)
+                    }
+            })
+            .collect();
         let left = msm(&eq_a[..k.len()], &k) * challenge + a[0];
-        check(left == msm(&u, &self.columns_g) + msm(&blinding, &self.rows_g), ProofCheck::E1);
+        check(
+            left == msm(&u, &self.columns_g) + msm(&blinding, &self.rows_g),
+            ProofCheck::E1,
+        );
         let left = com_pi * challenge + a[1];
-        check(left == msm(&pi, &self.mask_g) + self.mask_h * s(r.rho), ProofCheck::E3);
+        check(
+            left == msm(&pi, &self.mask_g) + self.mask_h * s(r.rho),
+            ProofCheck::E3,
+        );
         let left = msm(&drawn.theta, &c) * challenge + a[2];
-        check(left == B * s(r.v_k) + msm(&drawn.theta, &self.key_g) * s(r.r), ProofCheck::E5);
-        check(statement.context.commitments[0].point() * challenge + a[3] == B * s(r.r), ProofCheck::E7);
-        check(statement.f_z.point() * challenge + a[4] == B * s(r.r_z), ProofCheck::E8);
+        check(
+            left == B * s(r.v_k) + msm(&drawn.theta, &self.key_g) * s(r.r),
+            ProofCheck::E5,
+        );
+        check(
+            statement.context.commitments[0].point() * challenge + a[3] == B * s(r.r),
+            ProofCheck::E7,
+        );
+        check(
+            statement.f_z.point() * challenge + a[4] == B * s(r.r_z),
+            ProofCheck::E8,
+        );
         let bound = Scalar::from(u64::from(self.layout.norm_bound).pow(2));
         let left = (B * bound - v_x) * challenge + a[5];
-        check(left == B * s(r.n_x) - self.bases.B_blinding * s(r.nu), ProofCheck::E9);
+        check(
+            left == B * s(r.n_x) - self.bases.B_blinding * s(r.nu),
+            ProofCheck::E9,
+        );
         let bits = self.layout.range_bits as usize;
         let in_range = RangeProof::from_bytes(&proof.range).is_ok_and(|p| {
-            p.verify_single(&BulletproofGens::new(64, 1), &self.bases, &mut range, &CompressedRistretto(proof.v_x), bits).is_ok()
+            p.verify_single(
+                &BulletproofGens::new(64, 1),
+                &self.bases,
+                &mut range,
+                &CompressedRistretto(proof.v_x),
+                bits,
+            )
+            .is_ok()
         });
         check(in_range, ProofCheck::NormRange);
         failing
@@ -346,16 +479,29 @@ impl<'a> Oracle<'a> {
             entries.extend(m.noise.iter().map(|v| signed(*v)));
             let s: Table = m.key.iter().map(|v| signed((*v).into())).collect();
             entries.extend(&s);
-            key = s.chunks(2).map(|p| p[0] + pow2(k.beta_log2) * p[1]).collect();
+            key = s
+                .chunks(2)
+                .map(|p| p[0] + pow2(k.beta_log2) * p[1])
+                .collect();
             let noise: Table = m.noise.iter().map(|v| signed(*v)).collect();
-            let slack = |bound: u128, v: &[Scalar]| Scalar::from(bound) * Scalar::from(bound) - dot(v, v);
-            for (slack, bits) in [(slack(k.e_bound, &noise), k.e_slack_bits), (slack(k.s_bound.into(), &s), k.s_slack_bits)] {
-                entries.extend((0..bits as usize).map(|i| Scalar::from(slack.as_bytes()[i / 8] >> (i % 8) & 1)));
+            let slack =
+                |bound: u128, v: &[Scalar]| Scalar::from(bound) * Scalar::from(bound) - dot(v, v);
+            for (slack, bits) in [
+                (slack(k.e_bound, &noise), k.e_slack_bits),
+                (slack(k.s_bound.into(), &s), k.s_slack_bits),
+            ] {
+                entries.extend(
+                    (0..bits as usize)
+                        .map(|i| Scalar::from(slack.as_bytes()[i / 8] >> (i % 8) & 1)),
+                );
             }
             entries.resize(l.projected_rows() as usize * self.columns, Scalar::ZERO);
         }
-        let c: Vec<[u8; 32]> =
-            key.iter().zip(&self.key_g).map(|(k, w)| (B * k + w * witness.r).compress().to_bytes()).collect();
+        let c: Vec<[u8; 32]> = key
+            .iter()
+            .zip(&self.key_g)
+            .map(|(k, w)| (B * k + w * witness.r).compress().to_bytes())
+            .collect();
         loop {
             let mut seed = [0; 32];
             rng.fill_bytes(&mut seed);
@@ -395,12 +541,19 @@ impl<'a> Oracle<'a> {
         let rows: Vec<RistrettoPoint> = (0..l.rows() as usize)
             .map(|a| {
                 let blinding = if a < l.x_rows as usize { *r } else { r_z };
-                msm(&w[a * self.columns..(a + 1) * self.columns], &self.columns_g) + self.rows_g[a] * blinding
+                msm(
+                    &w[a * self.columns..(a + 1) * self.columns],
+                    &self.columns_g,
+                ) + self.rows_g[a] * blinding
             })
             .collect();
         let k: Vec<[u8; 32]> = rows.iter().map(|p| p.compress().to_bytes()).collect();
         let f_z = CanonicalPoint::from(B * r_z);
-        let context = bind(&Parts { k: &k, c, f_z: &f_z });
+        let context = bind(&Parts {
+            k: &k,
+            c,
+            f_z: &f_z,
+        });
         let mut t = self.start(&context, &f_z);
         let projections = self.projections(&mut t);
         let first_z = l.projected_rows() as usize * self.columns;
@@ -408,7 +561,10 @@ impl<'a> Oracle<'a> {
         for (i, (rows, columns)) in projections.iter().enumerate() {
             let mut sum = w[first_z + i];
             for a in (0..rows.len()).filter(|a| rows[*a]) {
-                sum += (0..self.columns).filter(|b| columns[*b]).map(|b| w[a * self.columns + b]).sum::<Scalar>();
+                sum += (0..self.columns)
+                    .filter(|b| columns[*b])
+                    .map(|b| w[a * self.columns + b])
+                    .sum::<Scalar>();
             }
             let bytes = sum.to_bytes();
             let value = u128::from_le_bytes(bytes[..16].try_into().unwrap());
@@ -419,14 +575,18 @@ impl<'a> Oracle<'a> {
         }
         absorb_z(l, &mut t, &z);
         let mut rng = stream(1);
-        let pi: Table = (0..l.mask_coefficients()).map(|_| Scalar::random(&mut rng)).collect();
+        let pi: Table = (0..l.mask_coefficients())
+            .map(|_| Scalar::random(&mut rng))
+            .collect();
         let (rho, nu) = (Scalar::random(&mut rng), Scalar::random(&mut rng));
         let n_x = dot(&entries[..l.dim as usize], &entries[..l.dim as usize]);
         let slack = Scalar::from(u64::from(l.norm_bound).pow(2)) - n_x;
         let v_x = self.bases.commit(slack, nu).compress().to_bytes();
         t.append_message(b"V_x", &v_x);
         let mut range = t.clone();
-        let com_pi = (msm(&pi, &self.mask_g) + self.mask_h * rho).compress().to_bytes();
+        let com_pi = (msm(&pi, &self.mask_g) + self.mask_h * rho)
+            .compress()
+            .to_bytes();
         t.append_message(b"Com_pi", &com_pi);
         let drawn = self.draw(&mut t);
         let forms = self.forms(&projections, &z, &drawn, y);
@@ -440,15 +600,27 @@ impl<'a> Oracle<'a> {
 
         let value_64 = u64::from_le_bytes(slack.to_bytes()[..8].try_into().unwrap());
         let range = RangeProof::prove_single_with_rng(
-            &BulletproofGens::new(64, 1), &self.bases, &mut range, value_64, &nu, l.range_bits as usize, &mut stream(3),
-        ).unwrap().0.to_bytes();
+            &BulletproofGens::new(64, 1),
+            &self.bases,
+            &mut range,
+            value_64,
+            &nu,
+            l.range_bits as usize,
+            &mut stream(3),
+        )
+        .unwrap()
+        .0
+        .to_bytes();
 
         let all_w = w.clone();
         let mut tables = [forms.lambda.clone(), forms.mu.clone(), w];
         let (mut rounds, mut point) = (Vec::new(), Vec::new());
         // Rows are bound first, so the table is put column by column.
         for table in &mut tables {
-            *table = (0..self.columns).flat_map(|b| (0..self.rows).map(move |a| (a, b))).map(|(a, b)| table[a * self.columns + b]).collect();
+            *table = (0..self.columns)
+                .flat_map(|b| (0..self.rows).map(move |a| (a, b)))
+                .map(|(a, b)| table[a * self.columns + b])
+                .collect();
         }
         let vars = self.degrees().len();
         for (j, degree) in self.degrees().into_iter().enumerate() {
@@ -489,8 +661,13 @@ impl<'a> Oracle<'a> {
         let v = tables[2][0];
         let (row_point, column_point) = point.split_at(l.row_vars as usize);
         let (eq_a, eq_b) = (eqs(row_point, self.rows), eqs(column_point, self.columns));
-        let u: Table =
-            (0..self.columns).map(|b| (0..self.rows).map(|a| eq_a[a] * all_w[a * self.columns + b]).sum()).collect();
+        let u: Table = (0..self.columns)
+            .map(|b| {
+                (0..self.rows)
+                    .map(|a| eq_a[a] * all_w[a * self.columns + b])
+                    .sum()
+            })
+            .collect();
         let v_k = dot(&drawn.theta, key);
 
         let mut rng = stream(2);
@@ -502,10 +679,14 @@ impl<'a> Oracle<'a> {
         sums[0] = n;
         let l_x = drawn.lambda;
         let l_k = l_x * l_x * l_x * l_x * l_x;
-        let scalars =
-            [dot(&u_n, &eq_b), dot(&pi_n, &self.basis(&point)), l_k * v_k_n + l_x * n_x_n + dot(&pi_n, &sums)];
-        let blinding: Table =
-            (0..self.rows_g.len()).map(|a| eq_a[a] * if a < l.x_rows as usize { r_n } else { r_z_n }).collect();
+        let scalars = [
+            dot(&u_n, &eq_b),
+            dot(&pi_n, &self.basis(&point)),
+            l_k * v_k_n + l_x * n_x_n + dot(&pi_n, &sums),
+        ];
+        let blinding: Table = (0..self.rows_g.len())
+            .map(|a| eq_a[a] * if a < l.x_rows as usize { r_n } else { r_z_n })
+            .collect();
         let points = [
             msm(&u_n, &self.columns_g) + msm(&blinding, &self.rows_g),
             msm(&pi_n, &self.mask_g) + self.mask_h * rho_n,
@@ -527,18 +708,41 @@ impl<'a> Oracle<'a> {
             points,
             scalars: scalars.map(Fe::from),
             responses: Responses {
-                u: fe(&u_n), pi: fe(&pi_n), r: Fe::from(r_n), r_z: Fe::from(r_z_n), rho: Fe::from(rho_n),
-                v_k: Fe::from(v_k_n), n_x: Fe::from(n_x_n), nu: Fe::from(nu_n),
+                u: fe(&u_n),
+                pi: fe(&pi_n),
+                r: Fe::from(r_n),
+                r_z: Fe::from(r_z_n),
+                rho: Fe::from(rho_n),
+                v_k: Fe::from(v_k_n),
+                n_x: Fe::from(n_x_n),
+                nu: Fe::from(nu_n),
             },
         };
         let ch = close(&mut t, &proof);
-        let respond = |n: &[Scalar], s: &[Scalar]| n.iter().zip(s).map(|(n, s)| Fe::from(n + ch * s)).collect::<Vec<_>>();
+        let respond = |n: &[Scalar], s: &[Scalar]| {
+            n.iter()
+                .zip(s)
+                .map(|(n, s)| Fe::from(n + ch * s))
+                .collect::<Vec<_>>()
+        };
         let one = |n: Scalar, s: Scalar| Fe::from(n + ch * s);
         proof.responses = Responses {
-            u: respond(&u_n, &u), pi: respond(&pi_n, &pi), r: one(r_n, *r), r_z: one(r_z_n, r_z), rho: one(rho_n, rho),
-            v_k: one(v_k_n, v_k), n_x: one(n_x_n, n_x), nu: one(nu_n, nu),
+            u: respond(&u_n, &u),
+            pi: respond(&pi_n, &pi),
+            r: one(r_n, *r),
+            r_z: one(r_z_n, r_z),
+            rho: one(rho_n, rho),
+            v_k: one(v_k_n, v_k),
+            n_x: one(n_x_n, n_x),
+            nu: one(nu_n, nu),
         };
-        Some(Contribution { k, c: c.to_vec(), f_z, proof: proof.encode(l), context })
+        Some(Contribution {
+            k,
+            c: c.to_vec(),
+            f_z,
+            proof: proof.encode(l),
+            context,
+        })
     }
 }
 
@@ -556,7 +760,9 @@ fn interpolate(values: &[Scalar]) -> Table {
             }
             basis = next;
         }
-        out.iter_mut().zip(&basis).for_each(|(o, b)| *o += value * b);
+        out.iter_mut()
+            .zip(&basis)
+            .for_each(|(o, b)| *o += value * b);
     }
     out
 }
@@ -568,20 +774,32 @@ fn challenge(t: &mut Transcript, label: &'static [u8]) -> Scalar {
 }
 
 fn absorb_z(layout: &Layout, t: &mut Transcript, z: &[u128]) {
-    let bytes: Vec<u8> = z.iter().flat_map(|z| z.to_le_bytes()[..layout.z_bytes() as usize].to_vec()).collect();
+    let bytes: Vec<u8> = z
+        .iter()
+        .flat_map(|z| z.to_le_bytes()[..layout.z_bytes() as usize].to_vec())
+        .collect();
     t.append_message(b"z", &bytes);
 }
 
 fn absorb_round(t: &mut Transcript, c: &[Scalar]) -> Scalar {
-    t.append_message(b"round polynomial", &c.iter().flat_map(|c| c.to_bytes()).collect::<Vec<_>>());
+    t.append_message(
+        b"round polynomial",
+        &c.iter().flat_map(|c| c.to_bytes()).collect::<Vec<_>>(),
+    );
     challenge(t, b"round")
 }
 
 fn close(t: &mut Transcript, proof: &Proof) -> Scalar {
     t.append_message(b"v", &proof.v.to_bytes());
     t.append_message(b"range proof", &proof.range);
-    proof.points.iter().for_each(|p| t.append_message(b"announcement point", p));
-    proof.scalars.iter().for_each(|s| t.append_message(b"announcement scalar", &s.to_bytes()));
+    proof
+        .points
+        .iter()
+        .for_each(|p| t.append_message(b"announcement point", p));
+    proof
+        .scalars
+        .iter()
+        .for_each(|s| t.append_message(b"announcement scalar", &s.to_bytes()));
     challenge(t, b"closing")
 }
 
