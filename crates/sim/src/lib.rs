@@ -1,1 +1,17 @@
 //! Seeded network, adversaries and checkers that know the truth.
+//!
+//! A [`World`] is a roster with all its secrets and one round, made from a seed. A [`Simulation`] runs the protocol's
+//! machines in it over a network that delays, reorders, doubles and loses messages, all from the same seed: the same seed
+//! gives the same log, byte for byte. Adversaries use the protocol's public interface only. The checkers of [`truth`] know
+//! every update and who is honest, which no party does.
+
+mod error;
+mod forge;
+mod simulation;
+pub mod truth;
+mod world;
+
+pub use error::SimError;
+pub use forge::{Deviation, Forged, forge};
+pub use simulation::{Faults, Plan, Report, Simulation, Tamper};
+pub use world::{Setup, World};

@@ -1,0 +1,121 @@
+use crate::{SimError, World};
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use rand_core::CryptoRngCore;
+use veilsum_crypto::field::Fe;
+use veilsum_crypto::{CanonicalPoint, Digest, EphemeralSecret, feldman, labels, merkle};
+use veilsum_params::{ClientId, MemberIndex};
+use veilsum_proof::adversarial::Forgery;
+use veilsum_proof::{Context, Parts, Round};
+use veilsum_protocol::{Bytes, Upload};
+use veilsum_wire::{Body, Contribution, HeaderContent, Signed, matrix_roots, share_leaves};
+
+/// Where a client leaves the protocol. Everything else about its contribution is honest, the proof included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deviation {
+    /// Members that get a share that is not on the polynomial.
+    pub bad_shares: Vec<MemberIndex>,
+    /// Members that get bytes that do not decrypt.
+    pub garbled_shares: Vec<MemberIndex>,
+    /// Polynomial commitments beyond the threshold (a polynomial of higher degree), or missing ones.
+    pub degree: i16,
+    /// The proof is made for this client instead.
+    pub proof_of: Option<ClientId>,
+    /// The update that is contributed instead of the client's own: any integers, whatever their norm.
+    pub update: Option<Vec<i64>>,
+    /// The proof of knowledge of e is made for another dealing.
+    pub knowledge_of: Option<ClientId>,
+    /// E is the identity.
+    pub ephemeral_identity: bool,
+}
+
+/// A forged contribution and the secret that it shares.
+#[derive(Clone, Debug)]
+pub struct Forged {
+    /// What is uploaded.
+    pub contribution: Contribution,
+    /// r.
+    pub r: Scalar,
+}
+
+impl Forged {
+    /// As it travels.
+    pub fn upload(&self) -> Upload {
+        let Contribution { header, body } = &self.contribution;
+        Upload { header: header.clone(), body: Bytes(body.to_bytes()) }
+    }
+}
+
+/// A contribution of `client` that leaves the protocol where `deviation` says. Direct mode only.
+///
+/// # Errors
+/// [`SimError`] for a client that is not in the world, or a deviation that the prover cannot carry out.
+pub fn forge(
+    world: &World,
+    client: ClientId,
+    deviation: &Deviation,
+    rng: &mut impl CryptoRngCore,
+) -> Result<Forged, SimError> {
+    let (identity, _) = world.keys(client)?;
+    let (ctx, digest, round): (_, Digest, &Round) = (&world.context, world.digest(), &world.round);
+    let layout = ctx.layout();
+    let r = Scalar::random(rng);
+    let degree = i32::from(ctx.threshold()) + i32::from(deviation.degree);
+    let degree = u16::try_from(degree.max(2)).unwrap_or(u16::MAX);
+    let dealing = feldman::deal(&r, degree, ctx.members().max(degree), rng)?;
+    let ephemeral = EphemeralSecret::generate(rng);
+    let mut shares = Vec::new();
+    for (share, key) in dealing.shares.iter().zip(ctx.share_keys()) {
+        let bad = deviation.bad_shares.contains(&share.index);
+        let value = share.expose() + if bad { Scalar::ONE } else { Scalar::ZERO };
+        let mut sealed = ephemeral.encrypt(&digest, client, share.index, key, &value)?;
+        if deviation.garbled_shares.contains(&share.index) {
+            sealed[0] ^= 1;
+        }
+        shares.push(sealed);
+    }
+    let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));
+    let known = deviation.knowledge_of.unwrap_or(client);
+    let knowledge = ephemeral.prove(&digest, known, &dealing.commitments, &share_root, rng);
+    let update = deviation.update.clone().or_else(|| world.updates.get(&client).cloned()).unwrap_or_default();
+    let mut entries: Vec<Fe> = update.iter().map(|x| Fe::from_i64(*x)).collect();
+    entries.resize(layout.projected_rows() as usize * layout.columns as usize, Fe::ZERO);
+    let shown = if deviation.ephemeral_identity { CanonicalPoint::from(RistrettoPoint::default()) } else { *ephemeral.public() };
+    let prover = deviation.proof_of.unwrap_or(client);
+    let roots = |k: &[[u8; 32]]| matrix_roots(layout, ctx.members().into(), k);
+    let header = |k: &[[u8; 32]], c: &[[u8; 32]], f_z: CanonicalPoint, proof: Digest| {
+        let (row_root, other_rows) = roots(k);
+        HeaderContent {
+            params_digest: digest,
+            client,
+            commitments: dealing.commitments.clone(),
+            f_z,
+            ephemeral: shown,
+            knowledge,
+            share_root,
+            row_root,
+            other_rows,
+            masked_vector: Digest::of(labels::MASKED_VECTOR_DIGEST, &[]),
+            key_ciphertext: Digest::of(labels::KEY_CIPHERTEXT_DIGEST, c.as_flattened()),
+            proof,
+        }
+    };
+    let bind = |parts: &Parts<'_>| {
+        let h = header(parts.k, parts.c, *parts.f_z, Digest::default());
+        Context {
+            client: prover,
+            commitments: h.commitments.clone(),
+            ephemeral: h.ephemeral,
+            share_root: h.share_root,
+            row_root: h.row_root,
+            y_digest: h.masked_vector,
+            c_digest: h.key_ciphertext,
+            k_digest: h.matrix_digest(),
+        }
+    };
+    let made = Forgery::new(round, entries, &r, Vec::new()).contribute(round, bind, rng)?;
+    let content = header(&made.k, &made.c, made.f_z, Digest::of(labels::PROOF_DIGEST, &made.proof));
+    let body =
+        Body { masked_vector: Vec::new(), key_ciphertext: made.c, matrix: made.k, proof: made.proof, shares };
+    Ok(Forged { contribution: Contribution { header: Signed::sign(content, identity), body }, r })
+}
