@@ -1,0 +1,74 @@
+//! The fuzz targets over their seeds and over seeds with a few bytes changed, for machines without a fuzzer.
+
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
+use std::path::Path;
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("corpus")
+        .join(target);
+    let Ok(entries) = std::fs::read_dir(&dir) else {
+        panic!(
+            "{}: no seeds; make them with `cargo run -p xtask -- corpus`",
+            dir.display()
+        );
+    };
+    let mut files: Vec<_> = entries.map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files.iter().map(|f| std::fs::read(f).unwrap()).collect()
+}
+
+fn run(target: &str, body: fn(&[u8]), rounds: usize) {
+    let mut rng = ChaCha20Rng::seed_from_u64(7);
+    for seed in seeds(target) {
+        body(&seed);
+        for _ in 0..rounds {
+            let mut bytes = seed.clone();
+            match rng.next_u32() % 4 {
+                0 => bytes.truncate(rng.next_u32() as usize % (bytes.len() + 1)),
+                1 => bytes.extend((0..rng.next_u32() % 40).map(|i| i as u8)),
+                _ => {}
+            }
+            for _ in 0..rng.next_u32() % 4 {
+                if !bytes.is_empty() {
+                    let at = rng.next_u32() as usize % bytes.len();
+                    bytes[at] = rng.next_u32() as u8;
+                }
+            }
+            body(&bytes);
+        }
+    }
+}
+
+#[test]
+fn wire() {
+    run("wire", veilsum_fuzz::wire, 300);
+}
+
+#[test]
+fn message() {
+    run("message", veilsum_fuzz::message, 300);
+}
+
+#[test]
+fn frame() {
+    run("frame", veilsum_fuzz::frame, 300);
+}
+
+#[test]
+fn store() {
+    run("store", veilsum_fuzz::store, 1000);
+}
+
+#[test]
+fn intake() {
+    run("intake", veilsum_fuzz::intake, 30);
+    let mut rng = ChaCha20Rng::seed_from_u64(8);
+    veilsum_fuzz::intake(&[1]);
+    for i in 0..400u32 {
+        let choice = if i % 2 == 0 { 1 } else { 3 };
+        let change = rng.next_u32().to_le_bytes();
+        veilsum_fuzz::intake(&[choice, change[0], change[1], change[2] | 1, change[3]]);
+    }
+}
