@@ -13,7 +13,7 @@ use merlin::Transcript;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
-use veilsum_crypto::field::{Fe, eq_table, inner_product};
+use veilsum_crypto::field::{Accumulator, Fe, eq_table, inner_product};
 use veilsum_crypto::{Hasher, Xof, labels};
 use veilsum_params::Layout;
 use veilsum_rlwe::field::is_canonical;
@@ -133,18 +133,19 @@ enum Own {
     Vx,
     F0,
     Fz,
+    /// V_k = sum theta_l C_l.
+    Vk,
 }
-const OWN: usize = 10;
+const OWN: usize = 11;
 
 /// A statement whose field equations hold and whose points are decoded.
 struct Opened<'a> {
     proof: Proof,
     layout: &'a Layout,
     k: Vec<Point>,
-    c: Vec<Point>,
     own: [Point; OWN],
     eq_rows: Vec<Fe>,
-    theta: Vec<Fe>,
+    theta: Vec<u128>,
     challenge: Fe,
     folding_seed: [u8; 32],
     range_transcript: Transcript,
@@ -185,17 +186,13 @@ impl<'a> Opened<'a> {
             *f_0.as_bytes(),
             *statement.f_z.as_bytes(),
         ]);
-        let own = decode(prepared, &own)?
-            .try_into()
-            .map_err(|_| ProofCheck::PointEncoding)?;
+        let mut own = decode(prepared, &own)?;
 
         let mut transcript = ProofTranscript::new(round, statement.context, statement.f_z);
         let projections = Projections::expand(layout, &transcript.projection_seed());
         let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
-        require(
-            proof.z.iter().all(|z| (low..high).contains(z)),
-            ProofCheck::ProjectionInterval,
-        )?;
+        let inside = proof.z.iter().all(|z| (low..high).contains(z));
+        require(inside, ProofCheck::ProjectionInterval)?;
         transcript.projections(layout, &proof.z);
         let range_transcript = transcript.norm_commitment(&proof.v_x);
         let challenges = transcript.challenges(layout, &proof.com_pi);
@@ -224,15 +221,15 @@ impl<'a> Opened<'a> {
                 basis: &mask::basis(layout, &point),
             },
         )?;
-        let theta = challenges.theta.iter().map(|t| Fe::from_u128(*t)).collect();
+        own.push(short_sum(prepared, &challenges.theta, &c).ok_or(ProofCheck::Shape)?);
+        let own = own.try_into().map_err(|_| ProofCheck::Shape)?;
         Ok(Self {
             proof,
             layout,
             k,
-            c,
             own,
             eq_rows,
-            theta,
+            theta: challenges.theta,
             challenge,
             folding_seed,
             range_transcript,
@@ -269,12 +266,9 @@ impl<'a> Opened<'a> {
             }
             Equation::E5 => {
                 own[Own::A5 as usize] += weight;
+                own[Own::Vk as usize] += weighted;
                 fixed.bases[0] -= weight * r.v_k;
-                let blinding = weight * r.r;
-                for ((c, w), theta) in points.c.iter_mut().zip(&mut fixed.key).zip(&self.theta) {
-                    *c += weighted * *theta;
-                    *w -= blinding * *theta;
-                }
+                points.key -= weight * r.r;
             }
             Equation::E7 => {
                 own[Own::A7 as usize] += weight;
@@ -378,17 +372,13 @@ fn field_equations(
     let row = inner_product(&r.u, at.eq_columns);
     require(row == a2 + at.challenge * proof.v, ProofCheck::E2)?;
     let masked = at.claim - at.lambda * proof.v - at.mu * proof.v.square();
-    require(
-        inner_product(&r.pi, at.basis) == a4 + at.challenge * masked,
-        ProofCheck::E4,
-    )?;
+    let mask = inner_product(&r.pi, at.basis);
+    require(mask == a4 + at.challenge * masked, ProofCheck::E4)?;
     let weights = &challenges.weights;
     let sum =
         weights.key * r.v_k + weights.norm_x * r.n_x + inner_product(&r.pi, &mask::sums(layout));
-    require(
-        sum == a6 + at.challenge * (proof.sum - claims.public_sum),
-        ProofCheck::E6,
-    )?;
+    let secret_sum = proof.sum - claims.public_sum;
+    require(sum == a6 + at.challenge * secret_sum, ProofCheck::E6)?;
     Ok(())
 }
 
@@ -396,7 +386,6 @@ fn field_equations(
 struct Fixed {
     columns: Vec<Fe>,
     rows: Vec<Fe>,
-    key: Vec<Fe>,
     mask: Vec<Fe>,
     bases: [Fe; 2],
 }
@@ -404,16 +393,17 @@ struct Fixed {
 /// Coefficients of one contribution's points.
 struct Points {
     k: Vec<Fe>,
-    c: Vec<Fe>,
     own: [Fe; OWN],
+    /// Coefficient of W_theta = sum theta_l W_l.
+    key: Fe,
 }
 
 impl Points {
     fn new(opened: &Opened<'_>) -> Self {
         Self {
             k: vec![Fe::ZERO; opened.k.len()],
-            c: vec![Fe::ZERO; opened.c.len()],
             own: [Fe::ZERO; OWN],
+            key: Fe::ZERO,
         }
     }
 }
@@ -431,7 +421,6 @@ impl<'o, 'a> Folded<'o, 'a> {
             fixed: Fixed {
                 columns: zeros(layout.columns),
                 rows: zeros(layout.rows()),
-                key: zeros(layout.key_points()),
                 mask: zeros(layout.mask_coefficients() + 1),
                 bases: [Fe::ZERO; 2],
             },
@@ -457,43 +446,69 @@ impl<'o, 'a> Folded<'o, 'a> {
 
     fn is_neutral(&self, prepared: &Prepared) -> bool {
         let fixed = &self.fixed;
+        let Some((key, key_points)) = self.key_terms(prepared) else {
+            return false;
+        };
         let mut parts: Vec<(&[Fe], &[Point])> = vec![
             (&fixed.columns, &prepared.columns),
             (&fixed.rows, &prepared.rows),
-            (&fixed.key, &prepared.key),
             (&fixed.mask, &prepared.mask),
             (&fixed.bases, &prepared.bases),
+            (&key, &key_points),
         ];
         for (opened, points) in &self.points {
-            parts.extend([
-                (&points.k[..], &opened.k[..]),
-                (&points.c, &opened.c),
-                (&points.own, &opened.own),
-            ]);
+            parts.extend([(&points.k[..], &opened.k[..]), (&points.own, &opened.own)]);
         }
         let mut scalars = Vec::new();
         let mut bases = Vec::new();
         for (coefficients, points) in parts {
-            for (coefficient, point) in coefficients
-                .iter()
-                .zip(points)
-                .filter(|(c, _)| **c != Fe::ZERO)
-            {
+            let terms = coefficients.iter().zip(points);
+            for (coefficient, point) in terms.filter(|(c, _)| **c != Fe::ZERO) {
                 scalars.push(coefficient.to_bytes());
                 bases.push(*point);
             }
         }
-        let groups = [MsmGroup::Full {
+        let group = MsmGroup::Full {
             scalars: &scalars,
             points: &bases,
-        }];
-        let Ok(lists) = split_msm(&groups, rayon::current_num_threads()) else {
-            return false;
         };
-        let sums: Result<Vec<Point>, _> = lists
-            .par_iter()
-            .map(|groups| prepared.engine.msm_groups_vartime(groups))
-            .collect();
-        sums.is_ok_and(|sums| bool::from(Point::sum(&sums).is_identity()))
+        multiply(prepared, &[group]).is_some_and(|sum| bool::from(sum.is_identity()))
     }
+
+    /// The terms with W: for one contribution W_theta itself, from its half-width weights; for many the W_l, which they
+    /// share.
+    fn key_terms(&self, prepared: &Prepared) -> Option<(Vec<Fe>, Vec<Point>)> {
+        let with_key = || self.points.iter().filter(|(_, p)| p.key != Fe::ZERO);
+        let mut first = with_key();
+        match (first.next(), first.next()) {
+            (None, _) => Some((Vec::new(), Vec::new())),
+            (Some((opened, points)), None) => {
+                let sum = short_sum(prepared, &opened.theta, &prepared.key)?;
+                Some((vec![points.key], vec![sum]))
+            }
+            _ => {
+                let sum = |l: usize| {
+                    let mut sum = Accumulator::default();
+                    with_key().for_each(|(o, p)| sum.add_product(p.key, Fe::from_u128(o.theta[l])));
+                    sum.finish()
+                };
+                let sums = (0..prepared.key.len()).into_par_iter().map(sum).collect();
+                Some((sums, prepared.key.clone()))
+            }
+        }
+    }
+}
+
+/// A multiscalar multiplication on the threads of the current pool; `None` if points and scalars do not pair up.
+fn multiply(prepared: &Prepared, groups: &[MsmGroup<'_>]) -> Option<Point> {
+    let lists = split_msm(groups, rayon::current_num_threads()).ok()?;
+    let sums: Result<Vec<Point>, _> = lists
+        .par_iter()
+        .map(|groups| prepared.engine.msm_groups_vartime(groups))
+        .collect();
+    sums.ok().map(|sums| Point::sum(&sums))
+}
+
+fn short_sum(prepared: &Prepared, scalars: &[u128], points: &[Point]) -> Option<Point> {
+    multiply(prepared, &[MsmGroup::Short { scalars, points }])
 }
