@@ -259,24 +259,22 @@ impl<'a> Oracle<'a> {
                 mu[first_s..first_s + 8192].fill(norm_s);
                 // (a s)_j is the sum over i of s_i a_(j-i), negated where j < i.
                 let expander = self.round.masking().unwrap().expander;
-                let mut weights = vec![Scalar::ZERO; 8192];
+                let mut sums = vec![Fe::ZERO; 8192];
                 for block in 0..k.blocks as usize {
-                    let a: Table = expander
-                        .block(block as u64, 8192)
-                        .iter()
-                        .map(limbs)
-                        .collect();
+                    let a = expander.block(block as u64, 8192);
+                    let a: Vec<Fe> = a.iter().map(|a| Fe::from(limbs(a))).collect();
                     for (j, at) in at[block * 8192..].iter().enumerate().take(8192) {
-                        let a: Table = a.iter().map(|a| a * at).collect();
-                        for (i, weight) in weights.iter_mut().enumerate() {
+                        let at = Fe::from(*at);
+                        for (i, sum) in sums.iter_mut().enumerate() {
                             if j >= i {
-                                *weight += a[j - i]
+                                *sum += a[j - i] * at;
                             } else {
-                                *weight -= a[8192 + j - i]
+                                *sum -= a[8192 + j - i] * at;
                             }
                         }
                     }
                 }
+                let weights: Table = sums.into_iter().map(Scalar::from).collect();
                 for (i, weight) in weights.iter().enumerate() {
                     let beta = if i % 2 == 1 {
                         pow2(k.beta_log2)
