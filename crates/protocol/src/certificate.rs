@@ -22,19 +22,30 @@ pub fn check_certificate(
     count: u32,
     certificate: &Certificate,
 ) -> Result<(), Refusal> {
-    let members: Vec<MemberIndex> = certificate.endorsements.iter().map(|e| e.content.member).collect();
+    let members: Vec<MemberIndex> = certificate
+        .endorsements
+        .iter()
+        .map(|e| e.content.member)
+        .collect();
     if !at_least_threshold(ctx, &members) {
         return Err(Check::CertificateMembers.into());
     }
     for endorsement in &certificate.endorsements {
         let content = &endorsement.content;
-        let (client, key) = ctx.member(content.member).ok_or(Check::CertificateMembers)?;
-        if content.params_digest != *ctx.digest() || content.root != *root || content.count != count {
-            return Err(Refusal { check: Check::CertificateRoot, culprit: Some(client) });
+        let (client, key) = ctx
+            .member(content.member)
+            .ok_or(Check::CertificateMembers)?;
+        if content.params_digest != *ctx.digest() || content.root != *root || content.count != count
+        {
+            return Err(Refusal {
+                check: Check::CertificateRoot,
+                culprit: Some(client),
+            });
         }
-        endorsement
-            .verify(key)
-            .map_err(|_| Refusal { check: Check::CertificateSignature, culprit: None })?;
+        endorsement.verify(key).map_err(|_| Refusal {
+            check: Check::CertificateSignature,
+            culprit: None,
+        })?;
     }
     Ok(())
 }
@@ -80,7 +91,11 @@ impl FinalTerms {
 ///
 /// # Errors
 /// `light.finals` when there are too few or their order is wrong, `final.content`, `final.signature`.
-pub fn check_finals(ctx: &RoundContext, terms: &FinalTerms, finals: &[Signed<FinalContent>]) -> Result<(), Refusal> {
+pub fn check_finals(
+    ctx: &RoundContext,
+    terms: &FinalTerms,
+    finals: &[Signed<FinalContent>],
+) -> Result<(), Refusal> {
     let members: Vec<MemberIndex> = finals.iter().map(|f| f.content.member).collect();
     if !at_least_threshold(ctx, &members) {
         return Err(Check::LightFinals.into());
@@ -89,7 +104,10 @@ pub fn check_finals(ctx: &RoundContext, terms: &FinalTerms, finals: &[Signed<Fin
         let member = signed.content.member;
         let (client, key) = ctx.member(member).ok_or(Check::LightFinals)?;
         if signed.content != terms.content(*ctx.digest(), member) {
-            return Err(Refusal { check: Check::FinalContent, culprit: Some(client) });
+            return Err(Refusal {
+                check: Check::FinalContent,
+                culprit: Some(client),
+            });
         }
         signed.verify(key).map_err(|_| Check::FinalSignature)?;
     }

@@ -1,6 +1,6 @@
 use crate::{
-    BuildError, Bytes, Check, ContextError, Evidence, Message, Output, Party, Record, Refusal, RoundContext, ServerStatement, Upload,
-    build_contribution, light_check,
+    BuildError, Bytes, Check, ContextError, Evidence, Message, Output, Party, Record, Refusal,
+    RoundContext, ServerStatement, Upload, build_contribution, light_check,
 };
 use rand_core::CryptoRngCore;
 use std::collections::BTreeMap;
@@ -11,7 +11,8 @@ use veilsum_crypto::{CanonicalPoint, Digest, IdentityKey, VerifyingKey};
 use veilsum_params::{ClientId, Policy};
 use veilsum_proof::Round;
 use veilsum_wire::{
-    Announcement, Header, LightBundle, Proposal, ReceiptContent, Roster, RoundResult, Signed, params_digest, proposal_root,
+    Announcement, Header, LightBundle, Proposal, ReceiptContent, Roster, RoundResult, Signed,
+    params_digest, proposal_root,
 };
 use zeroize::Zeroizing;
 
@@ -41,13 +42,21 @@ pub struct Update {
 impl Update {
     /// An update of d integer coordinates (`veilsum-encoding`) that answers to the model with this digest.
     pub fn new(model_digest: Digest, coordinates: Vec<i64>) -> Self {
-        Self { model_digest, coordinates: Zeroizing::new(coordinates) }
+        Self {
+            model_digest,
+            coordinates: Zeroizing::new(coordinates),
+        }
     }
 }
 
 impl fmt::Debug for Update {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Update {{ model: {}, coordinates: <{} redacted> }}", self.model_digest, self.coordinates.len())
+        write!(
+            f,
+            "Update {{ model: {}, coordinates: <{} redacted> }}",
+            self.model_digest,
+            self.coordinates.len()
+        )
     }
 }
 
@@ -91,7 +100,9 @@ pub enum ClientError {
         client: ClientId,
     },
     /// The log is not that of this client.
-    #[error("record {position} of the log is not one that this client wrote; restore the right log")]
+    #[error(
+        "record {position} of the log is not one that this client wrote; restore the right log"
+    )]
     Log {
         /// Which record, counted from 0.
         position: usize,
@@ -142,7 +153,12 @@ impl Client {
         roster: Arc<Roster>,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<Self, ClientError> {
-        let mut client = Self { config, identity, roster: Arc::clone(&roster), rounds: BTreeMap::new() };
+        let mut client = Self {
+            config,
+            identity,
+            roster: Arc::clone(&roster),
+            rounds: BTreeMap::new(),
+        };
         client.use_roster(roster)?;
         for (position, record) in records.into_iter().enumerate() {
             client.replay(record).ok_or(ClientError::Log { position })?;
@@ -165,7 +181,11 @@ impl Client {
 
     fn replay(&mut self, record: Record) -> Option<()> {
         match record {
-            Record::ClientContribution { announcement, header, body } => {
+            Record::ClientContribution {
+                announcement,
+                header,
+                body,
+            } => {
                 let digest = params_digest(&announcement.params);
                 let content = &header.content;
                 let own = content.client == self.config.client
@@ -175,11 +195,26 @@ impl Client {
                 if !own || self.rounds.contains_key(&round_id) {
                     return None;
                 }
-                let sent = Some(Sent { header, body, receipt: None });
-                self.rounds.insert(round_id, Participation { announcement, digest, context: None, sent });
+                let sent = Some(Sent {
+                    header,
+                    body,
+                    receipt: None,
+                });
+                self.rounds.insert(
+                    round_id,
+                    Participation {
+                        announcement,
+                        digest,
+                        context: None,
+                        sent,
+                    },
+                );
             }
             Record::ClientReceipt { receipt } => {
-                let sent = self.rounds.values_mut().filter(|p| p.digest == receipt.content.params_digest);
+                let sent = self
+                    .rounds
+                    .values_mut()
+                    .filter(|p| p.digest == receipt.content.params_digest);
                 let sent = sent.filter_map(|p| p.sent.as_mut()).next()?;
                 if sent.header.content.digest() != receipt.content.header_digest {
                     return None;
@@ -197,8 +232,15 @@ impl Client {
     /// # Errors
     /// [`ClientError::Context`], [`ClientError::Refused`]; [`ClientError::Convicting`] when the server announced other
     /// parameters for the round id before.
-    pub fn announcement(&mut self, announcement: &Announcement) -> Result<Arc<RoundContext>, ClientError> {
-        let context = RoundContext::from_announcement(announcement, &self.config.server_key, Arc::clone(&self.roster));
+    pub fn announcement(
+        &mut self,
+        announcement: &Announcement,
+    ) -> Result<Arc<RoundContext>, ClientError> {
+        let context = RoundContext::from_announcement(
+            announcement,
+            &self.config.server_key,
+            Arc::clone(&self.roster),
+        );
         // Two announcements convict whether or not the second one's parameters are acceptable.
         self.compare(announcement)?;
         let context = context?;
@@ -209,18 +251,28 @@ impl Client {
         if !context.in_cohort(self.config.client) {
             return Err(Check::AnnouncementCohort.into());
         }
-        let registered = self.roster.entry(self.config.client).map(|entry| entry.share_key);
-        if self.config.share_key.is_some_and(|own| registered != Some(own)) {
+        let registered = self
+            .roster
+            .entry(self.config.client)
+            .map(|entry| entry.share_key);
+        if self
+            .config
+            .share_key
+            .is_some_and(|own| registered != Some(own))
+        {
             return Err(Check::MemberKey.into());
         }
         let round_id = params.round_id;
         let context = Arc::new(context);
-        let participation = self.rounds.entry(round_id).or_insert_with(|| Participation {
-            announcement: announcement.clone(),
-            digest: *context.digest(),
-            context: None,
-            sent: None,
-        });
+        let participation = self
+            .rounds
+            .entry(round_id)
+            .or_insert_with(|| Participation {
+                announcement: announcement.clone(),
+                digest: *context.digest(),
+                context: None,
+                sent: None,
+            });
         participation.context = Some(Arc::clone(&context));
         self.forget();
         Ok(context)
@@ -233,17 +285,31 @@ impl Client {
         let Some(known) = known.filter(|known| known.digest != second.content.params_digest) else {
             return Ok(());
         };
-        second.verify(&self.config.server_key).map_err(|_| Check::AnnouncementSignature)?;
+        second
+            .verify(&self.config.server_key)
+            .map_err(|_| Check::AnnouncementSignature)?;
         let evidence = Evidence::ServerEquivocation {
-            first: ServerStatement::Announcement { signed: known.announcement.signed.clone() },
-            second: ServerStatement::Announcement { signed: second.clone() },
+            first: ServerStatement::Announcement {
+                signed: known.announcement.signed.clone(),
+            },
+            second: ServerStatement::Announcement {
+                signed: second.clone(),
+            },
             other_params: Vec::new(),
         };
-        Err(ClientError::Convicting { refusal: Check::AnnouncementOther.into(), evidence: Box::new(evidence) })
+        Err(ClientError::Convicting {
+            refusal: Check::AnnouncementOther.into(),
+            evidence: Box::new(evidence),
+        })
     }
 
     fn forget(&mut self) {
-        let open: Vec<u64> = self.rounds.iter().filter(|(_, p)| p.sent.is_none()).map(|(id, _)| *id).collect();
+        let open: Vec<u64> = self
+            .rounds
+            .iter()
+            .filter(|(_, p)| p.sent.is_none())
+            .map(|(id, _)| *id)
+            .collect();
         for id in open.iter().rev().skip(OPEN_ROUNDS_MAX) {
             self.rounds.remove(id);
         }
@@ -262,28 +328,51 @@ impl Client {
         update: Update,
         rng: &mut impl CryptoRngCore,
     ) -> Result<Vec<Output>, ClientError> {
-        let participation = self.rounds.get_mut(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
+        let participation = self
+            .rounds
+            .get_mut(&round_id)
+            .ok_or(ClientError::UnknownRound { round_id })?;
         if participation.sent.is_some() {
             return Err(Check::RoundUsed.into());
         }
-        let context = participation.context.as_ref().ok_or(ClientError::UnknownRound { round_id })?;
+        let context = participation
+            .context
+            .as_ref()
+            .ok_or(ClientError::UnknownRound { round_id })?;
         if context.params().model_digest != update.model_digest.0 {
             return Err(Check::AnnouncementModel.into());
         }
-        let made = build_contribution(context, round, self.config.client, &self.identity, &update.coordinates, rng)?;
+        let made = build_contribution(
+            context,
+            round,
+            self.config.client,
+            &self.identity,
+            &update.coordinates,
+            rng,
+        )?;
         let (header, body) = (made.header, Bytes(made.body.to_bytes()));
         let record = Record::ClientContribution {
             announcement: participation.announcement.clone(),
             header: header.clone(),
             body: body.clone(),
         };
-        let sent = participation.sent.insert(Sent { header, body, receipt: None });
+        let sent = participation.sent.insert(Sent {
+            header,
+            body,
+            receipt: None,
+        });
         Ok(vec![Output::Persist(record), Self::upload(sent)])
     }
 
     fn upload(sent: &Sent) -> Output {
-        let upload = Upload { header: sent.header.clone(), body: sent.body.clone() };
-        Output::Send { to: Party::Server, message: Message::Contribution(upload) }
+        let upload = Upload {
+            header: sent.header.clone(),
+            body: sent.body.clone(),
+        };
+        Output::Send {
+            to: Party::Server,
+            message: Message::Contribution(upload),
+        }
     }
 
     /// The upload of a round again, byte for byte, until there is a receipt; `None` then, and when there is none.
@@ -311,10 +400,22 @@ impl Client {
     ///
     /// # Errors
     /// `receipt.signature`, `receipt.content`, [`ClientError::NoContribution`].
-    pub fn receipt(&mut self, round_id: u64, receipt: &Signed<ReceiptContent>) -> Result<Vec<Output>, ClientError> {
-        receipt.verify(&self.config.server_key).map_err(|_| Check::ReceiptSignature)?;
-        let participation = self.rounds.get_mut(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
-        let sent = participation.sent.as_mut().ok_or(ClientError::NoContribution { round_id })?;
+    pub fn receipt(
+        &mut self,
+        round_id: u64,
+        receipt: &Signed<ReceiptContent>,
+    ) -> Result<Vec<Output>, ClientError> {
+        receipt
+            .verify(&self.config.server_key)
+            .map_err(|_| Check::ReceiptSignature)?;
+        let participation = self
+            .rounds
+            .get_mut(&round_id)
+            .ok_or(ClientError::UnknownRound { round_id })?;
+        let sent = participation
+            .sent
+            .as_mut()
+            .ok_or(ClientError::NoContribution { round_id })?;
         let expected = ReceiptContent {
             params_digest: participation.digest,
             client: self.config.client,
@@ -327,7 +428,9 @@ impl Client {
             return Ok(Vec::new());
         }
         sent.receipt = Some(receipt.clone());
-        Ok(vec![Output::Persist(Record::ClientReceipt { receipt: receipt.clone() })])
+        Ok(vec![Output::Persist(Record::ClientReceipt {
+            receipt: receipt.clone(),
+        })])
     }
 
     /// Compares a signed proposal with this client's receipt.
@@ -336,22 +439,41 @@ impl Client {
     /// `proposal.signature`, `proposal.round`, `proposal.root`; [`ClientError::Convicting`] when the proposal lacks the
     /// contribution that the server gave a receipt for.
     pub fn proposal(&self, round_id: u64, proposal: &Proposal) -> Result<(), ClientError> {
-        let participation = self.rounds.get(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
-        let content = proposal.signed.verify(&self.config.server_key).map_err(|_| Check::ProposalSignature)?;
+        let participation = self
+            .rounds
+            .get(&round_id)
+            .ok_or(ClientError::UnknownRound { round_id })?;
+        let content = proposal
+            .signed
+            .verify(&self.config.server_key)
+            .map_err(|_| Check::ProposalSignature)?;
         if content.params_digest != participation.digest {
             return Err(Check::ProposalRound.into());
         }
         if proposal_root(&proposal.entries) != content.root {
             return Err(Check::ProposalRoot.into());
         }
-        let Some(receipt) = participation.sent.as_ref().and_then(|sent| sent.receipt.as_ref()) else {
+        let Some(receipt) = participation
+            .sent
+            .as_ref()
+            .and_then(|sent| sent.receipt.as_ref())
+        else {
             return Ok(());
         };
-        if proposal.entries.contains(&(receipt.content.client, receipt.content.header_digest)) {
+        if proposal
+            .entries
+            .contains(&(receipt.content.client, receipt.content.header_digest))
+        {
             return Ok(());
         }
-        let evidence = Evidence::ReceiptWithoutInclusion { receipt: receipt.clone(), proposal: proposal.clone() };
-        Err(ClientError::Convicting { refusal: Check::ReceiptInclusion.into(), evidence: Box::new(evidence) })
+        let evidence = Evidence::ReceiptWithoutInclusion {
+            receipt: receipt.clone(),
+            proposal: proposal.clone(),
+        };
+        Err(ClientError::Convicting {
+            refusal: Check::ReceiptInclusion.into(),
+            evidence: Box::new(evidence),
+        })
     }
 
     /// Checks the result of a round that this client contributed to ([`light_check`]).
@@ -365,9 +487,18 @@ impl Client {
         bundle: &LightBundle,
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), ClientError> {
-        let participation = self.rounds.get(&round_id).ok_or(ClientError::UnknownRound { round_id })?;
-        let context = participation.context.as_ref().ok_or(ClientError::UnknownRound { round_id })?;
-        let sent = participation.sent.as_ref().ok_or(ClientError::NoContribution { round_id })?;
+        let participation = self
+            .rounds
+            .get(&round_id)
+            .ok_or(ClientError::UnknownRound { round_id })?;
+        let context = participation
+            .context
+            .as_ref()
+            .ok_or(ClientError::UnknownRound { round_id })?;
+        let sent = participation
+            .sent
+            .as_ref()
+            .ok_or(ClientError::NoContribution { round_id })?;
         Ok(light_check(context, &sent.header, result, bundle, rng)?)
     }
 }

@@ -2,7 +2,8 @@ use crate::{Check, Refusal, RoundContext};
 use rand_core::CryptoRngCore;
 use veilsum_crypto::feldman::{self, SecretShare};
 use veilsum_crypto::{
-    CanonicalPoint, Digest, DleqProof, IdentityKey, ShareContext, ShareSecretKey, decrypt_share_with_point, labels, merkle,
+    CanonicalPoint, Digest, DleqProof, IdentityKey, ShareContext, ShareSecretKey,
+    decrypt_share_with_point, labels, merkle,
 };
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{ComplaintContent, HeaderContent, ShareLeaf, Signed, complaint_binding};
@@ -36,11 +37,22 @@ pub fn check_share_path(
 ) -> Result<(), Refusal> {
     let slot = index.slot().ok_or(Check::SharePath)?;
     let count = usize::from(ctx.members());
-    merkle::verify(labels::SHARE_TREE, &header.share_root, slot, count, &leaf.ciphertext, &leaf.path)
-        .map_err(|_| Check::SharePath.into())
+    merkle::verify(
+        labels::SHARE_TREE,
+        &header.share_root,
+        slot,
+        count,
+        &leaf.ciphertext,
+        &leaf.path,
+    )
+    .map_err(|_| Check::SharePath.into())
 }
 
-fn share_context<'a>(header: &'a HeaderContent, index: MemberIndex, share_key: &'a CanonicalPoint) -> ShareContext<'a> {
+fn share_context<'a>(
+    header: &'a HeaderContent,
+    index: MemberIndex,
+    share_key: &'a CanonicalPoint,
+) -> ShareContext<'a> {
     ShareContext {
         params_digest: &header.params_digest,
         dealer: header.client,
@@ -62,7 +74,10 @@ pub fn open_share(
     leaf: &ShareLeaf,
 ) -> Result<SecretShare, Refusal> {
     check_share_path(ctx, header, index, leaf)?;
-    let bad = |_| Refusal { check: Check::DealtShare, culprit: Some(header.client) };
+    let bad = |_| Refusal {
+        check: Check::DealtShare,
+        culprit: Some(header.client),
+    };
     let context = share_context(header, index, share_key.public());
     let value = share_key.decrypt(&context, &leaf.ciphertext).map_err(bad)?;
     feldman::verify_share(&header.commitments, ctx.threshold(), index, &value).map_err(bad)?;
@@ -71,7 +86,10 @@ pub fn open_share(
 
 /// A complaint about the share in `leaf`, which [`open_share`] refused with `share.value`. Opens this one share to
 /// everybody, and no other: the header's proof of knowledge was checked, so E is the dealer's own (A3).
-#[expect(clippy::too_many_arguments, reason = "each is a different party's or message's part of the statement")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a different party's or message's part of the statement"
+)]
 pub fn complain(
     ctx: &RoundContext,
     root: &Digest,
@@ -114,28 +132,50 @@ pub fn judge_complaint(
     complaint: &Signed<ComplaintContent>,
 ) -> Verdict {
     let c = &complaint.content;
-    let applicable = c.params_digest == *ctx.digest() && c.root == *root && c.header_digest == header.digest();
+    let applicable =
+        c.params_digest == *ctx.digest() && c.root == *root && c.header_digest == header.digest();
     if !applicable || header.params_digest != *ctx.digest() {
         return Verdict::NotApplicable(Check::ComplaintApplicable);
     }
-    let (Some((member, identity)), Some(share_key)) = (ctx.member(c.member), ctx.share_key(c.member)) else {
+    let (Some((member, identity)), Some(share_key)) =
+        (ctx.member(c.member), ctx.share_key(c.member))
+    else {
         return Verdict::NotApplicable(Check::ComplaintSignature);
     };
     if complaint.verify(identity).is_err() {
         return Verdict::NotApplicable(Check::ComplaintSignature);
     }
     if check_share_path(ctx, header, c.member, &c.share).is_err() {
-        return Verdict::False { member, check: Check::ComplaintPath };
+        return Verdict::False {
+            member,
+            check: Check::ComplaintPath,
+        };
     }
-    if c.equality.verify(&complaint_binding(c), &header.ephemeral, share_key, &c.point).is_err() {
-        return Verdict::False { member, check: Check::ComplaintEquality };
+    if c.equality
+        .verify(
+            &complaint_binding(c),
+            &header.ephemeral,
+            share_key,
+            &c.point,
+        )
+        .is_err()
+    {
+        return Verdict::False {
+            member,
+            check: Check::ComplaintEquality,
+        };
     }
     let context = share_context(header, c.member, share_key);
     let good = decrypt_share_with_point(&context, c.point.point(), &c.share.ciphertext)
-        .and_then(|value| feldman::verify_share(&header.commitments, ctx.threshold(), c.member, &value))
+        .and_then(|value| {
+            feldman::verify_share(&header.commitments, ctx.threshold(), c.member, &value)
+        })
         .is_ok();
     if good {
-        Verdict::False { member, check: Check::ComplaintGroundless }
+        Verdict::False {
+            member,
+            check: Check::ComplaintGroundless,
+        }
     } else {
         Verdict::Counts(header.client)
     }

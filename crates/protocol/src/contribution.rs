@@ -6,11 +6,14 @@ use std::convert::Infallible;
 use thiserror::Error;
 use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex, SIGMA_S, UploadSizes};
-use veilsum_proof::{Context, ContributeError, MaskedWitness, ProofError, Round, Statement, Witness, contribute, verify, verify_batch};
+use veilsum_proof::{
+    Context, ContributeError, MaskedWitness, ProofError, Round, Statement, Witness, contribute,
+    verify, verify_batch,
+};
 use veilsum_rlwe::{Limbs, MaskError, SecretVec, Seed, masking::norm_squared, sample_key};
 use veilsum_wire::{
-    Body, BodyDigests, Contribution, Header, HeaderContent, RowLeaf, ShareLeaf, Signed, matrix_roots, row_leaves, share_leaves,
-    slice_rows,
+    Body, BodyDigests, Contribution, Header, HeaderContent, RowLeaf, ShareLeaf, Signed,
+    matrix_roots, row_leaves, share_leaves, slice_rows,
 };
 use zeroize::Zeroizing;
 
@@ -75,10 +78,20 @@ pub fn share_leaf(body: &Body, index: MemberIndex) -> Option<ShareLeaf> {
 pub fn row_leaf(ctx: &RoundContext, matrix: &[[u8; 32]], slice: u16) -> RowLeaf {
     let m = u32::from(ctx.members());
     if slice >= ctx.members() {
-        return RowLeaf { rows: Vec::new(), path: Vec::new() };
+        return RowLeaf {
+            rows: Vec::new(),
+            path: Vec::new(),
+        };
     }
-    let rows = matrix.get(slice_rows(ctx.layout(), m, slice.into())).unwrap_or_default().to_vec();
-    let path = merkle::path(labels::ROW_TREE, &row_leaves(ctx.layout(), m, matrix), slice.into());
+    let rows = matrix
+        .get(slice_rows(ctx.layout(), m, slice.into()))
+        .unwrap_or_default()
+        .to_vec();
+    let path = merkle::path(
+        labels::ROW_TREE,
+        &row_leaves(ctx.layout(), m, matrix),
+        slice.into(),
+    );
     RowLeaf { rows, path }
 }
 
@@ -96,7 +109,11 @@ pub fn decode_body(ctx: &RoundContext, bytes: &[u8]) -> Result<Body, Refusal> {
 /// `body.*`. They speak against nobody: anybody can put another body beside a header.
 pub fn check_body(ctx: &RoundContext, header: &HeaderContent, body: &Body) -> Result<(), Refusal> {
     let params = ctx.params();
-    let sizes = UploadSizes::of(ctx.layout(), params.committee_size(), params.threshold.into());
+    let sizes = UploadSizes::of(
+        ctx.layout(),
+        params.committee_size(),
+        params.threshold.into(),
+    );
     let parts = [
         (body.masked_vector.len(), sizes.masked_vector),
         (32 * body.key_ciphertext.len(), sizes.key_ciphertext),
@@ -107,13 +124,24 @@ pub fn check_body(ctx: &RoundContext, header: &HeaderContent, body: &Body) -> Re
     if parts.iter().any(|(got, want)| *got as u64 != *want) {
         return Err(Check::BodyLength.into());
     }
-    let (got, want) = (body.digests(params, ctx.layout()), BodyDigests::stated(header));
+    let (got, want) = (
+        body.digests(params, ctx.layout()),
+        BodyDigests::stated(header),
+    );
     let pairs = [
         (got.share_root, want.share_root, Check::BodyShareRoot),
         (got.row_root, want.row_root, Check::BodyRowRoot),
         (got.other_rows, want.other_rows, Check::BodyOtherRows),
-        (got.masked_vector, want.masked_vector, Check::BodyMaskedVector),
-        (got.key_ciphertext, want.key_ciphertext, Check::BodyKeyCiphertext),
+        (
+            got.masked_vector,
+            want.masked_vector,
+            Check::BodyMaskedVector,
+        ),
+        (
+            got.key_ciphertext,
+            want.key_ciphertext,
+            Check::BodyKeyCiphertext,
+        ),
         (got.proof, want.proof, Check::BodyProof),
     ];
     match pairs.iter().find(|(got, want, _)| got != want) {
@@ -150,15 +178,25 @@ struct Prechecked {
     y: Vec<Limbs>,
 }
 
-fn precheck(ctx: &RoundContext, round: &Round, header: &HeaderContent, body: &Body) -> Result<Prechecked, Refusal> {
+fn precheck(
+    ctx: &RoundContext,
+    round: &Round,
+    header: &HeaderContent,
+    body: &Body,
+) -> Result<Prechecked, Refusal> {
     // A round of other parameters would verify another statement.
     if round.params_digest() != ctx.digest() || round.layout() != ctx.layout() {
         return Err(Check::HeaderParams.into());
     }
     check_body(ctx, header, body)?;
-    let y = unpack_masked(round, &body.masked_vector)
-        .ok_or(Refusal { check: Check::MaskedVectorEncoding, culprit: Some(header.client) })?;
-    Ok(Prechecked { context: proof_context(header), y })
+    let y = unpack_masked(round, &body.masked_vector).ok_or(Refusal {
+        check: Check::MaskedVectorEncoding,
+        culprit: Some(header.client),
+    })?;
+    Ok(Prechecked {
+        context: proof_context(header),
+        y,
+    })
 }
 
 fn statement<'a>(header: &'a HeaderContent, body: &'a Body, pre: &'a Prechecked) -> Statement<'a> {
@@ -173,14 +211,26 @@ fn statement<'a>(header: &'a HeaderContent, body: &'a Body, pre: &'a Prechecked)
 }
 
 fn verified(ctx: &RoundContext, header: Header, body: Body) -> VerifiedContribution {
-    VerifiedContribution { header_digest: header.content.digest(), header, body, x_rows: ctx.layout().x_rows as usize }
+    VerifiedContribution {
+        header_digest: header.content.digest(),
+        header,
+        body,
+        x_rows: ctx.layout().x_rows as usize,
+    }
 }
 
 /// Checks body and proof against a header that passed [`check_header`]; what evidence rests on.
-pub(crate) fn check_proof(ctx: &RoundContext, round: &Round, header: &HeaderContent, body: &Body) -> Result<(), Refusal> {
+pub(crate) fn check_proof(
+    ctx: &RoundContext,
+    round: &Round,
+    header: &HeaderContent,
+    body: &Body,
+) -> Result<(), Refusal> {
     let pre = precheck(ctx, round, header, body)?;
-    verify(round, &statement(header, body, &pre))
-        .map_err(|check| Refusal { check: Check::Proof(check), culprit: Some(header.client) })
+    verify(round, &statement(header, body, &pre)).map_err(|check| Refusal {
+        check: Check::Proof(check),
+        culprit: Some(header.client),
+    })
 }
 
 /// Verifies one contribution: header, digests of the body, the packed y, the proof. Deterministic.
@@ -217,7 +267,9 @@ pub fn verify_contributions(
     let statements: Vec<Statement<'_>> = contributions
         .iter()
         .zip(&prechecked)
-        .filter_map(|((header, body), pre)| Some(statement(&header.content, body, pre.as_ref().ok()?)))
+        .filter_map(|((header, body), pre)| {
+            Some(statement(&header.content, body, pre.as_ref().ok()?))
+        })
         .collect();
     let mut verdicts = verify_batch(round, &statements, seed)
         .into_iter()
@@ -236,13 +288,18 @@ pub fn verify_contributions(
                 .next()
                 .unwrap_or(Err(veilsum_proof::ProofCheck::Shape))
                 .err()
-                .map(|check| Refusal { check: Check::Proof(check), culprit: Some(header.content.client) }),
+                .map(|check| Refusal {
+                    check: Check::Proof(check),
+                    culprit: Some(header.content.client),
+                }),
         })
         .collect();
     contributions
         .into_iter()
         .zip(refusals)
-        .map(|((header, body), refusal)| refusal.map_or_else(|| Ok(verified(ctx, header, body)), Err))
+        .map(|((header, body), refusal)| {
+            refusal.map_or_else(|| Ok(verified(ctx, header, body)), Err)
+        })
         .collect()
 }
 
@@ -257,7 +314,9 @@ pub enum BuildError {
         client: ClientId,
     },
     /// The identity key is not the one that the roster has for the client.
-    #[error("the identity key is not the one that the roster has for {client}; use the registered key")]
+    #[error(
+        "the identity key is not the one that the roster has for {client}; use the registered key"
+    )]
     Identity {
         /// The client.
         client: ClientId,
@@ -266,7 +325,9 @@ pub enum BuildError {
     #[error("the prover was prepared for other parameters than those of this round")]
     Round,
     /// Key or noise exceeded their norm bounds again and again.
-    #[error("key and noise exceeded their bounds {REDRAWS_MAX} times in a row; check the source of randomness")]
+    #[error(
+        "key and noise exceeded their bounds {REDRAWS_MAX} times in a row; check the source of randomness"
+    )]
     Redraws,
     /// Sharing or encryption refused.
     #[error(transparent)]
@@ -297,7 +358,12 @@ struct MaskedParts {
 }
 
 /// Draws key and noise until both norms are within their bounds (`specs/protocol.md`, "Masked vector").
-fn mask(ctx: &RoundContext, round: &Round, x: &[i64], rng: &mut impl CryptoRngCore) -> Result<Option<MaskedParts>, BuildError> {
+fn mask(
+    ctx: &RoundContext,
+    round: &Round,
+    x: &[i64],
+    rng: &mut impl CryptoRngCore,
+) -> Result<Option<MaskedParts>, BuildError> {
     let (Some(constants), Some(ring)) = (ctx.layout().masked_constants(), round.masking()) else {
         return Ok(None);
     };
@@ -307,7 +373,10 @@ fn mask(ctx: &RoundContext, round: &Round, x: &[i64], rng: &mut impl CryptoRngCo
     debug_assert!(s_squared >= SIGMA_S * SIGMA_S);
     for _ in 0..REDRAWS_MAX {
         let key = sample_key(ring.ring.degree(), rng);
-        let norm: u64 = key.iter().map(|s| s.unsigned_abs().saturating_mul(s.unsigned_abs())).sum();
+        let norm: u64 = key
+            .iter()
+            .map(|s| s.unsigned_abs().saturating_mul(s.unsigned_abs()))
+            .sum();
         if norm > s_squared {
             continue;
         }
@@ -315,11 +384,20 @@ fn mask(ctx: &RoundContext, round: &Round, x: &[i64], rng: &mut impl CryptoRngCo
             Err(MaskError::Unroundable { .. }) => continue,
             other => other?,
         };
-        if norm_squared(&masked.noise).iter().rev().gt(e_squared.iter().rev()) {
+        if norm_squared(&masked.noise)
+            .iter()
+            .rev()
+            .gt(e_squared.iter().rev())
+        {
             continue;
         }
         let packed = ring.layout.pack_masked(&masked.y)?;
-        return Ok(Some(MaskedParts { key, noise: masked.noise, y: masked.y, packed }));
+        return Ok(Some(MaskedParts {
+            key,
+            noise: masked.noise,
+            y: masked.y,
+            packed,
+        }));
     }
     Err(BuildError::Redraws)
 }
@@ -379,14 +457,20 @@ pub fn build_contribution(
     let witness = Witness {
         update: x,
         r: &r,
-        masked: masked.as_ref().map(|m| MaskedWitness { key: &m.key, noise: &m.noise, y: &m.y }),
+        masked: masked.as_ref().map(|m| MaskedWitness {
+            key: &m.key,
+            noise: &m.noise,
+            y: &m.y,
+        }),
     };
     let made = contribute(
         round,
         &witness,
         |parts| {
-            (content.row_root, content.other_rows) = matrix_roots(layout, ctx.members().into(), parts.k);
-            content.key_ciphertext = Digest::of(labels::KEY_CIPHERTEXT_DIGEST, parts.c.as_flattened());
+            (content.row_root, content.other_rows) =
+                matrix_roots(layout, ctx.members().into(), parts.k);
+            content.key_ciphertext =
+                Digest::of(labels::KEY_CIPHERTEXT_DIGEST, parts.c.as_flattened());
             Ok::<_, Infallible>(proof_context(&content))
         },
         rng,
@@ -400,5 +484,8 @@ pub fn build_contribution(
         proof: made.proof,
         shares,
     };
-    Ok(Contribution { header: Signed::sign(content, identity), body })
+    Ok(Contribution {
+        header: Signed::sign(content, identity),
+        body,
+    })
 }

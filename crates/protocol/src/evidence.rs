@@ -1,9 +1,9 @@
 use crate::record::{Bytes, tagged};
 use veilsum_params::{ClientId, RoundParams};
 use veilsum_wire::{
-    AnnouncementContent, Body, ComplaintContent, ConvictedContent, EndorseContent, FinalContent, Header, Proposal,
-    ProposalContent, ReceiptContent, ResultContent, RevealContent, RoundResult, RowLeaf, RowsContent, Signed, UnmaskContent,
-    VoidContent,
+    AnnouncementContent, Body, ComplaintContent, ConvictedContent, EndorseContent, FinalContent,
+    Header, Proposal, ProposalContent, ReceiptContent, ResultContent, RevealContent, RoundResult,
+    RowLeaf, RowsContent, Signed, UnmaskContent, VoidContent,
 };
 
 tagged! {
@@ -185,14 +185,23 @@ impl Evidence {
     /// [`crate::judge`] decides whether it is any.
     pub fn of_contribution(header: &Header, body: Option<&Body>) -> Self {
         match body {
-            None => Self::InvalidHeader { header: header.clone() },
-            Some(body) => Self::InvalidProof { header: header.clone(), body: Bytes(body.to_bytes()) },
+            None => Self::InvalidHeader {
+                header: header.clone(),
+            },
+            Some(body) => Self::InvalidProof {
+                header: header.clone(),
+                body: Bytes(body.to_bytes()),
+            },
         }
     }
 
     /// Evidence from a complaint that was judged against its header: against the dealer if it counts, against the member
     /// if it is false, none if it does not apply.
-    pub fn of_complaint(verdict: crate::Verdict, header: &Header, complaint: &Signed<ComplaintContent>) -> Option<Self> {
+    pub fn of_complaint(
+        verdict: crate::Verdict,
+        header: &Header,
+        complaint: &Signed<ComplaintContent>,
+    ) -> Option<Self> {
         let (header, complaint) = (header.clone(), complaint.clone());
         match verdict {
             crate::Verdict::Counts(_) => Some(Self::BadShare { header, complaint }),

@@ -12,7 +12,9 @@ pub fn check_header(ctx: &RoundContext, header: &Header) -> Result<(), Refusal> 
     let content = &header.content;
     check_place(ctx, content)?;
     let identity = ctx.identity(content.client).ok_or(Check::HeaderCohort)?;
-    header.verify(identity).map_err(|_| Check::HeaderSignature)?;
+    header
+        .verify(identity)
+        .map_err(|_| Check::HeaderSignature)?;
     check_dealing(ctx, content)
 }
 
@@ -36,12 +38,18 @@ fn check_place(ctx: &RoundContext, content: &HeaderContent) -> Result<(), Refusa
 }
 
 fn check_dealing(ctx: &RoundContext, content: &HeaderContent) -> Result<(), Refusal> {
-    let refuse = |check| Refusal { check, culprit: Some(content.client) };
+    let refuse = |check| Refusal {
+        check,
+        culprit: Some(content.client),
+    };
     let f_0 = match content.commitments.first() {
         Some(f_0) if content.commitments.len() == usize::from(ctx.threshold()) => f_0,
         _ => return Err(refuse(Check::HeaderCommitments)),
     };
-    if [f_0, &content.f_z, &content.ephemeral].iter().any(|p| p.point().is_identity()) {
+    if [f_0, &content.f_z, &content.ephemeral]
+        .iter()
+        .any(|p| p.point().is_identity())
+    {
         return Err(refuse(Check::HeaderIdentity));
     }
     content

@@ -2,8 +2,8 @@ use crate::contribution::{check_proof, decode_body};
 use crate::light::{centred, generators};
 use crate::record::Bytes;
 use crate::{
-    Blame, Check, Evidence, EvidenceKind, MemberStatement, Refusal, RoundContext, ServerStatement, Verdict, check_header,
-    check_header_content, judge_complaint,
+    Blame, Check, Evidence, EvidenceKind, MemberStatement, Refusal, RoundContext, ServerStatement,
+    Verdict, check_header, check_header_content, judge_complaint,
 };
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
@@ -17,9 +17,9 @@ use veilsum_crypto::{Digest, Family, feldman, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex, RoundParams};
 use veilsum_proof::{Prepared, ProofError, Round};
 use veilsum_wire::{
-    Header, HeaderContent, Proposal, ReceiptContent, ResultContent, RevealContent, RoundResult, RowLeaf, RowsContent, Signed,
-    UnmaskContent, convicted_digest, params_digest, proposal_root, result_vector_digest, row_leaves, row_values_digest,
-    slice_rows,
+    Header, HeaderContent, Proposal, ReceiptContent, ResultContent, RevealContent, RoundResult,
+    RowLeaf, RowsContent, Signed, UnmaskContent, convicted_digest, params_digest, proposal_root,
+    result_vector_digest, row_leaves, row_values_digest, slice_rows,
 };
 
 /// Who is convicted.
@@ -110,37 +110,61 @@ pub fn judge_with(ctx: &RoundContext, round: Option<&Round>, evidence: &Evidence
             // An honest member complains only about headers that pass the common check, so nothing follows from others.
             check_header_content(ctx, &header.content)?;
             match judge_complaint(ctx, &complaint.content.root, &header.content, complaint) {
-                Verdict::False { check, .. } => convict(check, member(ctx, complaint.content.member)?),
+                Verdict::False { check, .. } => {
+                    convict(check, member(ctx, complaint.content.member)?)
+                }
                 Verdict::Counts(_) => Err(Check::EvidenceContent.into()),
                 Verdict::NotApplicable(check) => Err(check.into()),
             }
         }
         Evidence::BadUnmask { unmask, headers } => bad_unmask(ctx, unmask, headers),
         Evidence::BadReveal { reveal, header } => bad_reveal(ctx, reveal, &header.content),
-        Evidence::ClientEquivocation { first, second, other_params } => {
-            client_equivocation(ctx, first, second, other_params)
+        Evidence::ClientEquivocation {
+            first,
+            second,
+            other_params,
+        } => client_equivocation(ctx, first, second, other_params),
+        Evidence::MemberEquivocation {
+            first,
+            second,
+            other_params,
+        } => member_equivocation(ctx, first, second, other_params),
+        Evidence::ServerEquivocation {
+            first,
+            second,
+            other_params,
+        } => server_equivocation(ctx, first, second, other_params),
+        Evidence::ReceiptWithoutInclusion { receipt, proposal } => {
+            receipt_without_inclusion(ctx, receipt, proposal)
         }
-        Evidence::MemberEquivocation { first, second, other_params } => {
-            member_equivocation(ctx, first, second, other_params)
-        }
-        Evidence::ServerEquivocation { first, second, other_params } => {
-            server_equivocation(ctx, first, second, other_params)
-        }
-        Evidence::ReceiptWithoutInclusion { receipt, proposal } => receipt_without_inclusion(ctx, receipt, proposal),
-        Evidence::ReceiptForInvalid { receipt, header, body } => {
-            receipt_for_invalid(ctx, round, receipt, &header.content, body)
-        }
+        Evidence::ReceiptForInvalid {
+            receipt,
+            header,
+            body,
+        } => receipt_for_invalid(ctx, round, receipt, &header.content, body),
         Evidence::WrongSecret { result, headers } => wrong_secret(ctx, result, headers),
-        Evidence::WrongVector { result, headers, rows } => wrong_vector(ctx, result, headers, rows),
-        Evidence::WrongRowSum { signed, slice, convicted, headers, leaves } => {
-            wrong_row_sum(ctx, signed, *slice, convicted, headers, leaves)
-        }
+        Evidence::WrongVector {
+            result,
+            headers,
+            rows,
+        } => wrong_vector(ctx, result, headers, rows),
+        Evidence::WrongRowSum {
+            signed,
+            slice,
+            convicted,
+            headers,
+            leaves,
+        } => wrong_row_sum(ctx, signed, *slice, convicted, headers, leaves),
     }
 }
 
 fn convict(check: Check, culprit: Culprit) -> Judgement {
     let kind = check.info().evidence.ok_or(Check::EvidenceContent)?;
-    Ok(Conviction { kind, culprit, check })
+    Ok(Conviction {
+        kind,
+        culprit,
+        check,
+    })
 }
 
 fn member(ctx: &RoundContext, index: MemberIndex) -> Result<Culprit, Refusal> {
@@ -149,21 +173,39 @@ fn member(ctx: &RoundContext, index: MemberIndex) -> Result<Culprit, Refusal> {
 }
 
 fn require(holds: bool) -> Result<(), JudgeError> {
-    if holds { Ok(()) } else { Err(Check::EvidenceContent.into()) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Check::EvidenceContent.into())
+    }
 }
 
-fn signed_by_member<T: veilsum_wire::Content>(ctx: &RoundContext, index: MemberIndex, signed: &Signed<T>) -> Result<Culprit, Refusal> {
+fn signed_by_member<T: veilsum_wire::Content>(
+    ctx: &RoundContext,
+    index: MemberIndex,
+    signed: &Signed<T>,
+) -> Result<Culprit, Refusal> {
     let (_, key) = ctx.member(index).ok_or(Check::EvidenceContent)?;
     signed.verify(key).map_err(|_| Check::EvidenceSignature)?;
     member(ctx, index)
 }
 
-fn signed_by_server<T: veilsum_wire::Content>(ctx: &RoundContext, signed: &Signed<T>) -> Result<(), Refusal> {
-    signed.verify(ctx.server_key()).map(|_| ()).map_err(|_| Check::EvidenceSignature.into())
+fn signed_by_server<T: veilsum_wire::Content>(
+    ctx: &RoundContext,
+    signed: &Signed<T>,
+) -> Result<(), Refusal> {
+    signed
+        .verify(ctx.server_key())
+        .map(|_| ())
+        .map_err(|_| Check::EvidenceSignature.into())
 }
 
 /// Runs `check` with the caller's tables or with tables made for this once.
-fn with_tables<T>(ctx: &RoundContext, round: Option<&Round>, check: impl FnOnce(&Round) -> T) -> Result<T, JudgeError> {
+fn with_tables<T>(
+    ctx: &RoundContext,
+    round: Option<&Round>,
+    check: impl FnOnce(&Round) -> T,
+) -> Result<T, JudgeError> {
     if let Some(round) = round {
         return Ok(check(round));
     }
@@ -178,7 +220,9 @@ fn invalid_header(ctx: &RoundContext, header: &Header) -> Judgement {
 
 fn blame_client(outcome: Result<(), Refusal>, client: ClientId) -> Judgement {
     match outcome {
-        Err(refusal) if refusal.check.info().blame == Blame::Client => convict(refusal.check, Culprit::Client(client)),
+        Err(refusal) if refusal.check.info().blame == Blame::Client => {
+            convict(refusal.check, Culprit::Client(client))
+        }
         Err(refusal) => Err(refusal.into()),
         Ok(()) => Err(Check::EvidenceContent.into()),
     }
@@ -186,10 +230,17 @@ fn blame_client(outcome: Result<(), Refusal>, client: ClientId) -> Judgement {
 
 /// The header signs digests of the whole body, and an honest client's body verifies: the proof is complete. A body with
 /// other digests shows nothing.
-fn invalid_proof(ctx: &RoundContext, round: Option<&Round>, header: &Header, body: &Bytes) -> Judgement {
+fn invalid_proof(
+    ctx: &RoundContext,
+    round: Option<&Round>,
+    header: &Header,
+    body: &Bytes,
+) -> Judgement {
     check_header(ctx, header)?;
     let body = decode_body(ctx, &body.0)?;
-    let outcome = with_tables(ctx, round, |round| check_proof(ctx, round, &header.content, &body))?;
+    let outcome = with_tables(ctx, round, |round| {
+        check_proof(ctx, round, &header.content, &body)
+    })?;
     blame_client(outcome, header.content.client)
 }
 
@@ -199,9 +250,16 @@ fn bound_by_root<'a>(
     headers: &'a [Header],
     convicted: &[ClientId],
 ) -> Result<Vec<&'a HeaderContent>, JudgeError> {
-    let entries: Vec<(ClientId, Digest)> = headers.iter().map(|h| (h.content.client, h.content.digest())).collect();
+    let entries: Vec<(ClientId, Digest)> = headers
+        .iter()
+        .map(|h| (h.content.client, h.content.digest()))
+        .collect();
     require(proposal_root(&entries) == *root)?;
-    Ok(headers.iter().map(|h| &h.content).filter(|h| !convicted.contains(&h.client)).collect())
+    Ok(headers
+        .iter()
+        .map(|h| &h.content)
+        .filter(|h| !convicted.contains(&h.client))
+        .collect())
 }
 
 /// An honest member sums shares that it checked against the headers under the root that it signed, over exactly U minus
@@ -219,30 +277,49 @@ fn bad_unmask(ctx: &RoundContext, unmask: &Signed<UnmaskContent>, headers: &[Hea
             *sum += commitment.point();
         }
     }
-    require(feldman::verify_summed(&commitments, ctx.threshold(), content.member, &content.sum).is_err())?;
+    require(
+        feldman::verify_summed(&commitments, ctx.threshold(), content.member, &content.sum)
+            .is_err(),
+    )?;
     convict(Check::UnmaskSum, culprit)
 }
 
 /// An honest member reveals only shares that it checked against the header that it names; of a dealer whose share was bad
 /// it has complained instead.
-fn bad_reveal(ctx: &RoundContext, reveal: &Signed<RevealContent>, header: &HeaderContent) -> Judgement {
+fn bad_reveal(
+    ctx: &RoundContext,
+    reveal: &Signed<RevealContent>,
+    header: &HeaderContent,
+) -> Judgement {
     let content = &reveal.content;
     require(content.params_digest == *ctx.digest() && content.header_digest == header.digest())?;
     require(header.commitments.len() == usize::from(ctx.threshold()))?;
     let culprit = signed_by_member(ctx, content.member, reveal)?;
-    let verdict = feldman::verify_share(&header.commitments, ctx.threshold(), content.member, &content.share);
+    let verdict = feldman::verify_share(
+        &header.commitments,
+        ctx.threshold(),
+        content.member,
+        &content.share,
+    );
     require(verdict.is_err())?;
     convict(Check::RevealShare, culprit)
 }
 
 /// Other parameters of the same round: the same round id and server. A party signs for the first ones only.
-fn others<'a>(ctx: &RoundContext, params: &'a [RoundParams]) -> Result<Option<(Digest, &'a RoundParams)>, JudgeError> {
+fn others<'a>(
+    ctx: &RoundContext,
+    params: &'a [RoundParams],
+) -> Result<Option<(Digest, &'a RoundParams)>, JudgeError> {
     match params {
         [] => Ok(None),
         [other] => {
             let digest = params_digest(other);
             let own = ctx.params();
-            require(other.round_id == own.round_id && other.server_key == own.server_key && digest != *ctx.digest())?;
+            require(
+                other.round_id == own.round_id
+                    && other.server_key == own.server_key
+                    && digest != *ctx.digest(),
+            )?;
             Ok(Some((digest, other)))
         }
         _ => Err(Check::EvidenceContent.into()),
@@ -250,14 +327,26 @@ fn others<'a>(ctx: &RoundContext, params: &'a [RoundParams]) -> Result<Option<(D
 }
 
 /// An honest client makes one header for a round id, stores it before it sends it, and afterwards only resends it (A7).
-fn client_equivocation(ctx: &RoundContext, first: &Header, second: &Header, params: &[RoundParams]) -> Judgement {
+fn client_equivocation(
+    ctx: &RoundContext,
+    first: &Header,
+    second: &Header,
+    params: &[RoundParams],
+) -> Judgement {
     let other = others(ctx, params)?;
     let (a, b) = (&first.content, &second.content);
     let second_digest = other.map_or(*ctx.digest(), |(digest, _)| digest);
-    require(a.client == b.client && a != b && a.params_digest == *ctx.digest() && b.params_digest == second_digest)?;
+    require(
+        a.client == b.client
+            && a != b
+            && a.params_digest == *ctx.digest()
+            && b.params_digest == second_digest,
+    )?;
     let identity = ctx.identity(a.client).ok_or(Check::EvidenceContent)?;
     for header in [first, second] {
-        header.verify(identity).map_err(|_| Check::EvidenceSignature)?;
+        header
+            .verify(identity)
+            .map_err(|_| Check::EvidenceSignature)?;
     }
     convict(Check::ContributionDuplicate, Culprit::Client(a.client))
 }
@@ -296,11 +385,15 @@ impl MemberStatement {
     /// a Final for a root beside an endorsement of another (the Final rests on a certificate alone).
     fn excludes(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Endorse { signed: a }, Self::Endorse { signed: b }) => a.content.root != b.content.root,
+            (Self::Endorse { signed: a }, Self::Endorse { signed: b }) => {
+                a.content.root != b.content.root
+            }
             (Self::Unmask { signed: a }, Self::Unmask { signed: b }) => a.content != b.content,
             (Self::Final { signed: a }, Self::Final { signed: b }) => a.content != b.content,
             (Self::Endorse { signed: a }, Self::Unmask { signed: b })
-            | (Self::Unmask { signed: b }, Self::Endorse { signed: a }) => a.content.root != b.content.root,
+            | (Self::Unmask { signed: b }, Self::Endorse { signed: a }) => {
+                a.content.root != b.content.root
+            }
             (Self::Final { .. }, _) | (_, Self::Final { .. }) => false,
         }
     }
@@ -325,7 +418,11 @@ fn member_equivocation(
         }
         Some((digest, params)) => {
             require(*second.params_digest() == digest)?;
-            require(params.member(second.member()).is_some_and(|slot| slot.client == client))?;
+            require(
+                params
+                    .member(second.member())
+                    .is_some_and(|slot| slot.client == client),
+            )?;
         }
     }
     if !first.verify(identity) || !second.verify(identity) {
@@ -363,9 +460,13 @@ impl ServerStatement {
             (Self::Convicted { signed: a }, Self::Convicted { signed: b }) => {
                 (a.content != b.content, Check::ConvictedEquivocation)
             }
-            (Self::Result { signed: a }, Self::Result { signed: b }) => (a.content != b.content, Check::ResultEquivocation),
+            (Self::Result { signed: a }, Self::Result { signed: b }) => {
+                (a.content != b.content, Check::ResultEquivocation)
+            }
             (Self::Void { .. }, Self::Convicted { .. } | Self::Result { .. })
-            | (Self::Convicted { .. } | Self::Result { .. }, Self::Void { .. }) => (true, Check::VoidEquivocation),
+            | (Self::Convicted { .. } | Self::Result { .. }, Self::Void { .. }) => {
+                (true, Check::VoidEquivocation)
+            }
             _ => (false, Check::EvidenceContent),
         };
         differ.then_some(check)
@@ -384,8 +485,16 @@ fn server_equivocation(
     require(first.params_digest() == ctx.digest())?;
     let round_id = ctx.params().round_id;
     let check = match (first, second, other) {
-        (ServerStatement::Announcement { signed: a }, ServerStatement::Announcement { signed: b }, _) => {
-            require(a.content.round_id == round_id && b.content.round_id == round_id && a.content != b.content)?;
+        (
+            ServerStatement::Announcement { signed: a },
+            ServerStatement::Announcement { signed: b },
+            _,
+        ) => {
+            require(
+                a.content.round_id == round_id
+                    && b.content.round_id == round_id
+                    && a.content != b.content,
+            )?;
             Check::AnnouncementOther
         }
         (_, _, None) => {
@@ -403,11 +512,19 @@ fn server_equivocation(
 }
 
 /// All receipted contributions are durable when U is fixed, and go into it; afterwards no receipt is issued (A16).
-fn receipt_without_inclusion(ctx: &RoundContext, receipt: &Signed<ReceiptContent>, proposal: &Proposal) -> Judgement {
+fn receipt_without_inclusion(
+    ctx: &RoundContext,
+    receipt: &Signed<ReceiptContent>,
+    proposal: &Proposal,
+) -> Judgement {
     let (given, proposed) = (&receipt.content, &proposal.signed.content);
     require(given.params_digest == *ctx.digest() && proposed.params_digest == *ctx.digest())?;
     require(proposal_root(&proposal.entries) == proposed.root)?;
-    require(!proposal.entries.contains(&(given.client, given.header_digest)))?;
+    require(
+        !proposal
+            .entries
+            .contains(&(given.client, given.header_digest)),
+    )?;
     signed_by_server(ctx, receipt)?;
     signed_by_server(ctx, &proposal.signed)?;
     convict(Check::ReceiptInclusion, Culprit::Server)
@@ -422,9 +539,18 @@ fn receipt_for_invalid(
     header: &HeaderContent,
     body: &Bytes,
 ) -> Judgement {
-    require(receipt.content.params_digest == *ctx.digest() && receipt.content.header_digest == header.digest())?;
+    require(
+        receipt.content.params_digest == *ctx.digest()
+            && receipt.content.header_digest == header.digest(),
+    )?;
     signed_by_server(ctx, receipt)?;
-    let guilty = |check| Ok(Conviction { kind: EvidenceKind::ReceiptForInvalid, culprit: Culprit::Server, check });
+    let guilty = |check| {
+        Ok(Conviction {
+            kind: EvidenceKind::ReceiptForInvalid,
+            culprit: Culprit::Server,
+            check,
+        })
+    };
     if let Err(refusal) = check_header_content(ctx, header) {
         return guilty(refusal.check);
     }
@@ -437,24 +563,44 @@ fn receipt_for_invalid(
 }
 
 /// An honest server publishes R only when R B is the sum of F_0 over the headers under its root.
-fn wrong_secret(ctx: &RoundContext, result: &Signed<ResultContent>, headers: &[Header]) -> Judgement {
+fn wrong_secret(
+    ctx: &RoundContext,
+    result: &Signed<ResultContent>,
+    headers: &[Header],
+) -> Judgement {
     let content = &result.content;
     require(content.params_digest == *ctx.digest())?;
     signed_by_server(ctx, result)?;
     let summed = bound_by_root(&content.root, headers, &content.convicted)?;
-    let sum: RistrettoPoint = summed.iter().filter_map(|h| h.commitments.first()).map(|f| f.point()).sum();
+    let sum: RistrettoPoint = summed
+        .iter()
+        .filter_map(|h| h.commitments.first())
+        .map(|f| f.point())
+        .sum();
     require(RISTRETTO_BASEPOINT_TABLE * &content.r_sum != sum)?;
     convict(Check::SumCommitment, Culprit::Server)
 }
 
 /// The proofs that an honest server verified tie the X-rows to what it opens; rows that it never verified cannot stand
 /// under its root. Every row is compared by itself, so there are no weights that a server could solve for (A4).
-fn wrong_vector(ctx: &RoundContext, result: &RoundResult, headers: &[Header], rows: &[Vec<[u8; 32]>]) -> Judgement {
+fn wrong_vector(
+    ctx: &RoundContext,
+    result: &RoundResult,
+    headers: &[Header],
+    rows: &[Vec<[u8; 32]>],
+) -> Judgement {
     let (content, layout) = (&result.signed.content, ctx.layout());
-    require(content.params_digest == *ctx.digest() && content.vector_digest == result_vector_digest(&result.vector))?;
+    require(
+        content.params_digest == *ctx.digest()
+            && content.vector_digest == result_vector_digest(&result.vector),
+    )?;
     signed_by_server(ctx, &result.signed)?;
     if result.vector.len() != layout.dim as usize {
-        return Ok(Conviction { kind: EvidenceKind::WrongResult, culprit: Culprit::Server, check: Check::ResultContent });
+        return Ok(Conviction {
+            kind: EvidenceKind::WrongResult,
+            culprit: Culprit::Server,
+            check: Check::ResultContent,
+        });
     }
     let summed = bound_by_root(&content.root, headers, &content.convicted)?;
     require(summed.len() == rows.len())?;
@@ -467,18 +613,27 @@ fn wrong_vector(ctx: &RoundContext, result: &RoundResult, headers: &[Header], ro
     }
     let columns = generators(Family::Column, layout.columns);
     let blinding = generators(Family::Row, layout.x_rows);
-    let right = sums.par_iter().zip(&blinding).zip(result.vector.par_chunks(layout.columns as usize)).all(|((sum, v), row)| {
-        let scalars = row.iter().map(|x| centred(*x)).chain([content.r_sum]);
-        let points = columns.iter().take(row.len()).chain([v]);
-        RistrettoPoint::vartime_multiscalar_mul(scalars.collect::<Vec<Scalar>>(), points.collect::<Vec<_>>()) == *sum
-    });
+    let right = sums
+        .par_iter()
+        .zip(&blinding)
+        .zip(result.vector.par_chunks(layout.columns as usize))
+        .all(|((sum, v), row)| {
+            let scalars = row.iter().map(|x| centred(*x)).chain([content.r_sum]);
+            let points = columns.iter().take(row.len()).chain([v]);
+            RistrettoPoint::vartime_multiscalar_mul(
+                scalars.collect::<Vec<Scalar>>(),
+                points.collect::<Vec<_>>(),
+            ) == *sum
+        });
     require(!right)?;
     convict(Check::LightSum, Culprit::Server)
 }
 
 fn add_rows(sums: &mut [RistrettoPoint], rows: &[[u8; 32]]) -> Result<(), JudgeError> {
     for (sum, row) in sums.iter_mut().zip(rows) {
-        *sum += CompressedRistretto(*row).decompress().ok_or(Check::EvidenceContent)?;
+        *sum += CompressedRistretto(*row)
+            .decompress()
+            .ok_or(Check::EvidenceContent)?;
     }
     Ok(())
 }
@@ -494,18 +649,33 @@ fn wrong_row_sum(
     leaves: &[RowLeaf],
 ) -> Judgement {
     let content = &signed.content;
-    require(content.params_digest == *ctx.digest() && content.convicted == convicted_digest(convicted))?;
+    require(
+        content.params_digest == *ctx.digest() && content.convicted == convicted_digest(convicted),
+    )?;
     let culprit = signed_by_member(ctx, content.member, signed)?;
-    let claimed: Vec<&Digest> = content.slices.iter().filter(|(s, _)| *s == slice).map(|(_, d)| d).collect();
+    let claimed: Vec<&Digest> = content
+        .slices
+        .iter()
+        .filter(|(s, _)| *s == slice)
+        .map(|(_, d)| d)
+        .collect();
     require(slice < ctx.members() && !claimed.is_empty())?;
     let summed = bound_by_root(&content.root, headers, convicted)?;
     require(summed.len() == leaves.len())?;
     let m = ctx.members();
-    let mut sums = vec![RistrettoPoint::identity(); slice_rows(ctx.layout(), m.into(), slice.into()).len()];
+    let mut sums =
+        vec![RistrettoPoint::identity(); slice_rows(ctx.layout(), m.into(), slice.into()).len()];
     for (header, leaf) in summed.iter().zip(leaves) {
         require(leaf.rows.len() == sums.len())?;
         let data = leaf.rows.as_flattened();
-        let path = merkle::verify(labels::ROW_TREE, &header.row_root, slice.into(), m.into(), data, &leaf.path);
+        let path = merkle::verify(
+            labels::ROW_TREE,
+            &header.row_root,
+            slice.into(),
+            m.into(),
+            data,
+            &leaf.path,
+        );
         path.map_err(|_| Check::RowsRequestPath)?;
         add_rows(&mut sums, &leaf.rows)?;
     }

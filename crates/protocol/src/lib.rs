@@ -1,1 +1,41 @@
-//! Sans-IO state machines of client, committee member and server; checks and evidence.
+//! Sans-IO state machines of client, committee member and server; checks and evidence (`specs/protocol.md`).
+//!
+//! Nothing here opens a socket, reads a clock or a file, or draws randomness of its own. A machine takes messages and
+//! gives back outputs *in order*: a driver makes every [`Output::Persist`] durable before it acts on any output after it.
+
+mod certificate;
+mod check;
+mod client;
+mod complaint;
+mod context;
+mod contribution;
+mod evidence;
+mod header;
+mod judge;
+mod light;
+mod machine;
+mod member;
+mod open;
+mod pairlog;
+mod record;
+mod server;
+mod set;
+
+pub use check::{Blame, Check, CheckInfo, EvidenceKind};
+pub use context::{ContextError, Refusal, RoundContext};
+pub use certificate::{FinalTerms, check_certificate, check_finals, strictly_increasing};
+pub use client::{Client, ClientConfig, ClientError, Update};
+pub use complaint::{Verdict, check_share_path, complain, judge_complaint, open_share};
+pub use contribution::{
+    BuildError, VerifiedContribution, build_contribution, check_body, decode_body, row_leaf, share_leaf, verify_contribution,
+    verify_contributions,
+};
+pub use evidence::{Evidence, MemberStatement, ServerStatement};
+pub use header::{check_header, check_header_content};
+pub use judge::{Conviction, Culprit, JudgeError, judge, judge_with};
+pub use light::light_check;
+pub use machine::{Admission, BodySource, Event, Fault, Input, Message, Outcome, Output, Party, ReplayError, Upload};
+pub use member::Member;
+pub use open::{OpenError, RoundSums};
+pub use record::{Bytes, Record};
+pub use server::{Phase, ServerRound};

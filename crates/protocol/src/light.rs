@@ -1,4 +1,7 @@
-use crate::{Check, FinalTerms, Refusal, RoundContext, check_certificate, check_finals, check_header, strictly_increasing};
+use crate::{
+    Check, FinalTerms, Refusal, RoundContext, check_certificate, check_finals, check_header,
+    strictly_increasing,
+};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
@@ -9,12 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use veilsum_crypto::{Digest, Family};
 use veilsum_params::MemberIndex;
 use veilsum_wire::{
-    Header, LightBundle, RoundResult, convicted_digest, entry_is_under_root, result_vector_digest, row_values_digest, slice_rows,
+    Header, LightBundle, RoundResult, convicted_digest, entry_is_under_root, result_vector_digest,
+    row_values_digest, slice_rows,
 };
 
 /// Generators `0..count` of a family.
 pub(crate) fn generators(family: Family, count: u32) -> Vec<RistrettoPoint> {
-    (0..count).into_par_iter().map(|i| family.generator(i.into()).point).collect()
+    (0..count)
+        .into_par_iter()
+        .map(|i| family.generator(i.into()).point)
+        .collect()
 }
 
 /// The scalar of an integer, centred.
@@ -38,7 +45,10 @@ pub fn light_check(
     rng: &mut impl CryptoRngCore,
 ) -> Result<(), Refusal> {
     let content = &result.signed.content;
-    result.signed.verify(ctx.server_key()).map_err(|_| Check::ResultSignature)?;
+    result
+        .signed
+        .verify(ctx.server_key())
+        .map_err(|_| Check::ResultSignature)?;
     let layout = ctx.layout();
     if content.params_digest != *ctx.digest()
         || result.vector.len() != layout.dim as usize
@@ -52,13 +62,30 @@ pub fn light_check(
         return Err(Check::ProposalCount.into());
     }
     check_certificate(ctx, &root, count, &bundle.certificate)?;
-    let sum_f0 = bundle.finals.first().ok_or(Check::LightFinals)?.content.sum_f0;
-    let terms = FinalTerms { root, count, convicted: content.convicted.clone(), sum_f0 };
+    let sum_f0 = bundle
+        .finals
+        .first()
+        .ok_or(Check::LightFinals)?
+        .content
+        .sum_f0;
+    let terms = FinalTerms {
+        root,
+        count,
+        convicted: content.convicted.clone(),
+        sum_f0,
+    };
     check_finals(ctx, &terms, &bundle.finals)?;
 
     check_header(ctx, own)?;
     let client = own.content.client;
-    if !entry_is_under_root(&root, count, bundle.position, client, &own.content.digest(), &bundle.path) {
+    if !entry_is_under_root(
+        &root,
+        count,
+        bundle.position,
+        client,
+        &own.content.digest(),
+        &bundle.path,
+    ) {
         return Err(Check::LightEntry.into());
     }
     if content.convicted.contains(&client) {
@@ -74,7 +101,11 @@ pub fn light_check(
     if result.vector.iter().any(|x| x.unsigned_abs() > largest) {
         return Err(Check::LightBounds.into());
     }
-    if opens(ctx, &rows, &content.r_sum, &result.vector, rng) { Ok(()) } else { Err(Check::LightSum.into()) }
+    if opens(ctx, &rows, &content.r_sum, &result.vector, rng) {
+        Ok(())
+    } else {
+        Err(Check::LightSum.into())
+    }
 }
 
 /// The summed X-rows K*_a, each in a slice whose values at least 2t - m distinct members signed for this root and Conv:
@@ -90,15 +121,24 @@ fn certified_rows(
         let content = &list.content;
         let (client, key) = ctx.member(content.member).ok_or(Check::RowsSignature)?;
         let ordered = content.slices.is_sorted_by(|a, b| a.0 < b.0);
-        if content.params_digest != *ctx.digest() || content.root != *root || content.convicted != *convicted || !ordered {
-            return Err(Refusal { check: Check::RowsContent, culprit: Some(client) });
+        if content.params_digest != *ctx.digest()
+            || content.root != *root
+            || content.convicted != *convicted
+            || !ordered
+        {
+            return Err(Refusal {
+                check: Check::RowsContent,
+                culprit: Some(client),
+            });
         }
         list.verify(key).map_err(|_| Check::RowsSignature)?;
         for slice in &content.slices {
             signers.entry(*slice).or_default().insert(content.member);
         }
     }
-    let needed = usize::try_from(ctx.params().row_signers()).unwrap_or(usize::MAX).max(1);
+    let needed = usize::try_from(ctx.params().row_signers())
+        .unwrap_or(usize::MAX)
+        .max(1);
     let m = ctx.members();
     let mut values = bundle.rows.iter();
     let mut rows = Vec::with_capacity(ctx.layout().x_rows as usize);
@@ -107,13 +147,20 @@ fn certified_rows(
         if wanted == 0 {
             continue;
         }
-        let got = values.next().filter(|v| v.slice == slice && v.values.len() == wanted).ok_or(Check::LightRows)?;
+        let got = values
+            .next()
+            .filter(|v| v.slice == slice && v.values.len() == wanted)
+            .ok_or(Check::LightRows)?;
         let key = (slice, row_values_digest(&got.values));
         if signers.get(&key).map_or(0, BTreeSet::len) < needed {
             return Err(Check::LightRows.into());
         }
         for value in &got.values {
-            rows.push(CompressedRistretto(*value).decompress().ok_or(Check::LightRows)?);
+            rows.push(
+                CompressedRistretto(*value)
+                    .decompress()
+                    .ok_or(Check::LightRows)?,
+            );
         }
     }
     if values.next().is_some() {
@@ -123,7 +170,13 @@ fn certified_rows(
 }
 
 /// sum chi_a K*_a = <sum chi_a x_U[a, .], G> + R sum chi_a V_a, with entries beyond d taken as zero.
-fn opens(ctx: &RoundContext, rows: &[RistrettoPoint], r_sum: &Scalar, vector: &[i64], rng: &mut impl CryptoRngCore) -> bool {
+fn opens(
+    ctx: &RoundContext,
+    rows: &[RistrettoPoint],
+    r_sum: &Scalar,
+    vector: &[i64],
+    rng: &mut impl CryptoRngCore,
+) -> bool {
     let layout = ctx.layout();
     let columns = layout.columns as usize;
     let weights: Vec<Scalar> = rows
@@ -144,7 +197,10 @@ fn opens(ctx: &RoundContext, rows: &[RistrettoPoint], r_sum: &Scalar, vector: &[
     let blinding: Vec<Scalar> = weights.iter().map(|w| w * r_sum).collect();
     let expected = RistrettoPoint::vartime_multiscalar_mul(
         folded.iter().chain(&blinding),
-        generators(Family::Column, layout.columns).iter().chain(&generators(Family::Row, layout.x_rows)),
+        generators(Family::Column, layout.columns)
+            .iter()
+            .chain(&generators(Family::Row, layout.x_rows)),
     );
-    rows.len() == layout.x_rows as usize && RistrettoPoint::vartime_multiscalar_mul(&weights, rows) == expected
+    rows.len() == layout.x_rows as usize
+        && RistrettoPoint::vartime_multiscalar_mul(&weights, rows) == expected
 }

@@ -19,7 +19,9 @@ use veilsum_wire::Body;
 #[non_exhaustive]
 pub enum OpenError {
     /// A body that does not belong to this round's layout: it was not verified.
-    #[error("a body with another shape than the layout's; only verified contributions can be summed")]
+    #[error(
+        "a body with another shape than the layout's; only verified contributions can be summed"
+    )]
     Body,
     /// More contributions were taken away than were added, or none is left.
     #[error("no contribution is left to open")]
@@ -75,7 +77,10 @@ impl RoundSums {
     pub fn add(&mut self, round: &Round, body: &Body) -> Result<(), OpenError> {
         let (key, masked) = self.parts(round, body)?;
         let count = self.count.checked_add(1).ok_or(OpenError::Body)?;
-        self.key.par_iter_mut().zip(key).for_each(|(sum, point)| *sum += point);
+        self.key
+            .par_iter_mut()
+            .zip(key)
+            .for_each(|(sum, point)| *sum += point);
         field::accumulate(&mut self.masked, &masked);
         self.count = count;
         Ok(())
@@ -88,20 +93,30 @@ impl RoundSums {
     pub fn remove(&mut self, round: &Round, body: &Body) -> Result<(), OpenError> {
         let (key, masked) = self.parts(round, body)?;
         self.count = self.count.checked_sub(1).ok_or(OpenError::Empty)?;
-        self.key.par_iter_mut().zip(key).for_each(|(sum, point)| *sum -= point);
+        self.key
+            .par_iter_mut()
+            .zip(key)
+            .for_each(|(sum, point)| *sum -= point);
         for (sum, term) in self.masked.iter_mut().zip(&masked) {
             *sum = field::sub(sum, term);
         }
         Ok(())
     }
 
-    fn parts(&self, round: &Round, body: &Body) -> Result<(Vec<RistrettoPoint>, Vec<Limbs>), OpenError> {
+    fn parts(
+        &self,
+        round: &Round,
+        body: &Body,
+    ) -> Result<(Vec<RistrettoPoint>, Vec<Limbs>), OpenError> {
         let masked = unpack_masked(round, &body.masked_vector).ok_or(OpenError::Body)?;
         if body.key_ciphertext.len() != self.key.len() || masked.len() != self.masked.len() {
             return Err(OpenError::Body);
         }
-        let key: Option<Vec<RistrettoPoint>> =
-            body.key_ciphertext.par_iter().map(|bytes| CompressedRistretto(*bytes).decompress()).collect();
+        let key: Option<Vec<RistrettoPoint>> = body
+            .key_ciphertext
+            .par_iter()
+            .map(|bytes| CompressedRistretto(*bytes).decompress())
+            .collect();
         Ok((key.ok_or(OpenError::Body)?, masked))
     }
 
@@ -109,7 +124,12 @@ impl RoundSums {
     ///
     /// # Errors
     /// [`OpenError`].
-    pub fn open(&self, ctx: &RoundContext, round: &Round, r_sum: &Scalar) -> Result<Vec<i64>, OpenError> {
+    pub fn open(
+        &self,
+        ctx: &RoundContext,
+        round: &Round,
+        r_sum: &Scalar,
+    ) -> Result<Vec<i64>, OpenError> {
         if round.params_digest() != ctx.digest() || round.layout() != ctx.layout() {
             return Err(OpenError::Round);
         }
@@ -133,12 +153,18 @@ impl RoundSums {
                 let pairs = PairLogs::new(bound, constants.beta_log2)
                     .solve(&opened, bound)
                     .map_err(|position| CryptoError::DiscreteLog { position })?;
-                let key: Vec<i64> = pairs.into_iter().flat_map(|(low, high)| [low, high]).collect();
+                let key: Vec<i64> = pairs
+                    .into_iter()
+                    .flat_map(|(low, high)| [low, high])
+                    .collect();
                 ring.masking().open(&self.masked, &key, bound)?.sums
             }
         };
         match sum.iter().position(|x| x.unsigned_abs() > largest) {
-            Some(coordinate) => Err(OpenError::Bound { coordinate, count: self.count }),
+            Some(coordinate) => Err(OpenError::Bound {
+                coordinate,
+                count: self.count,
+            }),
             None => Ok(sum),
         }
     }

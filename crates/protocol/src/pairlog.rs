@@ -25,7 +25,14 @@ pub(crate) struct PairLogs {
 fn keys(points: &[RistrettoPoint]) -> Vec<u64> {
     RistrettoPoint::double_and_compress_batch(points)
         .iter()
-        .map(|c| c.as_bytes().iter().skip(8).take(8).rev().fold(0, |acc, b| acc << 8 | u64::from(*b)))
+        .map(|c| {
+            c.as_bytes()
+                .iter()
+                .skip(8)
+                .take(8)
+                .rev()
+                .fold(0, |acc, b| acc << 8 | u64::from(*b))
+        })
         .collect()
 }
 
@@ -78,11 +85,18 @@ impl PairLogs {
 
     /// For each point the pair (low, high) with point = (low + beta high) B and both at most `bound` in absolute value;
     /// `Err` with the first position that has none. Variable time: for sums that are published anyway.
-    pub(crate) fn solve(&self, points: &[RistrettoPoint], bound: u64) -> Result<Vec<(i64, i64)>, usize> {
+    pub(crate) fn solve(
+        &self,
+        points: &[RistrettoPoint],
+        bound: u64,
+    ) -> Result<Vec<(i64, i64)>, usize> {
         let tasks: Vec<Result<Vec<(i64, i64)>, usize>> = points
             .par_chunks(TASK)
             .enumerate()
-            .map(|(task, points)| self.solve_task(points, bound).map_err(|at| task * TASK + at))
+            .map(|(task, points)| {
+                self.solve_task(points, bound)
+                    .map_err(|at| task * TASK + at)
+            })
             .collect();
         let mut out = Vec::with_capacity(points.len());
         for task in tasks {
@@ -108,10 +122,14 @@ impl PairLogs {
             while high < highs && !pending.is_empty() {
                 let steps = (BATCH / pending.len()).max(1) as u64;
                 let steps = steps.min(highs - high);
-                let offsets: Vec<(i64, RistrettoPoint)> =
-                    (high..high + steps).map(|s| (outward(s), base - times(outward(s), &self.beta))).collect();
-                let candidates: Vec<RistrettoPoint> =
-                    pending.iter().filter_map(|&p| points.get(p)).flat_map(|p| offsets.iter().map(move |(_, o)| p + o)).collect();
+                let offsets: Vec<(i64, RistrettoPoint)> = (high..high + steps)
+                    .map(|s| (outward(s), base - times(outward(s), &self.beta)))
+                    .collect();
+                let candidates: Vec<RistrettoPoint> = pending
+                    .iter()
+                    .filter_map(|&p| points.get(p))
+                    .flat_map(|p| offsets.iter().map(move |(_, o)| p + o))
+                    .collect();
                 let keyed = keys(&candidates);
                 let mut hits = keyed.iter().zip(&candidates);
                 pending.retain(|&p| {
@@ -132,7 +150,11 @@ impl PairLogs {
                 high += steps;
             }
         }
-        answers.into_iter().enumerate().map(|(at, answer)| answer.ok_or(at)).collect()
+        answers
+            .into_iter()
+            .enumerate()
+            .map(|(at, answer)| answer.ok_or(at))
+            .collect()
     }
 }
 
@@ -149,7 +171,15 @@ mod tests {
     fn finds_every_pair_within_the_bound_and_none_beyond() {
         let bound = 300;
         let logs = PairLogs::new(bound, 10);
-        let pairs = vec![(0, 0), (1, -1), (-300, 300), (300, -300), (-300, -300), (17, 0), (0, -299)];
+        let pairs = vec![
+            (0, 0),
+            (1, -1),
+            (-300, 300),
+            (300, -300),
+            (-300, -300),
+            (17, 0),
+            (0, -299),
+        ];
         let points: Vec<_> = pairs.iter().map(|p| pack(*p, 10)).collect();
         assert_eq!(logs.solve(&points, bound), Ok(pairs.clone()));
         for beyond in [(301, 0), (0, 301), (-301, 5), (2, -301)] {
@@ -161,7 +191,10 @@ mod tests {
 
     #[test]
     fn lows_beyond_the_table_are_found_by_further_sweeps() {
-        let logs = PairLogs { reach: 20, ..PairLogs::new(20, 11) };
+        let logs = PairLogs {
+            reach: 20,
+            ..PairLogs::new(20, 11)
+        };
         let pairs = vec![(500, 3), (-500, -500), (21, 0), (-21, 7), (61, -2), (62, 2)];
         let points: Vec<_> = pairs.iter().map(|p| pack(*p, 11)).collect();
         assert_eq!(logs.solve(&points, 500), Ok(pairs));

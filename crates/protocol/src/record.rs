@@ -5,9 +5,9 @@ use std::fmt;
 use veilsum_crypto::Digest;
 use veilsum_params::ClientId;
 use veilsum_wire::{
-    Announcement, ComplaintContent, ComplaintListContent, Convicted, ConvictedContent, Endorse, FinalContent, Header,
-    MemberPackage, Proposal, Reader, ReceiptContent, RevealContent, RoundResult, Rows, Signed, Unmask, UnmaskContent,
-    UnmaskRequest, VoidContent, Wire, WireError,
+    Announcement, ComplaintContent, ComplaintListContent, Convicted, ConvictedContent, Endorse,
+    FinalContent, Header, MemberPackage, Proposal, Reader, ReceiptContent, RevealContent,
+    RoundResult, Rows, Signed, Unmask, UnmaskContent, UnmaskRequest, VoidContent, Wire, WireError,
 };
 
 /// A byte string that travels with its length (u32, little-endian).
@@ -30,7 +30,10 @@ impl Wire for Bytes {
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
         let offset = r.offset();
         let count = u32::decode(r)?;
-        let refuse = WireError::Count { offset, count: count.into() };
+        let refuse = WireError::Count {
+            offset,
+            count: count.into(),
+        };
         let len = usize::try_from(count).map_err(|_| refuse)?;
         // Checked before `take`, so that the error names the count and not the end of the input.
         if len > r.remaining() {
@@ -45,7 +48,6 @@ macro_rules! tagged {
     ($(#[$meta:meta])* $name:ident { $($(#[$vmeta:meta])* $tag:literal => $variant:ident { $($(#[$fmeta:meta])* $field:ident: $t:ty,)* },)* }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq)]
-        #[expect(clippy::large_enum_variant, reason = "short-lived values: written or judged, then dropped")]
         pub enum $name {
             $($(#[$vmeta])* $variant { $($(#[$fmeta])* $field: $t,)* },)*
         }
@@ -84,6 +86,7 @@ pub(crate) use tagged;
 tagged! {
     /// One record of a party's log: every message that it accepted or sent, as it was. A party that starts again reads
     /// its records in their order and is then where it was; it resends what it sent and signs nothing anew.
+    #[expect(clippy::large_enum_variant, reason = "short-lived: made, written, dropped")]
     Record {
         /// Client: its contribution, before it is sent. One for each round, ever.
         0x01 => ClientContribution {

@@ -1,0 +1,458 @@
+//! The client's machine: what it refuses to take part in, and that it never says two things.
+
+use crate::common::*;
+use std::sync::Arc;
+use veilsum_crypto::{Digest, ShareSecretKey};
+use veilsum_params::{ClientId, Policy, RoundParams};
+use veilsum_protocol::*;
+use veilsum_wire::*;
+
+const LOW: Policy = Policy {
+    n_min: 4,
+    committee: 5,
+    malicious_max: 1,
+    dim_max: 1000,
+    n_max: 100,
+};
+
+fn config(w: &World, client: ClientId) -> ClientConfig {
+    let share_key = Some(*w.share_keys[&client].public());
+    ClientConfig {
+        client,
+        server_key: w.server.verifying_key(),
+        policy: LOW,
+        share_key,
+    }
+}
+
+fn start(w: &World, records: Vec<Record>) -> Client {
+    let client = w.client(0);
+    Client::new(
+        config(w, client),
+        w.identity(client).clone(),
+        Arc::clone(&w.roster),
+        records,
+    )
+    .unwrap()
+}
+
+fn announce(w: &World, params: &RoundParams) -> Announcement {
+    let content = AnnouncementContent {
+        round_id: params.round_id,
+        params_digest: params_digest(params),
+    };
+    Announcement {
+        signed: Signed::sign(content, &w.server),
+        params: params.clone(),
+    }
+}
+
+fn model(params: &RoundParams) -> Digest {
+    Digest(params.model_digest)
+}
+
+fn refused(error: ClientError) -> Check {
+    match error {
+        ClientError::Refused(refusal) | ClientError::Convicting { refusal, .. } => refusal.check,
+        ClientError::Context(ContextError::Check(check) | ContextError::Params(check, _)) => check,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_a_client_checks_before_it_contributes() {
+    let w = world();
+    let params = w.ctx.params();
+    let case = |change: &dyn Fn(&mut RoundParams)| {
+        let mut params = params.clone();
+        change(&mut params);
+        start(w, vec![])
+            .announcement(&announce(w, &params))
+            .map(|_| ())
+            .map_err(refused)
+    };
+    assert_eq!(case(&|_| ()), Ok(()));
+    assert_eq!(
+        case(&|p| p.protocol_version = 2),
+        Err(Check::AnnouncementParams)
+    );
+    assert_eq!(
+        case(&|p| p.generator_set = 2),
+        Err(Check::AnnouncementParams)
+    );
+    assert_eq!(case(&|p| p.threshold = 3), Err(Check::AnnouncementParams));
+    assert_eq!(case(&|p| p.n_min = 3), Err(Check::AnnouncementParams));
+    assert_eq!(
+        case(&|p| p.malicious_max = 3),
+        Err(Check::AnnouncementParams)
+    );
+    assert_eq!(case(&|p| p.norm_bound = 0), Err(Check::AnnouncementParams));
+    assert_eq!(
+        case(&|p| p.malicious_max = 0),
+        Err(Check::AnnouncementPolicy)
+    );
+    assert_eq!(case(&|p| p.dim = 1001), Err(Check::AnnouncementPolicy));
+    assert_eq!(case(&|p| p.n_max = 101), Err(Check::AnnouncementPolicy));
+    assert_eq!(
+        case(&|p| p.server_key = [3; 32]),
+        Err(Check::AnnouncementServerKey)
+    );
+    assert_eq!(
+        case(&|p| p.roster_digest = [3; 32]),
+        Err(Check::AnnouncementRoster)
+    );
+    assert_eq!(case(&|p| p.epoch = 4), Err(Check::AnnouncementRoster));
+    // A9, A13: another committee, order, share key, beacon, round: not what the beacon gives.
+    assert_eq!(
+        case(&|p| p.committee.swap(0, 1)),
+        Err(Check::AnnouncementCommittee)
+    );
+    assert_eq!(
+        case(&|p| p.committee[0].share_key = *point(1).as_bytes()),
+        Err(Check::AnnouncementCommittee)
+    );
+    assert_eq!(
+        case(&|p| p.committee[0].client = w.outsider()),
+        Err(Check::AnnouncementCommittee)
+    );
+    assert_eq!(
+        case(&|p| p.beacon.value = [3; 32]),
+        Err(Check::AnnouncementCommittee)
+    );
+
+    let good = announce(w, params);
+    let mut unsigned = good.clone();
+    unsigned.signed.signature.0[0] ^= 1;
+    assert_eq!(
+        start(w, vec![])
+            .announcement(&unsigned)
+            .map_err(refused)
+            .err(),
+        Some(Check::AnnouncementSignature)
+    );
+    let mut swapped = good.clone();
+    swapped.params.model_digest = [9; 32];
+    assert_eq!(
+        start(w, vec![])
+            .announcement(&swapped)
+            .map_err(refused)
+            .err(),
+        Some(Check::AnnouncementDigest)
+    );
+    let content = AnnouncementContent {
+        round_id: 10,
+        params_digest: params_digest(params),
+    };
+    let moved = Announcement {
+        signed: Signed::sign(content, &w.server),
+        params: params.clone(),
+    };
+    assert_eq!(
+        start(w, vec![]).announcement(&moved).map_err(refused).err(),
+        Some(Check::AnnouncementDigest)
+    );
+
+    // A client that was not sampled, one with another share key, and one that the roster does not know.
+    let out = w.outsider();
+    let mut client = Client::new(
+        config(w, out),
+        w.identity(out).clone(),
+        w.roster.clone(),
+        vec![],
+    )
+    .unwrap();
+    assert_eq!(
+        client.announcement(&good).map_err(refused).err(),
+        Some(Check::AnnouncementCohort)
+    );
+    let own = w.client(0);
+    let other = ClientConfig {
+        share_key: Some(*ShareSecretKey::generate(&mut rng(3)).public()),
+        ..config(w, own)
+    };
+    let mut client = Client::new(other, w.identity(own).clone(), w.roster.clone(), vec![]).unwrap();
+    assert_eq!(
+        client.announcement(&good).map_err(refused).err(),
+        Some(Check::MemberKey)
+    );
+    let stranger = Client::new(
+        config(w, own),
+        w.identity(out).clone(),
+        w.roster.clone(),
+        vec![],
+    );
+    assert_eq!(
+        stranger.err(),
+        Some(ClientError::NotRegistered { client: own })
+    );
+}
+
+#[test]
+fn a7_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
+    let (w, params) = (world(), world().ctx.params());
+    let mut client = start(w, vec![]);
+    let update = || Update::new(model(params), w.updates[0].clone());
+    let unknown = client.contribute(9, &w.round, update(), &mut rng(1));
+    assert_eq!(unknown, Err(ClientError::UnknownRound { round_id: 9 }));
+    client.announcement(&announce(w, params)).unwrap();
+    let stale = Update::new(Digest([6; 32]), w.updates[0].clone());
+    assert_eq!(
+        client
+            .contribute(9, &w.round, stale, &mut rng(1))
+            .map_err(refused)
+            .err(),
+        Some(Check::AnnouncementModel)
+    );
+    assert!(client.resend(9).is_none());
+    let outputs = client
+        .contribute(9, &w.round, update(), &mut rng(1))
+        .unwrap();
+    let [Output::Persist(record), sent] = &outputs[..] else {
+        panic!("persist, then send")
+    };
+    assert_eq!(client.resend(9).as_ref(), Some(sent));
+    assert_eq!(
+        client
+            .contribute(9, &w.round, update(), &mut rng(2))
+            .map_err(refused)
+            .err(),
+        Some(Check::RoundUsed)
+    );
+    assert_eq!(client.resend(9).as_ref(), Some(sent));
+    let Output::Send {
+        to: Party::Server,
+        message: Message::Contribution(upload),
+    } = sent
+    else {
+        panic!("an upload")
+    };
+    let body = decode_body(&w.ctx, &upload.body.0).unwrap();
+    assert_eq!(w.verify(&upload.header, &body), Ok(()));
+
+    // After a restart it knows; without its record it would not, which is why the record comes first.
+    let bytes = record.to_bytes();
+    let record = Record::from_bytes(&bytes).unwrap();
+    let mut again = start(w, vec![record.clone()]);
+    assert_eq!(again.resend(9).as_ref(), Some(sent));
+    again.announcement(&announce(w, params)).unwrap();
+    assert_eq!(
+        again
+            .contribute(9, &w.round, update(), &mut rng(3))
+            .map_err(refused)
+            .err(),
+        Some(Check::RoundUsed)
+    );
+    assert_eq!(again.resend(9).as_ref(), Some(sent));
+    // Records of somebody else, of another role, or doubled, are not its log.
+    let other = Client::new(
+        config(w, w.client(1)),
+        w.identity(w.client(1)).clone(),
+        w.roster.clone(),
+        [record.clone()],
+    );
+    assert_eq!(other.err(), Some(ClientError::Log { position: 0 }));
+    let own = w.client(0);
+    let doubled = Client::new(
+        config(w, own),
+        w.identity(own).clone(),
+        w.roster.clone(),
+        [record.clone(), record],
+    );
+    assert_eq!(doubled.err(), Some(ClientError::Log { position: 1 }));
+    let foreign = Record::ServerAnnouncement {
+        sent: announce(w, params),
+    };
+    let foreign = Client::new(
+        config(w, own),
+        w.identity(own).clone(),
+        w.roster.clone(),
+        [foreign],
+    );
+    assert_eq!(foreign.err(), Some(ClientError::Log { position: 0 }));
+}
+
+#[test]
+fn a_second_announcement_convicts_the_server_also_after_a_restart() {
+    let (w, params) = (world(), world().ctx.params());
+    let mut client = start(w, vec![]);
+    client.announcement(&announce(w, params)).unwrap();
+    client.announcement(&announce(w, params)).unwrap();
+    let update = Update::new(model(params), w.updates[0].clone());
+    let outputs = client.contribute(9, &w.round, update, &mut rng(1)).unwrap();
+    let Output::Persist(record) = &outputs[0] else {
+        panic!("persist first")
+    };
+    // Acceptable or not, the signature is enough.
+    for change in [
+        |p: &mut RoundParams| p.dim = 151,
+        |p: &mut RoundParams| p.n_min = 0,
+    ] {
+        let mut other = params.clone();
+        change(&mut other);
+        for client in [&mut client, &mut start(w, vec![record.clone()])] {
+            let Err(ClientError::Convicting { refusal, evidence }) =
+                client.announcement(&announce(w, &other))
+            else {
+                panic!("evidence")
+            };
+            assert_eq!(refusal.check, Check::AnnouncementOther);
+            w.convicts(
+                &evidence,
+                EvidenceKind::ServerEquivocation,
+                Culprit::Server,
+                Check::AnnouncementOther,
+            );
+            let mut forged = announce(w, &other);
+            forged.signed.signature.0[0] ^= 1;
+            let error = client.announcement(&forged).unwrap_err();
+            assert!(!matches!(error, ClientError::Convicting { .. }));
+        }
+    }
+    assert!(client.resend(9).is_some());
+}
+
+#[test]
+fn receipts_are_kept_and_held_against_the_proposal() {
+    let (w, params) = (world(), world().ctx.params());
+    let mut client = start(w, vec![]);
+    client.announcement(&announce(w, params)).unwrap();
+    let update = Update::new(model(params), w.updates[0].clone());
+    let outputs = client.contribute(9, &w.round, update, &mut rng(1)).unwrap();
+    let Output::Persist(record) = outputs[0].clone() else {
+        panic!("persist first")
+    };
+    let header_digest = client.header(9).unwrap().content.digest();
+    let content = ReceiptContent {
+        params_digest: w.digest(),
+        client: w.client(0),
+        header_digest,
+    };
+    let good = Signed::sign(content.clone(), &w.server);
+    for wrong in [
+        ReceiptContent {
+            params_digest: Digest([1; 32]),
+            ..content.clone()
+        },
+        ReceiptContent {
+            client: w.client(1),
+            ..content.clone()
+        },
+        ReceiptContent {
+            header_digest: Digest([1; 32]),
+            ..content.clone()
+        },
+    ] {
+        let unsigned = Signed {
+            content: wrong.clone(),
+            signature: good.signature,
+        };
+        assert_eq!(
+            client.receipt(9, &unsigned).map_err(refused),
+            Err(Check::ReceiptSignature)
+        );
+        assert_eq!(
+            client
+                .receipt(9, &Signed::sign(wrong, &w.server))
+                .map_err(refused),
+            Err(Check::ReceiptContent)
+        );
+    }
+    // A proposal without the client convicts only beside a receipt.
+    let lacking = close(w, w.contributions[1..].to_vec(), vec![]).proposal;
+    assert_eq!(client.proposal(9, &lacking), Ok(()));
+    let stored = client.receipt(9, &good).unwrap();
+    assert_eq!(
+        stored,
+        [Output::Persist(Record::ClientReceipt {
+            receipt: good.clone()
+        })]
+    );
+    assert_eq!(client.receipt(9, &good), Ok(vec![]));
+    assert!(client.resend(9).is_none());
+    let again = start(
+        w,
+        vec![
+            record,
+            Record::ClientReceipt {
+                receipt: good.clone(),
+            },
+        ],
+    );
+    assert_eq!(again.receipt_of(9), Some(&good));
+    for client in [&client, &again] {
+        let Err(ClientError::Convicting { refusal, evidence }) = client.proposal(9, &lacking)
+        else {
+            panic!("evidence")
+        };
+        assert_eq!(refusal.check, Check::ReceiptInclusion);
+        w.convicts(
+            &evidence,
+            EvidenceKind::ReceiptWithoutInclusion,
+            Culprit::Server,
+            Check::ReceiptInclusion,
+        );
+    }
+    // The round with this very contribution, and the light check of its result.
+    let mut contributions = w.contributions.clone();
+    let upload = match &outputs[1] {
+        Output::Send {
+            message: Message::Contribution(upload),
+            ..
+        } => upload,
+        other => panic!("{other:?}"),
+    };
+    contributions[0] = Contribution {
+        header: upload.header.clone(),
+        body: decode_body(&w.ctx, &upload.body.0).unwrap(),
+    };
+    let c = close(w, contributions, vec![]);
+    assert_eq!(client.proposal(9, &c.proposal), Ok(()));
+    assert_eq!(
+        client.result(9, &c.result, &c.bundle(0), &mut rng(4)),
+        Ok(())
+    );
+    let mut vector = c.result.vector.clone();
+    vector[0] += 1;
+    let wrong = sign_result(w, c.root, vec![], c.r_sum, vector);
+    assert_eq!(
+        client
+            .result(9, &wrong, &c.bundle(0), &mut rng(4))
+            .map_err(refused),
+        Err(Check::LightSum)
+    );
+    let mut forged = lacking;
+    forged.signed.signature.0[0] ^= 1;
+    assert_eq!(
+        client.proposal(9, &forged).map_err(refused),
+        Err(Check::ProposalSignature)
+    );
+}
+
+#[test]
+fn announcements_without_a_contribution_are_forgotten_in_time() {
+    let w = world();
+    let mut client = start(w, vec![]);
+    let mut accepted = 0;
+    for round_id in 100..200 {
+        let params = params_for(&w.roster, &w.server, round_id, 150, 1000);
+        accepted += usize::from(client.announcement(&announce(w, &params)).is_ok());
+    }
+    let kept: Vec<u64> = (100..200)
+        .filter(|id| client.context(*id).is_some())
+        .collect();
+    assert!(
+        accepted > 16 && kept.len() == 16 && kept[0] > 150,
+        "{accepted} {kept:?}"
+    );
+}
+
+#[test]
+fn secrets_are_not_printed() {
+    let w = world();
+    let update = Update::new(Digest([5; 32]), vec![4242; 3]);
+    assert!(!format!("{update:?}").contains("4242"));
+    let client = start(w, vec![]);
+    let seed = w.identity(w.client(0)).to_seed();
+    let shown = format!("{client:?}");
+    assert!(shown.contains("redacted") && !shown.contains(&format!("{:?}", &seed[..])));
+}
