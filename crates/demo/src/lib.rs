@@ -1,3 +1,13 @@
 //! Federated training on handwritten digits through Veilsum, honest clients and attackers alike, on public API only.
 
+mod client;
+mod error;
+mod forge;
 pub mod learning;
+mod plan;
+mod run;
+
+pub use error::DemoError;
+pub use forge::{ForgeError, Twist, forge};
+pub use plan::{Attack, Behaviour, Dropout, MAX_CLIENTS, MAX_ROUNDS, MIN_CLIENTS, Plan, PlanError};
+pub use run::{DemoEvent, DemoReport, Interference, Misbehaviour, RoundSummary, run, run_with};

@@ -1,1 +1,30 @@
 //! What an application adds to its Cargo.toml: a client and a server for private, verified sums.
+//!
+//! [`Server`] and [`Client`] drive the state machines of `veilsum-protocol` over QUIC, with a durable log: what a party
+//! signs is on its disk before it leaves. `examples/server.rs` and `examples/client.rs` are whole programs; the table of
+//! requests is in this crate's README.
+
+mod client;
+mod journal;
+mod keys;
+mod requests;
+mod server;
+
+pub use client::{Client, ClientError, ClientOptions, Joined, Participation};
+pub use journal::JournalError;
+pub use keys::{
+    ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text, entry_to_text,
+    registrar_from_text, registrar_to_text,
+};
+pub use requests::{Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id};
+pub use server::{RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms, round_dir};
+
+pub use veilsum_crypto as crypto;
+pub use veilsum_encoding as encoding;
+pub use veilsum_params as params;
+pub use veilsum_proof as proof;
+pub use veilsum_protocol as protocol;
+pub use veilsum_rlwe as rlwe;
+pub use veilsum_store as store;
+pub use veilsum_transport as transport;
+pub use veilsum_wire as wire;

@@ -1,0 +1,205 @@
+//! The clients' tasks: honest, malicious, vanishing.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand_core::OsRng;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Duration;
+use veilsum::crypto::{Digest, VerifyingKey};
+use veilsum::encoding::Encoder;
+use veilsum::params::{ClientId, MemberIndex, Policy};
+use veilsum::proof::Prepared;
+use veilsum::protocol::{ClientError as MachineError, Message};
+use veilsum::{Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, ServerPublic};
+
+use crate::error::DemoError;
+use crate::forge::{Twist, forge};
+use crate::learning::{ATTACK_FACTOR, Federation};
+use crate::plan::{Attack, Behaviour, Dropout, usize_of};
+use crate::run::{Ledger, Misbehaviour};
+
+/// How long a client of the demo waits for anything.
+const PATIENCE: Duration = Duration::from_secs(1800);
+/// How long a client stays that vanishes before it contributes.
+const STAY: Duration = Duration::from_millis(200);
+
+/// What the clients are told about a round besides what the server announces: the model to train.
+#[derive(Clone, Debug)]
+pub(crate) struct RoundTask {
+    pub(crate) round: u64,
+    pub(crate) global: Arc<Vec<f32>>,
+    pub(crate) model_digest: Digest,
+}
+
+/// What a client tells about a round.
+#[derive(Debug)]
+pub(crate) struct ClientReport {
+    pub(crate) client: ClientId,
+    pub(crate) round: u64,
+    pub(crate) receipted: bool,
+    pub(crate) light_check: bool,
+    pub(crate) against_server: Option<Misbehaviour>,
+    pub(crate) error: Option<DemoError>,
+}
+
+/// A client and its data.
+pub(crate) struct ClientTask {
+    pub(crate) place: usize,
+    pub(crate) keys: ClientKeys,
+    pub(crate) behaviour: Behaviour,
+    pub(crate) server: SocketAddr,
+    pub(crate) server_public: ServerPublic,
+    pub(crate) registrar: VerifyingKey,
+    pub(crate) state: PathBuf,
+    pub(crate) policy: Policy,
+    pub(crate) federation: Arc<Federation>,
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+impl ClientTask {
+    /// Takes part in every round until there are no more.
+    pub(crate) async fn run(
+        self,
+        mut tasks: watch::Receiver<Option<RoundTask>>,
+        reports: mpsc::UnboundedSender<ClientReport>,
+    ) -> Result<(), DemoError> {
+        while tasks.changed().await.is_ok() {
+            let Some(task) = tasks.borrow_and_update().clone() else { continue };
+            let mut report = ClientReport {
+                client: self.keys.client(),
+                round: task.round,
+                receipted: false,
+                light_check: false,
+                against_server: None,
+                error: None,
+            };
+            report.error = self.round(&task, &mut report).await.err();
+            // Nobody listens any more when the demo has failed.
+            if reports.send(report).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> Result<ClientOptions, DemoError> {
+        Ok(ClientOptions {
+            server: self.server,
+            server_public: self.server_public.clone(),
+            registrar: self.registrar,
+            keys: ClientKeys::from_text(&self.keys.to_text())?,
+            state: self.state.join(self.keys.client().to_string()),
+            policy: self.policy,
+            patience: PATIENCE,
+        })
+    }
+
+    async fn round(&self, task: &RoundTask, report: &mut ClientReport) -> Result<(), DemoError> {
+        let mut client = Client::open(self.options()?).await?;
+        client.share_tables(Arc::clone(&self.prepared));
+        let joined = client.join(task.round.saturating_sub(1)).await?;
+        if self.behaviour == Behaviour::Dropout(Dropout::BeforeContributing) {
+            tokio::time::sleep(STAY).await;
+            client.close().await;
+            return Ok(());
+        }
+        let update = self.train(task).await?;
+        report.receipted = match self.behaviour {
+            Behaviour::Malicious(attack) => self.attack(&mut client, &joined, attack, &update).await?,
+            Behaviour::Honest | Behaviour::Dropout(_) => {
+                let x = self.encoder(&joined)?.encode(&update, &mut OsRng)?.into_values();
+                self.ledger.note(task.round, client.id(), &x);
+                match client.contribute(&joined, task.model_digest, x).await {
+                    Ok(_) => true,
+                    Err(ClientError::Request(RequestError::Refused(_))) => false,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        };
+        if self.behaviour == Behaviour::Dropout(Dropout::AfterEndorsing) {
+            client.serve(&joined, |message| !matches!(message, Message::Endorse(_))).await?;
+            client.close().await;
+            return Ok(());
+        }
+        client.serve(&joined, |_| true).await?;
+        if report.receipted && !matches!(self.behaviour, Behaviour::Malicious(_)) {
+            match client.result(&joined).await {
+                Ok(_) => report.light_check = true,
+                Err(ClientError::Machine(error)) => {
+                    let kind = match &error {
+                        MachineError::Refused(refusal) | MachineError::Convicting { refusal, .. } => {
+                            refusal.check.id().to_owned()
+                        }
+                        other => other.to_string(),
+                    };
+                    let evidence = self.state.join(self.keys.client().to_string());
+                    report.against_server = Some(Misbehaviour { kind, evidence });
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        client.close().await;
+        Ok(())
+    }
+
+    async fn train(&self, task: &RoundTask) -> Result<Vec<f32>, DemoError> {
+        let (federation, place, global) = (Arc::clone(&self.federation), self.place, Arc::clone(&task.global));
+        let round = u32::try_from(task.round.saturating_sub(1)).unwrap_or(u32::MAX);
+        let trained = tokio::task::spawn_blocking(move || federation.local_update(place, round, &global));
+        Ok(trained.await.map_err(|_| DemoError::Task)??)
+    }
+
+    fn encoder(&self, joined: &Joined) -> Result<Encoder, DemoError> {
+        let params = joined.context.params();
+        Ok(Encoder::new(usize_of(params.dim), params.scale_bits, params.norm_bound.into())?)
+    }
+
+    /// Builds and sends a malicious contribution; whether there is a receipt for it.
+    async fn attack(
+        &self,
+        client: &mut Client,
+        joined: &Joined,
+        attack: Attack,
+        update: &[f32],
+    ) -> Result<bool, DemoError> {
+        let (context, own) = (&joined.context, client.id());
+        let (x, twist) = match attack {
+            Attack::Scaled => {
+                let scale = f64::from(ATTACK_FACTOR) * f64::from(context.params().scale_bits).exp2();
+                // Far below 2^53: the conversion is exact.
+                let x = update.iter().map(|u| (f64::from(*u) * scale).round() as i64).collect::<Vec<_>>();
+                (x.into(), Twist::Unclipped)
+            }
+            Attack::ProofOfAnother | Attack::BadShare => {
+                let x = self.encoder(joined)?.encode(update, &mut OsRng)?.into_values();
+                let twist = if attack == Attack::BadShare {
+                    Twist::BadShare(victim(joined))
+                } else {
+                    let other = context.cohort().iter().find(|other| **other != own).copied();
+                    Twist::ProofFor(other.unwrap_or(own))
+                };
+                (x, twist)
+            }
+        };
+        self.ledger.note(joined.round_id(), own, &x);
+        let round = client.proof_round(context).await?;
+        let made = tokio::task::block_in_place(|| forge(context, &round, client.keys(), &x, twist, &mut OsRng))?;
+        let body = made.body.to_bytes().into();
+        match client.requests().submit(joined.round_id(), &made.header, body).await {
+            Ok(Answer::Ready(_)) => Ok(true),
+            Ok(_) | Err(RequestError::Refused(_)) => Ok(false),
+            Err(error) => Err(ClientError::from(error).into()),
+        }
+    }
+}
+
+/// The member that gets the bad share: any but the dealer itself.
+fn victim(joined: &Joined) -> MemberIndex {
+    match joined.member {
+        Some(MemberIndex(1)) => MemberIndex(2),
+        _ => MemberIndex(1),
+    }
+}

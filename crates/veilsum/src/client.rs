@@ -1,0 +1,555 @@
+//! The client: one contribution for each round, committee duty where it is drawn, the light check at the end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rand_core::{OsRng, RngCore};
+use thiserror::Error;
+use tokio::time::{Duration, Instant};
+use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey, VerifyingKey};
+use veilsum_encoding::{Encoder, EncodingError};
+use veilsum_params::{ClientId, MemberIndex, Policy};
+use veilsum_proof::{Prepared, ProofError, Round as ProofRound};
+use veilsum_protocol::{
+    Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Event, Evidence, Member,
+    Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update, Upload,
+};
+use veilsum_store::{Disk, LogIdentity, RealDisk, Role, StoreError, write_private};
+use veilsum_transport::{Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError};
+use veilsum_wire::{ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire};
+use zeroize::Zeroizing;
+
+use crate::journal::{Journal, JournalError};
+use crate::keys::{ClientKeys, KeyError, ServerPublic};
+use crate::requests::{Answer, RequestError, Requests};
+
+/// Why a client could not take part to the end.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// No usable answer from the server.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The client's own logs.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A log holds what this version cannot read.
+    #[error(transparent)]
+    Journal(JournalError),
+    /// The log of a committee member does not fit together.
+    #[error("the log of the committee member cannot be replayed: {0}")]
+    Replay(#[from] ReplayError),
+    /// The server's roster is not the registrar's.
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    /// The round, the update or a message of the server was refused.
+    #[error(transparent)]
+    Machine(#[from] MachineError),
+    /// Committee duty was refused.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// The tables of the proof could not be made.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The update cannot be encoded.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    /// The client's keys.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// Nothing more was heard that would have ended the wait.
+    #[error("waited {seconds} seconds for {what}: check that the server runs, or wait longer")]
+    Patience {
+        /// For what.
+        what: &'static str,
+        /// How long.
+        seconds: u64,
+    },
+    /// The round has no result; the update is spent.
+    #[error("the server declared the round void: the update is spent, train again for the next round")]
+    Void,
+    /// A void declaration that the server did not sign.
+    #[error("the server's declaration that the round is void is not signed by it")]
+    VoidSignature,
+    /// A defect of this library.
+    #[error("internal error: a task of the client ended unexpectedly; start it again, and report this")]
+    Internal,
+}
+
+impl From<TransportError> for ClientError {
+    fn from(error: TransportError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+impl From<JournalError> for ClientError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Store(error) => Self::Store(error),
+            other => Self::Journal(other),
+        }
+    }
+}
+
+impl ClientError {
+    /// Whether input or usage is to be changed.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Encoding(_) | Self::Key(_) | Self::Proof(_))
+    }
+
+    /// Whether something that was signed, stored or published does not verify.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        matches!(
+            self,
+            Self::Journal(_)
+                | Self::Replay(_)
+                | Self::Roster(_)
+                | Self::Machine(_)
+                | Self::Refusal(_)
+                | Self::VoidSignature
+                | Self::Request(RequestError::Refused(_))
+        )
+    }
+}
+
+/// What a client needs.
+#[derive(Debug)]
+pub struct ClientOptions {
+    /// The server's address.
+    pub server: SocketAddr,
+    /// The server's keys, pinned.
+    pub server_public: ServerPublic,
+    /// The registrar's key, pinned: it certifies who takes part.
+    pub registrar: VerifyingKey,
+    /// The client's keys.
+    pub keys: ClientKeys,
+    /// Directory for what the client must not forget; one process at a time.
+    pub state: PathBuf,
+    /// What the client insists on.
+    pub policy: Policy,
+    /// How long it waits for the server or the others, at most.
+    pub patience: Duration,
+}
+
+/// A round that a client joined.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The round as the client recomputed it.
+    pub context: Arc<RoundContext>,
+    /// The client's place on the committee, if it has one.
+    pub member: Option<MemberIndex>,
+    announcement: veilsum_wire::Announcement,
+}
+
+impl Joined {
+    /// Number of the round.
+    #[must_use]
+    pub fn round_id(&self) -> u64 {
+        self.context.params().round_id
+    }
+}
+
+/// What became of a client's part in a round.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Participation {
+    /// The signed result, checked with the light check.
+    pub result: RoundResult,
+    /// The mean of the accepted updates.
+    pub mean: Vec<f64>,
+}
+
+/// A client of one server.
+pub struct Client {
+    requests: Requests,
+    machine: Machine,
+    journal: Journal,
+    keys: ClientKeys,
+    roster: Arc<Roster>,
+    server_key: VerifyingKey,
+    disk: Arc<dyn Disk>,
+    state: PathBuf,
+    patience: Duration,
+    prepared: Option<Arc<Prepared>>,
+    /// Tells the server that this client is still there, from joining to the receipt.
+    presence: Option<Presence>,
+}
+
+/// A task that ends with its owner.
+struct Presence(tokio::task::JoinHandle<()>);
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Client {
+    /// Opens the client's state and connects; the roster comes from the server and must be the registrar's.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn open(options: ClientOptions) -> Result<Self, ClientError> {
+        let mut jitter = [0; 32];
+        OsRng.fill_bytes(&mut jitter);
+        let connection = Connection::new(
+            options.server,
+            options.server_public.transport,
+            TransportConfig::new(jitter),
+        )?;
+        let requests = Requests::new(connection, options.patience);
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let server_key = options.server_public.signing;
+        let context = state_context("veilsum/v1 client log", &server_key, options.keys.client());
+        let identity = LogIdentity { role: Role::Client, context };
+        let (journal, records) = Journal::open(Arc::clone(&disk), &options.state.join("client"), identity)?;
+        let signed = requests.roster(0).await?;
+        let registrar = options.registrar;
+        let verified = tokio::task::spawn_blocking(move || Roster::verify(signed, &registrar));
+        let roster = Arc::new(verified.await.map_err(|_| ClientError::Internal)??);
+        let config = MachineConfig {
+            client: options.keys.client(),
+            policy: options.policy,
+            server_key,
+            share_key: Some(*options.keys.share().public()),
+        };
+        let machine = Machine::new(config, copy(options.keys.identity()), Arc::clone(&roster), records)?;
+        Ok(Self {
+            requests,
+            machine,
+            journal,
+            keys: options.keys,
+            roster,
+            server_key,
+            disk,
+            state: options.state,
+            patience: options.patience,
+            prepared: None,
+            presence: None,
+        })
+    }
+
+    /// The client's number.
+    #[must_use]
+    pub fn id(&self) -> ClientId {
+        self.keys.client()
+    }
+    /// The roster.
+    #[must_use]
+    pub fn roster(&self) -> &Arc<Roster> {
+        &self.roster
+    }
+    /// The requests, for callers that drive a round themselves.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        &self.requests
+    }
+    /// The client's keys.
+    #[must_use]
+    pub fn keys(&self) -> &ClientKeys {
+        &self.keys
+    }
+    /// Closes the connection.
+    pub async fn close(&mut self) {
+        self.presence = None;
+        self.requests.close().await;
+    }
+
+    /// Waits for the first round whose id is above `after`, and checks it: everything is recomputed, nothing is taken on
+    /// the server's word.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn join(&mut self, after: u64) -> Result<Joined, ClientError> {
+        let patience = Patience::new(self.patience);
+        let announcement = loop {
+            match self.requests.announcement(after, self.id()).await? {
+                Answer::Ready(announcement) => break announcement,
+                Answer::Again | Answer::Over => patience.check("a round")?,
+                Answer::Void(_) => return Err(ClientError::Void),
+            }
+        };
+        let context = self.machine.announcement(&announcement).map_err(|e| self.blame(e))?;
+        let member = context.params().member_index(self.id());
+        let present = prepare(self.requests.clone(), context.params().round_id, self.id());
+        self.presence = Some(Presence(tokio::spawn(present)));
+        Ok(Joined { context, member, announcement })
+    }
+
+    /// Takes part in a round from beginning to end: contributes the update, serves on the committee if drawn, and checks
+    /// the published result.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`EncodingError`] in it names what is wrong with the update.
+    pub async fn take_part<T: Copy + Into<f64>>(
+        &mut self,
+        round: &Joined,
+        model_digest: Digest,
+        update: &[T],
+    ) -> Result<Participation, ClientError> {
+        let params = round.context.params();
+        let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
+        let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
+        let encoded = encoder.encode(update, &mut OsRng)?;
+        self.contribute(round, model_digest, encoded.into_values()).await?;
+        self.serve(round, |_| true).await?;
+        self.result(round).await
+    }
+
+    /// Contributes an encoded update: makes, stores and sends the contribution, and stores the receipt. If the client
+    /// contributed to the round before, the same bytes are sent again and `x` is not looked at.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`RequestError::Refused`] in it names the check that the server says has failed.
+    pub async fn contribute(
+        &mut self,
+        round: &Joined,
+        model_digest: Digest,
+        x: Zeroizing<Vec<i64>>,
+    ) -> Result<Signed<ReceiptContent>, ClientError> {
+        if let Some(receipt) = self.machine.receipt_of(round.round_id()) {
+            return Ok(receipt.clone());
+        }
+        let upload = match self.machine.resend(round.round_id()) {
+            Some(Output::Send { message: Message::Contribution(upload), .. }) => upload,
+            _ => self.make(round, model_digest, x).await?,
+        };
+        self.submit(round, upload).await
+    }
+
+    async fn make(
+        &mut self,
+        round: &Joined,
+        model_digest: Digest,
+        mut x: Zeroizing<Vec<i64>>,
+    ) -> Result<Upload, ClientError> {
+        let proof = self.proof_round(&round.context).await?;
+        let round_id = round.round_id();
+        let made = tokio::task::block_in_place(|| {
+            self.machine.contribute(round_id, &proof, Update::new(model_digest, std::mem::take(&mut *x)), &mut OsRng)
+        });
+        let outputs = made.map_err(|e| self.blame(e))?;
+        let messages = self.act(outputs)?;
+        messages
+            .into_iter()
+            .find_map(|message| match message {
+                Message::Contribution(upload) => Some(upload),
+                _ => None,
+            })
+            .ok_or(ClientError::Internal)
+    }
+
+    async fn submit(&mut self, round: &Joined, upload: Upload) -> Result<Signed<ReceiptContent>, ClientError> {
+        let patience = Patience::new(self.patience);
+        let body: Arc<[u8]> = upload.body.0.into();
+        loop {
+            match self.requests.submit(round.round_id(), &upload.header, Arc::clone(&body)).await? {
+                Answer::Ready(receipt) => {
+                    let outputs = self.machine.receipt(round.round_id(), &receipt).map_err(|e| self.blame(e))?;
+                    self.act(outputs)?;
+                    self.presence = None;
+                    return Ok(receipt);
+                }
+                Answer::Again | Answer::Over => patience.check("a receipt")?,
+                Answer::Void(void) => return Err(self.void(&void)),
+            }
+        }
+    }
+
+    /// Serves on the committee until the round ends, if the client is a member. `go_on` is asked after each message that
+    /// was handed in, and ends the service when it says no.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn serve(
+        &mut self,
+        round: &Joined,
+        mut go_on: impl FnMut(&Message) -> bool + Send,
+    ) -> Result<(), ClientError> {
+        self.presence = None;
+        let Some(index) = round.member else { return Ok(()) };
+        let (mut member, mut journal, mut outputs) = self.member(round)?;
+        let patience = Patience::new(self.patience);
+        let mut cursor = 0;
+        loop {
+            for message in self.act_member(&mut journal, outputs)? {
+                match self.requests.member_send(round.round_id(), index, &message).await {
+                    Ok(()) => {}
+                    // The server takes the message for another or a later state; what it still needs it asks for again.
+                    Err(RequestError::Refused(check)) => {
+                        tracing::warn!(target: "veilsum", event = "member_message_refused", message = message.name(), %check);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                if !go_on(&message) {
+                    return Ok(());
+                }
+            }
+            outputs = Vec::new();
+            match self.requests.member_poll(&round.context, index, cursor).await? {
+                Answer::Ready(polled) => {
+                    cursor = polled.next;
+                    for message in polled.messages {
+                        if let Message::Package(package) = &message {
+                            let proposal = &package.proposal;
+                            self.machine.proposal(round.round_id(), proposal).map_err(|e| self.blame(e))?;
+                        }
+                        let handled = tokio::task::block_in_place(|| member.handle(message, &mut OsRng));
+                        outputs.extend(handled);
+                    }
+                }
+                Answer::Over => return Ok(()),
+                Answer::Again => patience.check("the end of the round")?,
+                Answer::Void(void) => return Err(self.void(&void)),
+            }
+        }
+    }
+
+    fn member(&self, round: &Joined) -> Result<(Member, Journal, Vec<Output>), ClientError> {
+        let identity = LogIdentity { role: Role::Member, context: round.context.digest().0 };
+        let dir = self.state.join("member").join(round.round_id().to_string());
+        let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
+        let (own, context) = (copy(self.keys.identity()), Arc::clone(&round.context));
+        let share = ShareSecretKey::from_bytes(&self.keys.share().to_bytes()).map_err(|_| KeyError::Invalid)?;
+        if records.is_empty() {
+            let (member, outputs) = Member::join(context, round.announcement.clone(), own, share)?;
+            return Ok((member, journal, outputs));
+        }
+        let member = Member::replay(context, own, share, records, &mut OsRng)?;
+        Ok((member, journal, Vec::new()))
+    }
+
+    /// The result of a round, after the light check.
+    ///
+    /// # Errors
+    /// [`ClientError`]; a result that fails the check is [`ClientError::Machine`].
+    pub async fn result(&mut self, round: &Joined) -> Result<Participation, ClientError> {
+        let patience = Patience::new(self.patience);
+        let (result, bundle) = loop {
+            match self.requests.result(&round.context, self.id()).await? {
+                Answer::Ready(answer) => break answer,
+                Answer::Again | Answer::Over => patience.check("the result")?,
+                Answer::Void(void) => return Err(self.void(&void)),
+            }
+        };
+        let checked =
+            tokio::task::block_in_place(|| self.machine.result(round.round_id(), &result, &bundle, &mut OsRng));
+        checked.map_err(|e| self.blame(e))?;
+        let params = round.context.params();
+        let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
+        let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
+        let convicted = u32::try_from(result.signed.content.convicted.len()).unwrap_or(u32::MAX);
+        let mean = encoder.decode_mean(&result.vector, bundle.count.saturating_sub(convicted).into())?;
+        Ok(Participation { result, mean })
+    }
+
+    /// The tables of a round, for callers that make proofs themselves.
+    ///
+    /// # Errors
+    /// [`ClientError::Proof`].
+    pub async fn proof_round(&mut self, context: &RoundContext) -> Result<Arc<ProofRound>, ClientError> {
+        let prepared = match self.prepared.as_ref().filter(|p| p.layout() == context.layout()) {
+            Some(prepared) => Arc::clone(prepared),
+            None => {
+                let layout = context.layout().clone();
+                let made = tokio::task::spawn_blocking(move || Prepared::new(&layout));
+                let prepared = Arc::new(made.await.map_err(|_| ClientError::Internal)??);
+                self.prepared = Some(Arc::clone(&prepared));
+                prepared
+            }
+        };
+        Ok(Arc::new(ProofRound::new(prepared, *context.digest())?))
+    }
+
+    /// Uses tables that others made for the same layout, in processes with many clients.
+    pub fn share_tables(&mut self, prepared: Arc<Prepared>) {
+        self.prepared = Some(prepared);
+    }
+
+    /// Persists, then gives what is to be sent.
+    fn act(&mut self, outputs: Vec<Output>) -> Result<Vec<Message>, ClientError> {
+        let (records, messages) = split(outputs, &mut |evidence| self.evidence_out(evidence));
+        self.journal.persist(&records)?;
+        Ok(messages)
+    }
+
+    fn act_member(&mut self, journal: &mut Journal, outputs: Vec<Output>) -> Result<Vec<Message>, ClientError> {
+        let (records, messages) = split(outputs, &mut |evidence| self.evidence_out(evidence));
+        journal.persist(&records)?;
+        Ok(messages)
+    }
+
+    /// Writes evidence into the state directory.
+    fn evidence_out(&mut self, evidence: &Evidence) {
+        let bytes = evidence.to_bytes();
+        let name = format!("evidence-{}.bin", blake3::hash(&bytes).to_hex());
+        match write_private(&*self.disk, &self.state.join(name), &bytes) {
+            Ok(()) | Err(StoreError::Exists { .. }) => {}
+            Err(error) => tracing::warn!(target: "veilsum", event = "evidence_not_written", %error),
+        }
+    }
+
+    fn blame(&mut self, error: MachineError) -> ClientError {
+        if let MachineError::Convicting { evidence, .. } = &error {
+            self.evidence_out(evidence);
+        }
+        error.into()
+    }
+
+    fn void(&self, void: &Signed<veilsum_wire::VoidContent>) -> ClientError {
+        match void.verify(&self.server_key) {
+            Ok(_) => ClientError::Void,
+            Err(_) => ClientError::VoidSignature,
+        }
+    }
+}
+
+fn split(outputs: Vec<Output>, evidence: &mut impl FnMut(&Evidence)) -> (Vec<Record>, Vec<Message>) {
+    let (mut records, mut messages) = (Vec::new(), Vec::new());
+    for output in outputs {
+        match output {
+            Output::Persist(record) => records.push(record),
+            Output::Send { to: Party::Server, message } => messages.push(message),
+            Output::Event(Event::Evidence(found)) => evidence(&found),
+            Output::Reject { refusal, .. } => {
+                tracing::warn!(target: "veilsum", event = "server_message_refused", %refusal);
+            }
+            _ => {}
+        }
+    }
+    (records, messages)
+}
+
+async fn prepare(requests: Requests, round: u64, client: ClientId) {
+    while matches!(requests.prepare(round, client).await, Ok(Answer::Again)) {}
+}
+
+fn copy(key: &IdentityKey) -> IdentityKey {
+    IdentityKey::from_seed(&key.to_seed())
+}
+
+fn state_context(label: &str, server_key: &VerifyingKey, client: ClientId) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(label);
+    hasher.update(&server_key.to_bytes()).update(&client.0.to_le_bytes());
+    *hasher.finalize().as_bytes()
+}
+
+struct Patience {
+    until: Option<Instant>,
+    all: Duration,
+}
+
+impl Patience {
+    fn new(all: Duration) -> Self {
+        Self { until: Instant::now().checked_add(all), all }
+    }
+
+    fn check(&self, what: &'static str) -> Result<(), ClientError> {
+        match self.until {
+            Some(until) if Instant::now() >= until => Err(ClientError::Patience { what, seconds: self.all.as_secs() }),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! The requests that clients make, typed; the table is in this crate's README.
+
+use std::sync::Arc;
+
+use thiserror::Error;
+use tokio::time::Duration;
+use veilsum_params::{ClientId, MemberIndex};
+use veilsum_protocol::{Check, Message, RoundContext};
+use veilsum_proof::ProofCheck;
+use veilsum_transport::{Body, Client as Connection, ClientError as TransportError, Reply, ResponseLimits, Status};
+use veilsum_wire::{
+    Announcement, Header, LightBundle, ReceiptContent, RosterContent, RoundResult, Signed, VoidContent, Wire, WireError,
+};
+
+/// Kinds of requests.
+pub(crate) mod kind {
+    pub(crate) const ANNOUNCEMENT: u16 = 1;
+    pub(crate) const ROSTER: u16 = 2;
+    pub(crate) const SUBMIT: u16 = 3;
+    pub(crate) const MEMBER_POLL: u16 = 4;
+    pub(crate) const MEMBER_SEND: u16 = 5;
+    pub(crate) const RESULT: u16 = 6;
+    pub(crate) const STATUS: u16 = 7;
+    pub(crate) const PREPARE: u16 = 8;
+}
+
+/// Status codes of answers; [`Status::OK`] is 0.
+pub(crate) mod code {
+    pub(crate) const AGAIN: u16 = 1;
+    pub(crate) const REFUSED: u16 = 2;
+    pub(crate) const NO_ROUND: u16 = 3;
+    pub(crate) const VOID: u16 = 4;
+    pub(crate) const MALFORMED: u16 = 5;
+    pub(crate) const STORAGE: u16 = 6;
+    pub(crate) const OVER: u16 = 7;
+}
+
+/// How long the server keeps a request waiting before it says "again".
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
+/// Largest message of a member: its complaints about every dealer.
+pub(crate) const MEMBER_MESSAGE_MAX: u64 = 4 << 20;
+/// Largest roster that is taken from a server, in bytes.
+pub const ROSTER_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest answer that has to do with a round, in bytes: headers, shares and row slices of all contributions, or the
+/// result with what certifies it.
+pub(crate) fn answer_max(context: &RoundContext) -> u64 {
+    let (params, layout) = (context.params(), context.layout());
+    let m = u64::from(context.members());
+    let each = 2048 + 32 * u64::from(context.threshold()) + 32 * u64::from(layout.x_rows);
+    (1 << 20) + u64::from(params.n_max) * each + 8 * u64::from(params.dim) + m * (8192 + 48 * m)
+}
+
+/// Why a request gave no usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The transport failed.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
+    /// The answer is not what the request asks for.
+    #[error("the server's answer is malformed ({0}): server and client do not speak the same version")]
+    Answer(#[from] WireError),
+    /// The server refused and named the check that failed.
+    #[error("the server refused: {0}")]
+    Refused(Check),
+    /// The server refused with a check that this version does not know.
+    #[error("the server refused for a reason that this version does not know: update the older side")]
+    RefusedUnknown,
+    /// The server has no such round.
+    #[error("the server has no such round (any more)")]
+    NoRound,
+    /// The server says that it does not understand the request.
+    #[error("the server did not understand the request: update the older side")]
+    Malformed,
+    /// The server cannot store what was sent.
+    #[error("the server cannot store what was sent (its disk fails or is full): tell its operator, and try again later")]
+    Storage,
+    /// A status that has no meaning.
+    #[error("the server answered with status {0}, which has no meaning: update the older side")]
+    Status(u16),
+}
+
+/// What a request that may end with the round gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer<T> {
+    /// The answer.
+    Ready(T),
+    /// Nothing yet: ask again.
+    Again,
+    /// The round has ended with a result, and there will be nothing more.
+    Over,
+    /// The round is void; the declaration's signature is for the caller to check.
+    Void(Box<Signed<VoidContent>>),
+}
+
+/// The check with this id, if this version knows it.
+#[must_use]
+pub fn check_by_id(id: &str) -> Option<Check> {
+    let proof = ProofCheck::ALL.iter().map(|check| Check::Proof(*check));
+    Check::ALL.iter().copied().chain(proof).find(|check| check.id() == id)
+}
+
+/// Messages for a member, and where to go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polled {
+    /// The cursor of the next poll.
+    pub next: u64,
+    /// The messages since the last one.
+    pub messages: Vec<Message>,
+}
+
+/// What a server says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerStatus {
+    /// The newest round.
+    pub round: u64,
+    /// 0 taking contributions, 1 closing, 2 certified, 3 void.
+    pub phase: u8,
+    /// Contributions with a receipt.
+    pub contributions: u32,
+}
+
+impl Wire for ServerStatus {
+    const MIN_LEN: usize = 13;
+    fn encode(&self, out: &mut Vec<u8>) {
+        self.round.encode(out);
+        self.phase.encode(out);
+        self.contributions.encode(out);
+    }
+    fn decode(r: &mut veilsum_wire::Reader<'_>) -> Result<Self, WireError> {
+        Ok(Self { round: Wire::decode(r)?, phase: Wire::decode(r)?, contributions: Wire::decode(r)? })
+    }
+}
+
+/// Typed requests over one connection. Every request is idempotent, and is sent again when the connection is lost.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    connection: Connection,
+    patience: Duration,
+}
+
+impl Requests {
+    /// Requests over `connection`; a single one is given up after `patience`, reconnections included.
+    #[must_use]
+    pub fn new(connection: Connection, patience: Duration) -> Self {
+        Self { connection, patience }
+    }
+
+    async fn ask(&self, kind: u16, head: &[u8], body: Body, body_max: u64) -> Result<Reply, RequestError> {
+        let limits = ResponseLimits { head_max: 4096, body_max, deadline: self.patience };
+        Ok(self.connection.request(kind, head, &body, limits).await?)
+    }
+
+    fn failure(reply: &Reply) -> RequestError {
+        match reply.status.code() {
+            code::REFUSED => std::str::from_utf8(&reply.head)
+                .ok()
+                .and_then(check_by_id)
+                .map_or(RequestError::RefusedUnknown, RequestError::Refused),
+            code::NO_ROUND => RequestError::NoRound,
+            code::MALFORMED => RequestError::Malformed,
+            code::STORAGE => RequestError::Storage,
+            other => RequestError::Status(other),
+        }
+    }
+
+    fn answer<T>(
+        reply: &Reply,
+        read: impl FnOnce(&[u8], &[u8]) -> Result<T, WireError>,
+    ) -> Result<Answer<T>, RequestError> {
+        match reply.status {
+            Status::OK => Ok(Answer::Ready(read(&reply.head, reply.bytes().unwrap_or_default())?)),
+            status if status.code() == code::AGAIN => Ok(Answer::Again),
+            status if status.code() == code::OVER => Ok(Answer::Over),
+            status if status.code() == code::VOID => Ok(Answer::Void(Box::new(Wire::from_bytes(&reply.head)?))),
+            _ => Err(Self::failure(reply)),
+        }
+    }
+
+    /// The newest round above `after`; [`Answer::Again`] if there is none yet.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn announcement(&self, after: u64, client: ClientId) -> Result<Answer<Announcement>, RequestError> {
+        let reply = self.ask(kind::ANNOUNCEMENT, &(after, client).to_bytes(), Body::Empty, 1 << 20).await?;
+        Self::answer(&reply, |_, body| Wire::from_bytes(body))
+    }
+
+    /// The roster of a round, unverified.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn roster(&self, round: u64) -> Result<Signed<RosterContent>, RequestError> {
+        let reply = self.ask(kind::ROSTER, &round.to_bytes(), Body::Empty, ROSTER_BYTES_MAX).await?;
+        match reply.status {
+            Status::OK => Ok(Wire::from_bytes(reply.bytes().unwrap_or_default())?),
+            _ => Err(Self::failure(&reply)),
+        }
+    }
+
+    /// Tells the server that a contribution is on its way, and waits until contributions are taken no more
+    /// ([`Answer::Ready`]) or for a while. A server closes early when nobody is left to wait for.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn prepare(&self, round: u64, client: ClientId) -> Result<Answer<()>, RequestError> {
+        let reply = self.ask(kind::PREPARE, &(round, client).to_bytes(), Body::Empty, 0).await?;
+        Self::answer(&reply, |_, _| Ok(()))
+    }
+
+    /// Uploads a contribution. The receipt's signature is for the caller to check.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the check that failed.
+    pub async fn submit(
+        &self,
+        round: u64,
+        header: &Header,
+        body: Arc<[u8]>,
+    ) -> Result<Answer<Signed<ReceiptContent>>, RequestError> {
+        let mut head = round.to_bytes();
+        header.encode(&mut head);
+        let reply = self.ask(kind::SUBMIT, &head, Body::Bytes(body), 0).await?;
+        Self::answer(&reply, |head, _| Wire::from_bytes(head))
+    }
+
+    /// Messages for a member behind `cursor`; waits for some while there is none.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn member_poll(
+        &self,
+        context: &RoundContext,
+        member: MemberIndex,
+        cursor: u64,
+    ) -> Result<Answer<Polled>, RequestError> {
+        let head = ((context.params().round_id, member), cursor).to_bytes();
+        let reply = self.ask(kind::MEMBER_POLL, &head, Body::Empty, answer_max(context)).await?;
+        Self::answer(&reply, |head, body| Ok(Polled { next: Wire::from_bytes(head)?, messages: Wire::from_bytes(body)? }))
+    }
+
+    /// Hands in a member's message.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the check that failed.
+    pub async fn member_send(&self, round: u64, member: MemberIndex, message: &Message) -> Result<(), RequestError> {
+        let body = Body::from(message.to_bytes());
+        let reply = self.ask(kind::MEMBER_SEND, &(round, member).to_bytes(), body, 0).await?;
+        match reply.status {
+            Status::OK => Ok(()),
+            _ => Err(Self::failure(&reply)),
+        }
+    }
+
+    /// The result of a round and what `client` needs for its light check; waits for the end of the round.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn result(
+        &self,
+        context: &RoundContext,
+        client: ClientId,
+    ) -> Result<Answer<(RoundResult, LightBundle)>, RequestError> {
+        let head = (context.params().round_id, client).to_bytes();
+        let reply = self.ask(kind::RESULT, &head, Body::Empty, answer_max(context)).await?;
+        Self::answer(&reply, |_, body| Wire::from_bytes(body))
+    }
+
+    /// What the server is doing.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn status(&self) -> Result<ServerStatus, RequestError> {
+        let reply = self.ask(kind::STATUS, &[], Body::Empty, 64).await?;
+        match reply.status {
+            Status::OK => Ok(Wire::from_bytes(reply.bytes().unwrap_or_default())?),
+            _ => Err(Self::failure(&reply)),
+        }
+    }
+
+    /// Closes the connection; a later request opens it again.
+    pub async fn close(&self) {
+        self.connection.close().await;
+    }
+}

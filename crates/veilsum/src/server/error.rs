@@ -1,0 +1,99 @@
+//! What can keep a server from running a round.
+
+use thiserror::Error;
+use veilsum_encoding::EncodingError;
+use veilsum_proof::ProofError;
+use veilsum_protocol::{ContextError, Refusal, ReplayError};
+use veilsum_store::StoreError;
+use veilsum_transport::BindError;
+
+use crate::journal::JournalError;
+use crate::keys::KeyError;
+
+/// Why a server could not start or a round could not end.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum ServerError {
+    /// Address, spool or bounds of the transport.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The log or the bodies.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The log of the round holds what this version cannot read.
+    #[error(transparent)]
+    Journal(JournalError),
+    /// The log of the round does not fit together.
+    #[error("the log of the round cannot be replayed: {0}")]
+    Replay(#[from] ReplayError),
+    /// The server's key is not the one that the parameters name.
+    #[error(transparent)]
+    Refusal(#[from] Refusal),
+    /// The server's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The parameters of the round, or what follows from them and the roster.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// The tables of the proof could not be made.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// The parameters allow no encoder.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    /// The round id was used up.
+    #[error("round {round_id} has ended already and is never run again: take the next number")]
+    RoundUsed {
+        /// The round.
+        round_id: u64,
+    },
+    /// The state directory holds the round with other parameters.
+    #[error("round {round_id} was announced with other parameters: restore the configuration, or take the next number")]
+    OtherParams {
+        /// The round.
+        round_id: u64,
+    },
+    /// The round has no result.
+    #[error("the round is void: too few clients contributed, or too few members helped to close it")]
+    Void,
+    /// A defect of this library.
+    #[error("internal error: a task of the server ended unexpectedly; start it again, and report this")]
+    Internal,
+}
+
+impl From<JournalError> for ServerError {
+    fn from(error: JournalError) -> Self {
+        match error {
+            JournalError::Store(error) => Self::Store(error),
+            other => Self::Journal(other),
+        }
+    }
+}
+
+impl ServerError {
+    pub(crate) fn from_failure(failure: Option<StoreError>) -> Self {
+        failure.map_or(Self::Internal, Self::Store)
+    }
+
+    /// Whether parameters or usage are to be changed.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Key(_)
+                | Self::Refusal(_)
+                | Self::Context(_)
+                | Self::Proof(_)
+                | Self::Encoding(_)
+                | Self::RoundUsed { .. }
+                | Self::OtherParams { .. }
+                | Self::Bind(BindError::Config(_))
+        )
+    }
+
+    /// Whether bytes that were signed or stored do not hold together.
+    #[must_use]
+    pub fn is_verification(&self) -> bool {
+        matches!(self, Self::Journal(_) | Self::Replay(_))
+    }
+}

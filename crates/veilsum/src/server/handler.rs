@@ -1,0 +1,318 @@
+//! What the server answers.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Duration, Instant, timeout_at};
+use veilsum_crypto::Digest;
+use veilsum_params::{ClientId, MemberIndex, UploadSizes};
+use veilsum_protocol::{
+    Admission, Check, Input, Message, Outcome, Output, Party, Refusal, decode_body, verify_contribution,
+};
+use veilsum_transport::{Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status};
+use veilsum_wire::{Header, ReceiptContent, Roster, Signed, Wire};
+
+use super::round::{Denied, RoundRun, is_for_server};
+use crate::requests::{MEMBER_MESSAGE_MAX, ServerStatus, WAIT, code, kind};
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) roster: Arc<Roster>,
+    /// The newest rounds, by id.
+    pub(super) rounds: Mutex<BTreeMap<u64, Arc<RoundRun>>>,
+    pub(super) newest: watch::Sender<Option<u64>>,
+    /// Verifications at one time.
+    pub(super) verifiers: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(super) fn round(&self, id: u64) -> Option<Arc<RoundRun>> {
+        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    fn newest_round(&self) -> Option<Arc<RoundRun>> {
+        let id = *self.newest.borrow();
+        self.round(id?)
+    }
+}
+
+/// The handler of the transport's server.
+pub(super) struct Requests(pub(super) Arc<Shared>);
+
+fn status(code: u16) -> Response {
+    Response::new(Status::new(code).unwrap_or(Status::OK), Vec::new())
+}
+
+fn refused(check: Check) -> Response {
+    Response::new(Status::new(code::REFUSED).unwrap_or(Status::OK), check.id().as_bytes().to_vec())
+}
+
+fn denied(denied: &Denied) -> Response {
+    match denied {
+        Denied::Refused(check) => refused(*check),
+        Denied::Storage => status(code::STORAGE),
+    }
+}
+
+fn with_body(bytes: Vec<u8>) -> Response {
+    Response::new(Status::OK, Vec::new()).with_body(Body::from(bytes))
+}
+
+impl Handler for Requests {
+    fn limits(&self, kind: u16) -> Option<RequestLimits> {
+        let waiting = WAIT + Duration::from_secs(10);
+        let (head_max, body_max, deadline) = match kind {
+            kind::ANNOUNCEMENT | kind::ROSTER | kind::MEMBER_POLL | kind::RESULT | kind::STATUS | kind::PREPARE => {
+                (64, 0, waiting)
+            }
+            kind::SUBMIT => {
+                let run = self.0.newest_round()?;
+                let params = run.context.params();
+                let sizes = UploadSizes::of(run.context.layout(), params.committee_size(), params.threshold.into());
+                (u32::try_from(sizes.header + 64).ok()?, sizes.body(), Duration::from_secs(600))
+            }
+            kind::MEMBER_SEND => (64, MEMBER_MESSAGE_MAX, Duration::from_secs(300)),
+            _ => return None,
+        };
+        Some(RequestLimits { head_max, body_max, deadline })
+    }
+
+    async fn handle(&self, _: PeerInfo, request: Request) -> Response {
+        let answer = match request.kind {
+            kind::ANNOUNCEMENT => self.announcement(&request.head).await,
+            kind::ROSTER => Some(with_body(self.0.roster.signed().to_bytes())),
+            kind::SUBMIT => self.submit(&request.head, request.body).await,
+            kind::MEMBER_POLL => self.member_poll(&request.head).await,
+            kind::MEMBER_SEND => self.member_send(&request.head, request.body).await,
+            kind::RESULT => self.result(&request.head).await,
+            kind::STATUS => Some(self.status()),
+            kind::PREPARE => self.prepare(&request.head).await,
+            _ => None,
+        };
+        answer.unwrap_or_else(|| status(code::MALFORMED))
+    }
+}
+
+/// Looks until there is an answer, something fails or the time is over.
+async fn wait_for(run: &RoundRun, mut look: impl FnMut() -> Option<Response>) -> Response {
+    let until = Instant::now() + WAIT;
+    let mut changed = run.watch();
+    loop {
+        changed.mark_unchanged();
+        if let Some(answer) = look() {
+            return answer;
+        }
+        // The sender lives in `run`.
+        if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
+            return status(code::AGAIN);
+        }
+    }
+}
+
+impl Requests {
+    async fn announcement(&self, head: &[u8]) -> Option<Response> {
+        let (after, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
+        let mut newest = self.0.newest.subscribe();
+        let found = tokio::time::timeout(WAIT, newest.wait_for(|id| id.is_some_and(|id| id > after))).await;
+        if !matches!(found, Ok(Ok(_))) {
+            return Some(status(code::AGAIN));
+        }
+        let run = self.0.newest_round()?;
+        run.note_joined(client);
+        Some(Response::new(Status::OK, Vec::new()).with_body(Body::Bytes(Arc::clone(&run.announcement))))
+    }
+
+    async fn prepare(&self, head: &[u8]) -> Option<Response> {
+        let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
+        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        if !run.context.in_cohort(client) {
+            return Some(refused(Check::HeaderCohort));
+        }
+        let _guard = run.present(Party::Client(client));
+        Some(
+            wait_for(&run, || {
+                let core = run.lock();
+                (core.is_proposed() || core.done().is_some() || core.receipt(client).is_some())
+                    .then(|| Response::new(Status::OK, Vec::new()))
+            })
+            .await,
+        )
+    }
+
+    async fn submit(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
+        let (round, header) = head.split_at_checked(8)?;
+        let round = u64::from_bytes(round).ok()?;
+        let header = Header::from_bytes(header).ok()?;
+        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        let verifiers = Arc::clone(&self.0.verifiers);
+        // A task of its own: what was verified is also stored when the client goes away meanwhile.
+        let work = tokio::spawn(async move {
+            let Ok(_permit) = verifiers.acquire_owned().await else { return Err(Denied::Storage) };
+            let blocking = tokio::task::spawn_blocking(move || take(&run, header, &body));
+            blocking.await.unwrap_or(Err(Denied::Storage))
+        });
+        Some(match work.await.unwrap_or(Err(Denied::Storage)) {
+            Ok(receipt) => Response::new(Status::OK, receipt.to_bytes()),
+            Err(reason) => denied(&reason),
+        })
+    }
+
+    async fn member_poll(&self, head: &[u8]) -> Option<Response> {
+        let ((round, index), cursor) = <((u64, MemberIndex), u64)>::from_bytes(head).ok()?;
+        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        run.context.member(index)?;
+        let _guard = run.present(Party::Member(index));
+        Some(
+            wait_for(&run, || {
+                let core = run.lock();
+                let (next, messages) = run.messages(&core, index, cursor);
+                if messages.is_empty() {
+                    if let Some(void) = core.void() {
+                        let code = Status::new(code::VOID).unwrap_or(Status::OK);
+                        return Some(Response::new(code, void.to_bytes()));
+                    }
+                    if core.done().is_some() {
+                        return Some(status(code::OVER));
+                    }
+                    return core.failure().map(|_| status(code::STORAGE));
+                }
+                let mut body = u32::try_from(messages.len()).unwrap_or(u32::MAX).to_bytes();
+                for message in messages {
+                    body.extend_from_slice(&message);
+                }
+                Some(Response::new(Status::OK, next.to_bytes()).with_body(Body::from(body)))
+            })
+            .await,
+        )
+    }
+
+    async fn member_send(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
+        let (round, index) = <(u64, MemberIndex)>::from_bytes(head).ok()?;
+        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        run.context.member(index)?;
+        let work = tokio::task::spawn_blocking(move || {
+            let max = usize::try_from(MEMBER_MESSAGE_MAX).unwrap_or(usize::MAX);
+            let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
+            let Ok(message) = Message::from_bytes(&bytes) else { return Ok(None) };
+            if !is_for_server(&message) {
+                return Ok(None);
+            }
+            let is_final = matches!(message, Message::Final(_));
+            let mut core = run.lock();
+            if core.is_sealed() {
+                // The transcript is closed; whoever is late changes nothing any more.
+                return Ok(Some(()));
+            }
+            let from = Party::Member(index);
+            let refusals = run.input(&mut core, Input::Message { from, message })?;
+            if let Some((_, refusal)) = refusals.first() {
+                return Err(Denied::Refused(refusal.check));
+            }
+            run.note_final(&mut core, index, is_final);
+            Ok(Some(()))
+        });
+        Some(match work.await.unwrap_or(Err(Denied::Storage)) {
+            Ok(Some(())) => Response::new(Status::OK, Vec::new()),
+            Ok(None) => status(code::MALFORMED),
+            Err(reason) => denied(&reason),
+        })
+    }
+
+    async fn result(&self, head: &[u8]) -> Option<Response> {
+        let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
+        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        Some(
+            wait_for(&run, || {
+                let mut core = run.lock();
+                if let Some(void) = core.void() {
+                    let code = Status::new(code::VOID).unwrap_or(Status::OK);
+                    return Some(Response::new(code, void.to_bytes()));
+                }
+                if core.failure().is_some() {
+                    return Some(status(code::STORAGE));
+                }
+                if !matches!(core.done(), Some(Outcome::Certified { .. })) {
+                    return None;
+                }
+                let machine = core.machine()?;
+                let mut body = machine.result()?.to_bytes();
+                // Only contributions in U have an entry to show.
+                let Some(bundle) = machine.light_bundle(client) else { return Some(refused(Check::LightEntry)) };
+                bundle.encode(&mut body);
+                Some(with_body(body))
+            })
+            .await,
+        )
+    }
+
+    fn status(&self) -> Response {
+        let Some(run) = self.0.newest_round() else { return status(code::NO_ROUND) };
+        let core = run.lock();
+        let phase = match (core.done(), core.is_proposed()) {
+            (Some(Outcome::Certified { .. }), _) => 2,
+            (Some(Outcome::Void), _) => 3,
+            (None, true) => 1,
+            (None, false) => 0,
+        };
+        with_body(
+            ServerStatus {
+                round: run.context.params().round_id,
+                phase,
+                contributions: u32::try_from(core.receipts()).unwrap_or(u32::MAX),
+            }
+            .to_bytes(),
+        )
+    }
+}
+
+/// Admits, verifies, stores and receipts one contribution.
+fn take(run: &RoundRun, header: Header, body: &SpooledBody) -> Result<Signed<ReceiptContent>, Denied> {
+    let client = header.content.client;
+    {
+        let mut core = run.lock();
+        let admission = core.machine().ok_or(Denied::Storage)?.admit(&header);
+        match admission {
+            Admission::Verify => {}
+            Admission::Known(receipt) => return Ok(*receipt),
+            Admission::Refused(outputs) => {
+                let refused = outputs.iter().find_map(|output| match output {
+                    Output::Reject { refusal, .. } => Some(refusal.check),
+                    _ => None,
+                });
+                run.act(&mut core, outputs)?;
+                let check = refused.unwrap_or(Check::ContributionClosed);
+                run.note_rejection(&mut core, &header, check, None);
+                return Err(Denied::Refused(check));
+            }
+        }
+    }
+    let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
+    let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
+    let refuse = |refusal: Refusal, header: &Header, bytes: Vec<u8>| {
+        let mut core = run.lock();
+        run.note_rejection(&mut core, header, refusal.check, Some(bytes));
+        Denied::Refused(refusal.check)
+    };
+    let decoded = decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
+    let verified = match verify_contribution(&run.context, &run.proof, header.clone(), decoded) {
+        Ok(verified) => verified,
+        Err(refusal) => return Err(refuse(refusal, &header, bytes)),
+    };
+    // The body first: a record may only name what is durable.
+    let mut writer = run.bodies.writer(body.len())?;
+    writer.write(&bytes)?;
+    let digest = writer.commit()?;
+    drop(bytes);
+
+    let mut core = run.lock();
+    let refusals = run.input(&mut core, Input::Contribution { contribution: verified, body: Digest(digest.0) })?;
+    match core.receipt(client) {
+        Some(receipt) if receipt.content.header_digest == header.content.digest() => Ok(receipt.clone()),
+        _ => {
+            let check = refusals.first().map_or(Check::ContributionClosed, |(_, refusal)| refusal.check);
+            run.note_rejection(&mut core, &header, check, None);
+            Err(Denied::Refused(check))
+        }
+    }
+}

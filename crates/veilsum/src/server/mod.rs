@@ -1,0 +1,378 @@
+//! The server: one round after the other, over QUIC, with a durable log.
+
+mod error;
+mod handler;
+mod round;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Duration, Instant};
+use veilsum_crypto::IdentityKey;
+use veilsum_encoding::Encoder;
+use veilsum_params::{ClientId, Layout, RoundParams};
+use veilsum_proof::{Prepared, Round as ProofRound};
+use veilsum_protocol::{Check, Input, Outcome, Record, RoundContext};
+use veilsum_store::{Disk, RealDisk};
+use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, ServerStats};
+use veilsum_wire::{Roster, RoundResult};
+
+pub use error::ServerError;
+pub use round::RoundEvent;
+
+use crate::keys::ServerKeys;
+use crate::journal::Journal;
+use handler::{Requests, Shared};
+use round::{RoundRun, log_identity};
+
+/// How many rounds are kept open for clients that come late for a result.
+const ROUNDS_KEPT: usize = 4;
+
+/// Times of a server. None of them decides what a round's result is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerTimes {
+    /// A client or member that is not heard for this long is not waited for.
+    pub quiet: Duration,
+    /// How often what is unanswered is looked at again.
+    pub tick: Duration,
+    /// After this long in closing the round is declared void, if it still can be.
+    pub give_up: Duration,
+    /// How long a certified round waits for the last members before its log is closed.
+    pub linger: Duration,
+}
+
+impl Default for ServerTimes {
+    fn default() -> Self {
+        Self {
+            quiet: Duration::from_secs(5),
+            tick: Duration::from_secs(1),
+            give_up: Duration::from_secs(3600),
+            linger: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What a server needs.
+#[derive(Debug)]
+pub struct ServerOptions {
+    /// Address and UDP port; port 0 for any free one.
+    pub listen: SocketAddr,
+    /// Its keys.
+    pub keys: ServerKeys,
+    /// The roster, verified.
+    pub roster: Arc<Roster>,
+    /// Directory for logs and uploads; one process at a time.
+    pub state: PathBuf,
+    /// Times.
+    pub times: ServerTimes,
+    /// Bounds of the transport; its spool directory is set to one below `state`.
+    pub transport: TransportConfig,
+    /// Contributions that are verified at the same time.
+    pub verifiers: usize,
+}
+
+impl ServerOptions {
+    /// Options with defaults for all bounds.
+    #[must_use]
+    pub fn new(listen: SocketAddr, keys: ServerKeys, roster: Arc<Roster>, state: PathBuf) -> Self {
+        let transport = TransportConfig::new(state.join("spool"));
+        let verifiers = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { listen, keys, roster, state, times: ServerTimes::default(), transport, verifiers }
+    }
+}
+
+/// A round that ended with a result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundReport {
+    /// The round.
+    pub round_id: u64,
+    /// |U|.
+    pub contributions: u32,
+    /// |U| minus the convicted dealers: what the sum is over.
+    pub accepted: u32,
+    /// Contributions that were refused, and dealers that were convicted in closing, with the check that they failed.
+    pub rejected: BTreeMap<ClientId, Check>,
+    /// Clients that joined and got no receipt, and clients of members that fell silent.
+    pub dropped: BTreeSet<ClientId>,
+    /// The signed result.
+    pub result: RoundResult,
+    /// The mean of the accepted updates.
+    pub mean: Vec<f64>,
+    /// Directory of the closed log.
+    pub transcript: PathBuf,
+}
+
+/// A running server.
+pub struct Server {
+    transport: Transport,
+    shared: Arc<Shared>,
+    identity: IdentityKey,
+    roster: Arc<Roster>,
+    disk: Arc<dyn Disk>,
+    state: PathBuf,
+    times: ServerTimes,
+    prepared: Option<Arc<Prepared>>,
+}
+
+impl Server {
+    /// Binds the address and serves; there is no round yet. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory.
+    pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let shared = Arc::new(Shared {
+            roster: Arc::clone(&options.roster),
+            rounds: Mutex::new(BTreeMap::new()),
+            newest: watch::Sender::new(None),
+            verifiers: Arc::new(Semaphore::new(options.verifiers.max(1))),
+        });
+        let mut config = options.transport;
+        config.service.spool_dir = options.state.join("spool");
+        let transport = options.keys.transport()?;
+        let transport = Transport::bind(options.listen, &transport, config, Requests(Arc::clone(&shared)))?;
+        Ok(Self {
+            transport,
+            shared,
+            identity: IdentityKey::from_seed(&options.keys.signing().to_seed()),
+            roster: options.roster,
+            disk,
+            state: options.state,
+            times: options.times,
+            prepared: None,
+        })
+    }
+
+    /// The address that it listens on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.transport.local_addr()
+    }
+
+    /// What the transport counted.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        self.transport.stats()
+    }
+
+    /// Stops: requests in work may end for at most `grace`.
+    pub async fn shutdown(self, grace: Duration) -> ServerStats {
+        self.transport.shutdown(grace).await
+    }
+
+    /// Uses tables that others made for the same layout, in processes with clients of their own.
+    pub fn share_tables(&mut self, prepared: Arc<Prepared>) {
+        self.prepared = Some(prepared);
+    }
+
+    fn round_dir(&self, round_id: u64) -> PathBuf {
+        round_dir(&self.state, round_id)
+    }
+
+    /// Opens a round, or goes on with the one of this id in the state directory: then its own parameters hold, and they
+    /// must be the given ones but for the deadline.
+    async fn open(
+        &mut self,
+        params: RoundParams,
+        events: mpsc::UnboundedSender<RoundEvent>,
+    ) -> Result<Arc<RoundRun>, ServerError> {
+        let round_id = params.round_id;
+        let dir = self.round_dir(round_id);
+        let identity = log_identity(&params.server_key, round_id);
+        let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
+        if journal.log().is_closed() {
+            return Err(ServerError::RoundUsed { round_id });
+        }
+        let params = match records.first() {
+            None => params,
+            Some(Record::ServerAnnouncement { sent }) => {
+                let mut same = params;
+                same.contribute_deadline_ms = sent.params.contribute_deadline_ms;
+                if same != sent.params {
+                    return Err(ServerError::OtherParams { round_id });
+                }
+                same
+            }
+            Some(_) => return Err(ServerError::RoundUsed { round_id }),
+        };
+        let context = Arc::new(RoundContext::new(params, Arc::clone(&self.roster))?);
+        let prepared = self.prepare(context.layout()).await?;
+        let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
+        let identity = IdentityKey::from_seed(&self.identity.to_seed());
+        let disk = Arc::clone(&self.disk);
+        let start = move || RoundRun::start(context, proof, identity, disk, dir, journal, records, events);
+        let run = tokio::task::spawn_blocking(start).await.map_err(|_| ServerError::Internal)??;
+        let mut rounds = self.shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.insert(round_id, Arc::clone(&run));
+        while rounds.len() > ROUNDS_KEPT {
+            rounds.pop_first();
+        }
+        drop(rounds);
+        self.shared.newest.send_replace(Some(round_id));
+        Ok(run)
+    }
+
+    /// Tables for a layout: made once, shared by all rounds of that layout.
+    async fn prepare(&mut self, layout: &Layout) -> Result<Arc<Prepared>, ServerError> {
+        if let Some(prepared) = self.prepared.as_ref().filter(|p| p.layout() == layout) {
+            return Ok(Arc::clone(prepared));
+        }
+        let layout = layout.clone();
+        let made = tokio::task::spawn_blocking(move || Prepared::new(&layout));
+        let prepared = Arc::new(made.await.map_err(|_| ServerError::Internal)??);
+        self.prepared = Some(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// Runs one round to its end and closes its log. `on_event` hears what happens.
+    ///
+    /// # Errors
+    /// [`ServerError::Void`] if too few contributed or closing was given up; everything else that keeps the round from
+    /// ending. After an error of the disk the same call goes on with the round where its log ends.
+    pub async fn run(
+        &mut self,
+        params: RoundParams,
+        mut on_event: impl FnMut(RoundEvent) + Send,
+    ) -> Result<RoundReport, ServerError> {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let run = self.open(params, sender).await?;
+        let deadline = deadline(run.context.params().contribute_deadline_ms);
+        let mut changed = run.watch();
+        let mut tick = tokio::time::interval(self.times.tick);
+        let mut closing_since = None;
+        let mut certified_since: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                Some(event) = events.recv() => {
+                    on_event(event);
+                    continue;
+                }
+                _ = changed.changed() => {}
+                _ = tick.tick() => {}
+                () = tokio::time::sleep_until(deadline), if closing_since.is_none() => {}
+            }
+            let times = self.times;
+            let (work, since) = (Arc::clone(&run), closing_since);
+            let stepped = tokio::task::spawn_blocking(move || step(&work, times, deadline, since));
+            match stepped.await.map_err(|_| ServerError::Internal)?? {
+                Step::Taking => {}
+                Step::Closing => closing_since = closing_since.or(Some(Instant::now())),
+                Step::Void => {
+                    while let Ok(event) = events.try_recv() {
+                        on_event(event);
+                    }
+                    run.lock().seal()?;
+                    return Err(ServerError::Void);
+                }
+                Step::Certified { settled } => {
+                    let since = *certified_since.get_or_insert_with(Instant::now);
+                    if settled || since.elapsed() >= self.times.linger {
+                        break;
+                    }
+                }
+            }
+        }
+        while let Ok(event) = events.try_recv() {
+            on_event(event);
+        }
+        self.report(&run)
+    }
+
+    fn report(&self, run: &RoundRun) -> Result<RoundReport, ServerError> {
+        let params = run.context.params();
+        let mut core = run.lock();
+        let dropped = core.dropped(&run.context);
+        let mut rejected = core.rejected().clone();
+        let machine = core.machine().ok_or(ServerError::Internal)?;
+        let contributions = machine.proposal().map_or(0, |p| p.entries.len());
+        let contributions = u32::try_from(contributions).unwrap_or(u32::MAX);
+        let result = machine.result().ok_or(ServerError::Internal)?.clone();
+        let convicted = &result.signed.content.convicted;
+        rejected.extend(convicted.iter().map(|client| (*client, Check::DealtShare)));
+        let accepted = contributions.saturating_sub(u32::try_from(convicted.len()).unwrap_or(u32::MAX));
+        let dim = usize::try_from(params.dim).map_err(|_| ServerError::Internal)?;
+        let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
+        let mean = encoder.decode_mean(&result.vector, accepted.into())?;
+        core.seal()?;
+        Ok(RoundReport {
+            round_id: params.round_id,
+            contributions,
+            accepted,
+            rejected,
+            dropped,
+            result,
+            mean,
+            transcript: run.dir.clone(),
+        })
+    }
+}
+
+/// The directory of a round's log below a server's state directory.
+#[must_use]
+pub fn round_dir(state: &Path, round_id: u64) -> PathBuf {
+    state.join("rounds").join(round_id.to_string())
+}
+
+enum Step {
+    Taking,
+    Closing,
+    Void,
+    Certified { settled: bool },
+}
+
+/// Looks at the round and does what time makes due.
+fn step(
+    run: &RoundRun,
+    times: ServerTimes,
+    deadline: Instant,
+    closing_since: Option<Instant>,
+) -> Result<Step, ServerError> {
+    let mut core = run.lock();
+    if let Some(failure) = core.failure() {
+        return Err(failure.clone().into());
+    }
+    match core.done() {
+        Some(Outcome::Void) => return Ok(Step::Void),
+        Some(Outcome::Certified { .. }) => {
+            return Ok(Step::Certified { settled: core.settled(&run.context, times.quiet) });
+        }
+        None => {}
+    }
+    let failed = |core: &round::Core| ServerError::from_failure(core.failure().cloned());
+    if core.is_proposed() {
+        if closing_since.is_some_and(|since| since.elapsed() >= times.give_up) {
+            run.input(&mut core, Input::DeclareVoid).map_err(|_| failed(&core))?;
+        } else if closing_since.is_some_and(|since| since.elapsed() >= times.quiet) {
+            for index in core.newly_silent(&run.context, times.quiet) {
+                run.input(&mut core, Input::MemberSilent(index)).map_err(|_| failed(&core))?;
+            }
+        }
+        return Ok(Step::Closing);
+    }
+    let enough = core.receipts() >= usize::try_from(run.context.params().n_min).unwrap_or(usize::MAX);
+    if Instant::now() >= deadline {
+        let due = if enough { Input::DeadlineReached } else { Input::DeclareVoid };
+        run.input(&mut core, due).map_err(|_| failed(&core))?;
+    } else if enough && core.nobody_left(&run.context, times.quiet) {
+        run.input(&mut core, Input::DeadlineReached).map_err(|_| failed(&core))?;
+    }
+    Ok(Step::Taking)
+}
+
+/// The deadline in this process's monotonic time.
+fn deadline(unix_ms: u64) -> Instant {
+    let left = Duration::from_millis(unix_ms.saturating_sub(now_ms()));
+    let now = Instant::now();
+    now.checked_add(left).unwrap_or(now)
+}
+
+/// Milliseconds since the Unix epoch, for [`RoundParams::contribute_deadline_ms`].
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the driver is where deadlines meet the clock")]
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,509 @@
+//! One round on the server: the machine, its log, and what waits for whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rand_core::{OsRng, RngCore};
+use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
+use veilsum_crypto::{Digest, IdentityKey};
+use veilsum_params::{ClientId, MemberIndex};
+use veilsum_proof::Round as ProofRound;
+use veilsum_protocol::{
+    Blame, BodySource, Check, Event, Evidence, Input, Message, Outcome, Output, Party, Record, Refusal, RoundContext,
+    ServerRound,
+};
+use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
+use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
+
+use super::ServerError;
+use crate::journal::Journal;
+
+/// What happens in a round, for whoever watches it; nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoundEvent {
+    /// A client asked for the round.
+    Joined(ClientId),
+    /// A contribution is verified and durable.
+    Received(ClientId),
+    /// A contribution was refused for a reason that speaks against its client.
+    Rejected(ClientId, Check),
+    /// U is fixed with this many contributions.
+    Proposed(u32),
+    /// A member's message was taken.
+    Heard(MemberIndex),
+    /// A dealer was convicted in closing.
+    Convicted(ClientId),
+    /// The sum is opened; row sums are still to be certified.
+    Opened,
+    /// The round has ended.
+    Ended(Outcome),
+}
+
+/// Bodies for the machine, read back from the store.
+#[derive(Debug)]
+pub(super) struct Bodies {
+    store: BodyStore,
+    max: u64,
+}
+
+impl BodySource for Bodies {
+    fn read(&mut self, body: &Digest) -> Option<Vec<u8>> {
+        match self.store.reader().read_verified(&BodyDigest(body.0), self.max) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                tracing::error!(target: "veilsum", event = "body_unreadable", %error);
+                None
+            }
+        }
+    }
+}
+
+/// Messages for one member, in the order in which they were first sent.
+#[derive(Debug, Default)]
+struct Outbox {
+    messages: Vec<Arc<[u8]>>,
+    known: BTreeSet<[u8; 32]>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Presence {
+    open: u32,
+    last: Option<Instant>,
+}
+
+/// What the lock guards: whoever holds it is in the one critical section in which U is fixed.
+pub(super) struct Core {
+    /// None once the log failed: what the machine then holds never happened.
+    machine: Option<ServerRound>,
+    journal: Journal,
+    outboxes: BTreeMap<MemberIndex, Outbox>,
+    receipts: BTreeMap<ClientId, Signed<ReceiptContent>>,
+    rejected: BTreeMap<ClientId, Check>,
+    joined: BTreeSet<ClientId>,
+    preparing: BTreeMap<ClientId, Presence>,
+    members: BTreeMap<MemberIndex, Presence>,
+    finals: BTreeSet<MemberIndex>,
+    /// Members that the machine was told about.
+    told_silent: BTreeSet<MemberIndex>,
+    proposed: bool,
+    done: Option<Outcome>,
+    void: Option<Signed<VoidContent>>,
+    failure: Option<StoreError>,
+    evidence: u32,
+    sealed: bool,
+}
+
+/// A round that the server runs or still answers for.
+pub(super) struct RoundRun {
+    pub(super) context: Arc<RoundContext>,
+    pub(super) proof: Arc<ProofRound>,
+    pub(super) announcement: Arc<[u8]>,
+    pub(super) bodies: BodyStore,
+    pub(super) dir: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// Tells cursors of another process from this one's.
+    incarnation: u32,
+    core: Mutex<Core>,
+    changed: watch::Sender<u64>,
+    events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
+}
+
+/// Why nothing came of an input.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Denied {
+    Refused(Check),
+    Storage,
+}
+
+impl From<StoreError> for Denied {
+    fn from(_: StoreError) -> Self {
+        Self::Storage
+    }
+}
+
+pub(super) fn log_identity(server_key: &[u8; 32], round_id: u64) -> LogIdentity {
+    let mut hasher = blake3::Hasher::new_derive_key("veilsum/v1 server log");
+    hasher.update(server_key).update(&round_id.to_le_bytes());
+    LogIdentity { role: Role::Server, context: *hasher.finalize().as_bytes() }
+}
+
+impl RoundRun {
+    /// Starts the round, or goes on with it when the log has records.
+    #[expect(clippy::too_many_arguments, reason = "called once, by the server that owns all of these")]
+    pub(super) fn start(
+        context: Arc<RoundContext>,
+        proof: Arc<ProofRound>,
+        identity: IdentityKey,
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        journal: Journal,
+        records: Vec<Record>,
+        events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
+    ) -> Result<Arc<Self>, ServerError> {
+        let bodies = journal.log().bodies().clone();
+        let max = veilsum_wire::Body::encoded_len(context.params(), context.layout());
+        let source = Bodies { store: bodies.clone(), max };
+        let mut core = Core {
+            machine: None,
+            journal,
+            outboxes: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            joined: BTreeSet::new(),
+            preparing: BTreeMap::new(),
+            members: BTreeMap::new(),
+            finals: BTreeSet::new(),
+            told_silent: BTreeSet::new(),
+            proposed: false,
+            done: None,
+            void: None,
+            failure: None,
+            evidence: 0,
+            sealed: false,
+        };
+        for record in &records {
+            core.recall(record);
+        }
+        let (machine, outputs) = if records.is_empty() {
+            ServerRound::announce(Arc::clone(&context), Arc::clone(&proof), identity, Box::new(source))?
+        } else {
+            ServerRound::replay(Arc::clone(&context), Arc::clone(&proof), identity, Box::new(source), records)?
+        };
+        let announcement = machine.announcement().to_bytes().into();
+        core.machine = Some(machine);
+        let run = Arc::new(Self {
+            context,
+            proof,
+            announcement,
+            bodies,
+            dir,
+            disk,
+            incarnation: OsRng.next_u32(),
+            core: Mutex::new(core),
+            changed: watch::Sender::new(0),
+            events,
+        });
+        let mut core = run.lock();
+        run.apply(&mut core, outputs).map_err(|_| ServerError::from_failure(core.failure.clone()))?;
+        drop(core);
+        Ok(run)
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic inside leaves a machine that may be ahead of its log; `apply` is what could panic, and then the log
+        // refuses: see `Core::machine`.
+        let mut core = self.core.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
+            let mut core = poisoned.into_inner();
+            core.machine = None;
+            core
+        });
+        if core.machine.is_none() && core.failure.is_none() {
+            core.failure = Some(StoreError::Poisoned { path: core.journal.log().path().to_owned() });
+        }
+        core
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn bump(&self) {
+        self.changed.send_modify(|version| *version = version.wrapping_add(1));
+    }
+
+    fn tell(&self, event: RoundEvent) {
+        // Nobody may be listening.
+        let _ = self.events.send(event);
+    }
+
+    /// Feeds the machine and acts on what it says; returns what it refused.
+    pub(super) fn input(&self, core: &mut Core, input: Input) -> Result<Vec<(Party, Refusal)>, Denied> {
+        let Some(machine) = core.machine.as_mut() else { return Err(Denied::Storage) };
+        let outputs = machine.handle(input);
+        self.apply(core, outputs)
+    }
+
+    /// Makes what the machine said durable, then acts on it.
+    pub(super) fn act(&self, core: &mut Core, outputs: Vec<Output>) -> Result<(), Denied> {
+        self.apply(core, outputs).map(|_| ())
+    }
+
+    fn apply(&self, core: &mut Core, outputs: Vec<Output>) -> Result<Vec<(Party, Refusal)>, Denied> {
+        let mut records = Vec::new();
+        let mut rest = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Persist(record) => records.push(record),
+                other => rest.push(other),
+            }
+        }
+        if let Err(error) = core.journal.persist(&records) {
+            tracing::error!(target: "veilsum", event = "log_failed", %error);
+            // The machine is ahead of its log now: what it holds must not act. A restart replays the log.
+            core.machine = None;
+            core.failure = Some(error.clone());
+            self.bump();
+            return Err(error.into());
+        }
+        for record in &records {
+            core.recall(record);
+        }
+        let mut refused = Vec::new();
+        for output in rest {
+            match output {
+                Output::Persist(_) => {}
+                Output::Send { to: Party::Member(index), message } => {
+                    let bytes = message.to_bytes();
+                    let outbox = core.outboxes.entry(index).or_default();
+                    if outbox.known.insert(*blake3::hash(&bytes).as_bytes()) {
+                        outbox.messages.push(bytes.into());
+                    }
+                }
+                // Clients ask for theirs: receipts, results and the void declaration are recalled from the records.
+                Output::Send { .. } => {}
+                Output::Reject { from, refusal } => refused.push((from, refusal)),
+                Output::Event(event) => self.event(core, event),
+                Output::Failed(fault) => {
+                    tracing::error!(target: "veilsum", event = "round_fault", ?fault);
+                }
+                Output::Done(outcome) => {
+                    core.done = Some(outcome);
+                    self.tell(RoundEvent::Ended(outcome));
+                }
+            }
+        }
+        self.bump();
+        Ok(refused)
+    }
+
+    fn event(&self, core: &mut Core, event: Event) {
+        match event {
+            Event::Evidence(evidence) => self.keep(core, &evidence),
+            Event::Contributed(client) => self.tell(RoundEvent::Received(client)),
+            Event::Proposed { count, .. } => self.tell(RoundEvent::Proposed(count)),
+            Event::ConvictedDealer(client) => self.tell(RoundEvent::Convicted(client)),
+            Event::Opened => self.tell(RoundEvent::Opened),
+            _ => {}
+        }
+    }
+
+    /// Writes evidence beside the log. Losing it loses a report, not the round: what it rests on is in the log, or was
+    /// refused and can be sent again.
+    fn keep(&self, core: &mut Core, evidence: &Evidence) {
+        let name = format!("evidence-{:04}.bin", core.evidence);
+        core.evidence = core.evidence.saturating_add(1);
+        match write_private(&*self.disk, &self.dir.join(name), &evidence.to_bytes()) {
+            Ok(()) | Err(StoreError::Exists { .. }) => {}
+            Err(error) => tracing::warn!(target: "veilsum", event = "evidence_not_written", %error),
+        }
+    }
+
+    /// Notes a refusal that speaks against the client of a well-signed header.
+    pub(super) fn note_rejection(&self, core: &mut Core, header: &Header, check: Check, body: Option<Vec<u8>>) {
+        let client = header.content.client;
+        if !matches!(check.info().blame, Blame::Client | Blame::Dealer)
+            || !self.context.in_cohort(client)
+            || core.receipts.contains_key(&client)
+            || core.rejected.contains_key(&client)
+        {
+            return;
+        }
+        core.rejected.insert(client, check);
+        if let (Check::Proof(_) | Check::MaskedVectorEncoding, Some(body)) = (check, body) {
+            let evidence = Evidence::InvalidProof { header: header.clone(), body: veilsum_protocol::Bytes(body) };
+            self.keep(core, &evidence);
+        }
+        self.tell(RoundEvent::Rejected(client, check));
+        self.bump();
+    }
+
+    pub(super) fn note_joined(&self, client: ClientId) {
+        if !self.context.in_cohort(client) {
+            return;
+        }
+        let mut core = self.lock();
+        if let Some(presence) = core.presence(Party::Client(client)) {
+            presence.last = Some(Instant::now());
+        }
+        if core.joined.insert(client) {
+            drop(core);
+            self.tell(RoundEvent::Joined(client));
+            self.bump();
+        }
+    }
+
+    pub(super) fn note_final(&self, core: &mut Core, index: MemberIndex, is_final: bool) {
+        if is_final {
+            core.finals.insert(index);
+        }
+        self.tell(RoundEvent::Heard(index));
+    }
+
+    /// The member's messages behind `cursor`, and the next cursor.
+    pub(super) fn messages(&self, core: &Core, index: MemberIndex, cursor: u64) -> (u64, Vec<Arc<[u8]>>) {
+        let own = u64::from(self.incarnation) << 32;
+        let from = if cursor >> 32 == u64::from(self.incarnation) { cursor & u64::from(u32::MAX) } else { 0 };
+        let all = core.outboxes.get(&index).map_or(&[][..], |outbox| &outbox.messages);
+        let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
+        (own | u64::try_from(all.len()).unwrap_or(0), all[from..].to_vec())
+    }
+
+    /// Counts a waiting request of a member, or of a client that prepares its contribution, for as long as the guard lives.
+    pub(super) fn present(self: &Arc<Self>, who: Party) -> PresenceGuard {
+        if let Some(presence) = self.lock().presence(who) {
+            presence.open = presence.open.saturating_add(1);
+        }
+        PresenceGuard { run: Arc::clone(self), who }
+    }
+}
+
+/// See [`RoundRun::present`].
+pub(super) struct PresenceGuard {
+    run: Arc<RoundRun>,
+    who: Party,
+}
+
+impl Drop for PresenceGuard {
+    fn drop(&mut self) {
+        if let Some(presence) = self.run.lock().presence(self.who) {
+            presence.open = presence.open.saturating_sub(1);
+            presence.last = Some(Instant::now());
+        }
+        self.run.bump();
+    }
+}
+
+impl Presence {
+    fn gone_for(&self, quiet: Duration) -> bool {
+        self.open == 0 && self.last.is_none_or(|last| last.elapsed() >= quiet)
+    }
+}
+
+impl Core {
+    fn presence(&mut self, who: Party) -> Option<&mut Presence> {
+        match who {
+            Party::Server => None,
+            Party::Client(client) => Some(self.preparing.entry(client).or_default()),
+            Party::Member(index) => Some(self.members.entry(index).or_default()),
+        }
+    }
+
+    /// What later requests ask for, from a record that is durable.
+    fn recall(&mut self, record: &Record) {
+        match record {
+            Record::ServerReceipt { sent } => {
+                self.receipts.insert(sent.content.client, sent.clone());
+                self.joined.insert(sent.content.client);
+            }
+            Record::ServerProposal { .. } => self.proposed = true,
+            Record::ServerFinal { accepted } => {
+                self.finals.insert(accepted.content.member);
+            }
+            Record::ServerVoid { sent } => self.void = Some(sent.clone()),
+            _ => {}
+        }
+    }
+
+    pub(super) fn machine(&mut self) -> Option<&mut ServerRound> {
+        self.machine.as_mut()
+    }
+    pub(super) fn receipt(&self, client: ClientId) -> Option<&Signed<ReceiptContent>> {
+        self.receipts.get(&client)
+    }
+    pub(super) fn receipts(&self) -> usize {
+        self.receipts.len()
+    }
+    pub(super) fn rejected(&self) -> &BTreeMap<ClientId, Check> {
+        &self.rejected
+    }
+    pub(super) fn void(&self) -> Option<&Signed<VoidContent>> {
+        self.void.as_ref()
+    }
+    pub(super) fn done(&self) -> Option<Outcome> {
+        self.done
+    }
+    pub(super) fn failure(&self) -> Option<&StoreError> {
+        self.failure.as_ref()
+    }
+    pub(super) fn is_proposed(&self) -> bool {
+        self.proposed
+    }
+    pub(super) fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Whether everybody of the cohort has contributed, was rejected, or came and left.
+    pub(super) fn nobody_left(&self, context: &RoundContext, quiet: Duration) -> bool {
+        context.cohort().iter().all(|client| {
+            self.receipts.contains_key(client)
+                || self.rejected.contains_key(client)
+                || (self.joined.contains(client)
+                    && self.preparing.get(client).is_some_and(|presence| presence.gone_for(quiet)))
+        })
+    }
+
+    /// Members without a Final that are not waiting for messages and were not for a while.
+    pub(super) fn silent(&self, context: &RoundContext, quiet: Duration) -> Vec<MemberIndex> {
+        (1..=context.members())
+            .map(MemberIndex)
+            .filter(|index| !self.finals.contains(index))
+            .filter(|index| self.members.get(index).is_none_or(|presence| presence.gone_for(quiet)))
+            .collect()
+    }
+
+    /// Members that are silent and were not when this was last asked.
+    pub(super) fn newly_silent(&mut self, context: &RoundContext, quiet: Duration) -> Vec<MemberIndex> {
+        let silent: BTreeSet<MemberIndex> = (1..=context.members())
+            .map(MemberIndex)
+            .filter(|index| self.members.get(index).is_none_or(|presence| presence.gone_for(quiet)))
+            .collect();
+        let newly = silent.difference(&self.told_silent).copied().collect();
+        self.told_silent = silent;
+        newly
+    }
+
+    /// Whether each member has signed its Final or is silent.
+    pub(super) fn settled(&self, context: &RoundContext, quiet: Duration) -> bool {
+        self.finals.len() + self.silent(context, quiet).len() >= usize::from(context.members())
+    }
+
+    /// Clients that joined and got no receipt, and clients of members that fell silent.
+    pub(super) fn dropped(&self, context: &RoundContext) -> BTreeSet<ClientId> {
+        let never = self
+            .joined
+            .iter()
+            .filter(|client| !self.receipts.contains_key(client) && !self.rejected.contains_key(client))
+            .copied();
+        let silent = (1..=context.members())
+            .map(MemberIndex)
+            .filter(|index| !self.finals.contains(index))
+            .filter_map(|index| Some(context.member(index)?.0));
+        never.chain(silent).collect()
+    }
+
+    /// Closes the log with the signed head.
+    pub(super) fn seal(&mut self) -> Result<(), StoreError> {
+        if self.sealed || self.journal.log().is_closed() {
+            self.sealed = true;
+            return Ok(());
+        }
+        let head = self.journal.log().head();
+        let signed = self.machine.as_mut().and_then(|m| m.log_head(head.records, Digest(head.value)));
+        if let Some(signed) = signed {
+            self.journal.log_mut().close(&signed.to_bytes())?;
+            self.sealed = true;
+        }
+        Ok(())
+    }
+}
+
+/// The messages that members send.
+pub(super) fn is_for_server(message: &Message) -> bool {
+    matches!(
+        message,
+        Message::Endorse(_) | Message::Unmask(_) | Message::Reveal(_) | Message::Final(_) | Message::Rows(_)
+    )
+}
