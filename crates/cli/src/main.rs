@@ -1,2 +1,57 @@
 //! The `veilsum` command line.
-fn main() {}
+
+mod args;
+mod config;
+mod demo;
+mod error;
+mod keys;
+mod node;
+mod update;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use error::CliError;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // If even this cannot be printed there is nobody to tell.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .with_writer(std::io::stderr)
+        .init();
+    match run(arguments.command) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("veilsum: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run(command: Command) -> Result<u8, CliError> {
+    match command {
+        Command::Keygen(arguments) => keys::keygen(&arguments),
+        Command::Roster(arguments) => keys::roster(&arguments),
+        Command::Demo(arguments) => on_runtime(demo::demo(arguments)),
+        Command::Server(arguments) => on_runtime(node::server(arguments)),
+        Command::Client(arguments) => on_runtime(node::client(arguments)),
+        Command::Status(arguments) => on_runtime(node::status(arguments)),
+    }
+}
+
+fn on_runtime(work: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Runtime(error.kind()))?;
+    runtime.block_on(work)
+}

@@ -1,0 +1,189 @@
+//! What the command line accepts.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Private, verified sums of model updates.
+#[derive(Debug, Parser)]
+#[command(name = "veilsum", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// A federated training with attackers, in one process, over QUIC on loopback
+    Demo(DemoArguments),
+    /// Make a key pair: a secret file that only you can read, and a public one beside it (.pub)
+    Keygen(KeygenArguments),
+    /// As registrar: sign the roster of the clients whose public entries are given
+    Roster(RosterArguments),
+    /// Run a round as server
+    Server(ServerArguments),
+    /// Take part in a round as client
+    Client(ClientArguments),
+    /// Ask a server what it is doing
+    Status(StatusArguments),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DimModel {
+    /// Softmax regression, 650 parameters
+    Small,
+    /// A perceptron, 52,510 parameters
+    Large,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Number of clients; all of them are on the committee
+    #[arg(long, default_value_t = 20)]
+    pub(crate) clients: u32,
+    /// How many of them attack
+    #[arg(long, default_value_t = 3)]
+    pub(crate) malicious: u32,
+    /// How many of them vanish
+    #[arg(long, default_value_t = 2)]
+    pub(crate) dropouts: u32,
+    /// Rounds of training
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: u32,
+    /// Which model is trained
+    #[arg(long, value_enum, default_value = "small")]
+    pub(crate) dim_model: DimModel,
+    /// Decides data, training and who attacks; keys and protocol secrets are always fresh
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Directory for the transcripts
+    #[arg(long, default_value = "veilsum-demo")]
+    pub(crate) out: PathBuf,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyRole {
+    /// A client: needs --id and --epoch
+    Client,
+    /// A server
+    Server,
+    /// The registrar, who signs rosters
+    Registrar,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArguments {
+    /// Whose key
+    #[arg(long, value_enum)]
+    pub(crate) role: KeyRole,
+    /// The secret file; the public one is this name with .pub appended
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// The number that the registrar gave to the client
+    #[arg(long, required_if_eq("role", "client"))]
+    pub(crate) id: Option<u32>,
+    /// The epoch of the client's share key
+    #[arg(long, default_value_t = 1)]
+    pub(crate) epoch: u64,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RosterArguments {
+    /// The registrar's secret file
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// The epoch of the clients' share keys
+    #[arg(long, default_value_t = 1)]
+    pub(crate) epoch: u64,
+    /// The roster file to write
+    #[arg(long)]
+    pub(crate) out: PathBuf,
+    /// The clients' public files
+    #[arg(required = true)]
+    pub(crate) entries: Vec<PathBuf>,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// The configuration file (TOML)
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    /// Only check the configuration and everything that it names
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ClientArguments {
+    /// The server's address and port
+    #[arg(long)]
+    pub(crate) server: SocketAddr,
+    /// The server's public file
+    #[arg(long)]
+    pub(crate) server_key: PathBuf,
+    /// The registrar's public file
+    #[arg(long)]
+    pub(crate) registrar: PathBuf,
+    /// The client's secret file
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// Directory for what the client must not forget
+    #[arg(long)]
+    pub(crate) state: PathBuf,
+    /// The update: one vector of floats (.npy or .safetensors)
+    #[arg(long)]
+    pub(crate) update: PathBuf,
+    /// Name of the tensor, if the file has several
+    #[arg(long)]
+    pub(crate) tensor: Option<String>,
+    /// Hash of the model or task that the update answers to, 64 hexadecimal digits
+    #[arg(long)]
+    pub(crate) model_digest: String,
+    /// Take part in the first round whose number is above this one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) after: u64,
+    /// Least number of contributions in a sum that this client takes part in
+    #[arg(long, default_value_t = 10)]
+    pub(crate) n_min: u32,
+    /// Smallest committee that this client trusts
+    #[arg(long, default_value_t = 10)]
+    pub(crate) committee: u32,
+    /// Least number of malicious clients that the round must withstand
+    #[arg(long, default_value_t = 1)]
+    pub(crate) malicious_max: u32,
+    /// Seconds to wait for the server and the others, at most
+    #[arg(long, default_value_t = 3600)]
+    pub(crate) patience: u32,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// The server's address and port
+    #[arg(long)]
+    pub(crate) server: SocketAddr,
+    /// The server's public file
+    #[arg(long)]
+    pub(crate) server_key: PathBuf,
+    /// Seconds to wait for an answer
+    #[arg(long, default_value_t = 10)]
+    pub(crate) patience: u32,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,191 @@
+//! `demo`: progress, tables, JSON.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use veilsum::RoundEvent;
+use veilsum::params::ClientId;
+use veilsum::protocol::Check;
+use veilsum_demo::learning::DemoConfig;
+use veilsum_demo::{DemoEvent, DemoReport, Plan, RoundSummary};
+
+use crate::args::{DemoArguments, DimModel};
+use crate::error::{CliError, exit};
+
+pub(crate) async fn demo(arguments: DemoArguments) -> Result<u8, CliError> {
+    let config = match arguments.dim_model {
+        DimModel::Small => DemoConfig::small(),
+        DimModel::Large => DemoConfig::large(),
+    };
+    let plan = Plan::new(
+        config,
+        arguments.clients,
+        arguments.malicious,
+        arguments.dropouts,
+        arguments.rounds,
+        arguments.seed,
+    )
+    .map_err(veilsum_demo::DemoError::from)?;
+    if !arguments.json {
+        println!(
+            "{} clients train a model of {} parameters for {} rounds over QUIC on loopback; {} attack, {} vanish.",
+            plan.clients(),
+            config.model.parameter_count(),
+            plan.rounds,
+            arguments.malicious,
+            arguments.dropouts
+        );
+        println!(
+            "Everybody is on the committee: any {} of {} shares open the sum, which is over at least {} clients; \
+             up to {} may be malicious.\n",
+            plan.threshold(),
+            plan.clients(),
+            plan.n_min(),
+            plan.malicious_max()
+        );
+    }
+    let mut view = View::new(arguments.json);
+    let report = veilsum_demo::run(&plan, arguments.out, |event| view.show(&event)).await?;
+    view.finish();
+    if arguments.json {
+        println!("{}", to_json(&report));
+    } else {
+        conclude(&report);
+    }
+    Ok(if report.held() { 0 } else { exit::VERIFICATION })
+}
+
+/// Bars on a terminal (on standard error), lines otherwise, nothing with `--json`.
+struct View {
+    bar: ProgressBar,
+    lines: bool,
+}
+
+impl View {
+    fn new(json: bool) -> Self {
+        let bar = if json || !std::io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            let bar = ProgressBar::new(0);
+            if let Ok(style) = ProgressStyle::with_template("{prefix:>9} [{bar:30}] {pos}/{len} {msg}") {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        };
+        Self { bar, lines: !json }
+    }
+
+    fn show(&mut self, event: &DemoEvent) {
+        match event {
+            DemoEvent::Round { round, cohort } => {
+                self.bar.set_length(u64::from(*cohort));
+                self.bar.set_position(0);
+                self.bar.set_prefix(format!("round {round}"));
+                self.bar.set_message("training and proving");
+            }
+            DemoEvent::Server(RoundEvent::Received(_) | RoundEvent::Rejected(..)) => self.bar.inc(1),
+            DemoEvent::Server(RoundEvent::Proposed(count)) => {
+                self.bar.set_message(format!("closing with {count} contributions"));
+            }
+            DemoEvent::Server(RoundEvent::Opened) => self.bar.set_message("certifying the sum"),
+            DemoEvent::RoundEnded(summary) if self.lines => {
+                let line = round_line(summary);
+                self.bar.suspend(|| println!("{line}"));
+            }
+            DemoEvent::Comparing => self.bar.set_message("plain averaging, for comparison"),
+            _ => {}
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn round_line(round: &RoundSummary) -> String {
+    format!(
+        "round {:>2}: sum of {:>2} contributions, {}; {} rejected, {} dropped; {} clients checked the result; accuracy {:.1} %",
+        round.round,
+        round.accepted,
+        if round.sum_exact { "exact" } else { "WRONG" },
+        round.rejected.len(),
+        round.dropped.len(),
+        round.light_checks,
+        100.0 * round.accuracy
+    )
+}
+
+fn conclude(report: &DemoReport) {
+    let mut caught: BTreeMap<ClientId, BTreeMap<&'static str, (Check, u32)>> = BTreeMap::new();
+    for (client, check) in report.rounds.iter().flat_map(|round| &round.rejected) {
+        caught.entry(*client).or_default().entry(check.id()).or_insert((*check, 0)).1 += 1;
+    }
+    if caught.is_empty() {
+        println!("\nNobody was caught cheating.");
+    } else {
+        println!("\n{:<12} {:>6}  {:<18} why", "caught", "rounds", "check");
+        for (client, checks) in &caught {
+            for (id, (check, rounds)) in checks {
+                println!("{:<12} {rounds:>6}  {id:<18} {}", client.to_string(), plain_words(*check));
+            }
+        }
+    }
+    for found in &report.server_misbehaviour {
+        println!("\nA client accuses the server: {} (what it has is in {})", found.kind, found.evidence.display());
+    }
+    println!("\naccuracy on digits that nobody trained on, after {} rounds:", report.rounds.len());
+    println!("  Veilsum                               {:>5.1} %", 100.0 * report.accuracy_veilsum);
+    println!("  plain averaging under the same attack {:>5.1} %", 100.0 * report.accuracy_plain_fedavg_under_attack);
+    println!("\nThe transcripts are in {}: a closed, signed log for each round.", report.transcripts.display());
+}
+
+fn plain_words(check: Check) -> String {
+    match check.id() {
+        "proof.norm-range" => "its update is longer than the norm bound allows".to_owned(),
+        "share.value" => "it dealt a committee member a share that opens nothing".to_owned(),
+        id if id.starts_with("proof.") => "its proof does not hold for this client and these commitments".to_owned(),
+        _ => check.info().reason.to_owned(),
+    }
+}
+
+/// The object that scripts read: its keys are fixed.
+fn to_json(report: &DemoReport) -> Value {
+    let rounds: Vec<Value> = report
+        .rounds
+        .iter()
+        .map(|round| {
+            let rejected: Vec<Value> = round
+                .rejected
+                .iter()
+                .map(|(client, check)| json!({ "client": client.to_string(), "reason": check.id() }))
+                .collect();
+            let dropped_clients: Vec<String> = round.dropped.iter().map(ClientId::to_string).collect();
+            json!({
+                "round": round.round,
+                "accepted": round.accepted,
+                "rejected": rejected,
+                "dropped": round.dropped.len(),
+                "dropped_clients": dropped_clients,
+                "sum_exact": round.sum_exact,
+                "light_checks": round.light_checks,
+                "accuracy": round.accuracy,
+            })
+        })
+        .collect();
+    let misbehaviour: Vec<Value> = report
+        .server_misbehaviour
+        .iter()
+        .map(|found| json!({ "kind": found.kind, "evidence": found.evidence }))
+        .collect();
+    json!({
+        "rounds": rounds,
+        "accuracy_plain_fedavg_under_attack": report.accuracy_plain_fedavg_under_attack,
+        "accuracy_veilsum": report.accuracy_veilsum,
+        "server_misbehaviour": misbehaviour,
+        "transcripts": report.transcripts,
+    })
+}

@@ -1,0 +1,108 @@
+//! What can go wrong on the command line, and the exit code that says so.
+
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+use veilsum::params::ClientId;
+use veilsum::store::StoreError;
+use veilsum::wire::{RosterError, WireError};
+use veilsum::{ClientError, KeyError, ServerError};
+use veilsum_demo::DemoError;
+
+use crate::config::ConfigError;
+use crate::update::UpdateError;
+
+/// Exit codes: scripts depend on them.
+pub(crate) mod exit {
+    /// Input or output, port, disk, network.
+    pub(crate) const ENVIRONMENT: u8 = 1;
+    /// Usage, or invalid parameters.
+    pub(crate) const USAGE: u8 = 2;
+    /// Verification failed, or misbehaviour is proven.
+    pub(crate) const VERIFICATION: u8 = 3;
+    /// The round ended without a result.
+    pub(crate) const ABORTED: u8 = 4;
+}
+
+#[derive(Clone, Debug, PartialEq, Error)]
+pub(crate) enum CliError {
+    #[error("the runtime could not be started: {0}")]
+    Runtime(io::ErrorKind),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("{}: {cause}", path.display())]
+    Key { path: PathBuf, cause: KeyError },
+    #[error("{} and {} are both entries of {client}: leave one out, or number the clients anew", first.display(), second.display())]
+    DoubledEntry { client: ClientId, first: PathBuf, second: PathBuf },
+    #[error("{}: this is no roster ({cause}): write it again with `veilsum roster`", path.display())]
+    RosterFile { path: PathBuf, cause: WireError },
+    #[error("{0}: check the registrar key, and that all entries are of one epoch and each client's own")]
+    Roster(#[from] RosterError),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Update(#[from] UpdateError),
+    #[error("--model-digest must be 64 hexadecimal digits (32 bytes)")]
+    ModelDigest,
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+}
+
+fn store_code(error: &StoreError) -> u8 {
+    match error {
+        StoreError::Corrupt { .. } | StoreError::BodyMismatch { .. } => exit::VERIFICATION,
+        _ => exit::ENVIRONMENT,
+    }
+}
+
+impl CliError {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Runtime(_) => exit::ENVIRONMENT,
+            Self::Store(error)
+            | Self::Config(ConfigError::Store(error))
+            | Self::Update(UpdateError::Store(error)) => store_code(error),
+            Self::Key { .. }
+            | Self::DoubledEntry { .. }
+            | Self::RosterFile { .. }
+            | Self::Roster(_)
+            | Self::Config(_)
+            | Self::Update(_)
+            | Self::ModelDigest => exit::USAGE,
+            Self::Server(error) => server_code(error),
+            Self::Client(error) => client_code(error),
+            Self::Demo(error) => match error {
+                DemoError::Server(error) => server_code(error),
+                DemoError::Client(error) => client_code(error),
+                DemoError::Store(error) => store_code(error),
+                error if error.is_usage() => exit::USAGE,
+                _ => exit::ENVIRONMENT,
+            },
+        }
+    }
+}
+
+fn server_code(error: &ServerError) -> u8 {
+    match error {
+        ServerError::Store(error) => store_code(error),
+        error if error.is_usage() => exit::USAGE,
+        ServerError::Void => exit::ABORTED,
+        error if error.is_verification() => exit::VERIFICATION,
+        _ => exit::ENVIRONMENT,
+    }
+}
+
+fn client_code(error: &ClientError) -> u8 {
+    match error {
+        ClientError::Store(error) => store_code(error),
+        error if error.is_usage() => exit::USAGE,
+        ClientError::Void => exit::ABORTED,
+        error if error.is_verification() => exit::VERIFICATION,
+        _ => exit::ENVIRONMENT,
+    }
+}

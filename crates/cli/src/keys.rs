@@ -1,0 +1,96 @@
+//! `keygen` and `roster`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rand_core::OsRng;
+use serde_json::json;
+use veilsum::params::ClientId;
+use veilsum::store::{RealDisk, read_bounded, read_private, write_private};
+use veilsum::wire::{Roster, Wire};
+use veilsum::{
+    ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, entry_from_text, entry_to_text, registrar_to_text,
+};
+use zeroize::Zeroizing;
+
+use crate::args::{KeyRole, KeygenArguments, RosterArguments};
+use crate::error::CliError;
+
+/// Reads and parses a key file.
+pub(crate) fn read_key<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, KeyError>) -> Result<T, CliError> {
+    let text = read_private(&RealDisk, path, KEY_FILE_MAX)?;
+    parse(&text).map_err(|cause| CliError::Key { path: path.to_owned(), cause })
+}
+
+fn public_path(secret: &Path) -> PathBuf {
+    let mut name = secret.as_os_str().to_owned();
+    name.push(".pub");
+    name.into()
+}
+
+pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<u8, CliError> {
+    let (secret, public): (Zeroizing<Vec<u8>>, Vec<u8>) = match arguments.role {
+        KeyRole::Client => {
+            let keys = ClientKeys::generate(ClientId(arguments.id.unwrap_or_default()), arguments.epoch, &mut OsRng);
+            (keys.to_text(), entry_to_text(&keys.entry()))
+        }
+        KeyRole::Server => {
+            let keys = ServerKeys::generate(&mut OsRng);
+            let public = keys.public().map_err(|cause| CliError::Key { path: arguments.out.clone(), cause })?;
+            (keys.to_text(), public.to_text())
+        }
+        KeyRole::Registrar => {
+            let keys = RegistrarKeys::generate(&mut OsRng);
+            (keys.to_text(), registrar_to_text(&keys.public()))
+        }
+    };
+    let public_file = public_path(&arguments.out);
+    // The public file first: a secret without its public half would be the worse thing to be left with.
+    write_private(&RealDisk, &public_file, &public)?;
+    if let Err(error) = write_private(&RealDisk, &arguments.out, &secret) {
+        // Only this call made the file, so nobody else's is removed.
+        let _removed = std::fs::remove_file(&public_file);
+        return Err(error.into());
+    }
+    if arguments.json {
+        println!("{}", json!({ "secret": arguments.out, "public": public_file }));
+    } else {
+        println!("secret key: {} (keep it; only you can read it)", arguments.out.display());
+        println!("public key: {} (give it to those who need it)", public_file.display());
+    }
+    Ok(0)
+}
+
+pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
+    let registrar = read_key(&arguments.key, RegistrarKeys::from_text)?;
+    let mut by_id = BTreeMap::new();
+    for path in &arguments.entries {
+        let entry = read_key(path, entry_from_text)?;
+        if let Some((first, _)) = by_id.insert(entry.client, (path, entry.clone())) {
+            return Err(CliError::DoubledEntry {
+                client: entry.client,
+                first: first.clone(),
+                second: path.clone(),
+            });
+        }
+    }
+    let entries = by_id.into_values().map(|(_, entry)| entry).collect();
+    let signed = registrar.sign_roster(arguments.epoch, entries);
+    // What nobody would accept is not written.
+    let roster = Roster::verify(signed, &registrar.public())?;
+    write_private(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;
+    let (clients, digest) = (roster.entries().len(), roster.digest());
+    if arguments.json {
+        println!("{}", json!({ "roster": arguments.out, "clients": clients, "digest": digest.to_hex() }));
+    } else {
+        println!("{}: {clients} clients, epoch {}, digest {digest}", arguments.out.display(), arguments.epoch);
+    }
+    Ok(0)
+}
+
+/// Reads and verifies a roster file.
+pub(crate) fn read_roster(path: &Path, registrar: &veilsum::crypto::VerifyingKey) -> Result<Roster, CliError> {
+    let bytes = read_bounded(&RealDisk, path, veilsum::ROSTER_BYTES_MAX)?;
+    let signed = Wire::from_bytes(&bytes).map_err(|cause| CliError::RosterFile { path: path.to_owned(), cause })?;
+    Ok(Roster::verify(signed, registrar)?)
+}
