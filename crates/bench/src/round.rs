@@ -186,10 +186,10 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     let start = now();
     let mut sums = RoundSums::new(context);
     for contribution in &verified {
-        step("summing", sums.add(context, &round, contribution.body()))?;
+        step("summing", sums.add(&round, contribution.body()))?;
     }
     let r_sum = step("combining", feldman::combine(&shares, config.threshold))?;
-    let opened = step("opening", sums.open(context, &round, &r_sum, config.clients))?;
+    let opened = step("opening", sums.open(context, &round, &r_sum))?;
     let finish_seconds = start.elapsed().as_secs_f64();
 
     let sizes = UploadSizes::of(&layout, config.members.into(), config.threshold.into());
@@ -247,8 +247,11 @@ fn committee_sums(
         .map(|(index, key)| {
             let mut sum = curve25519_dalek::scalar::Scalar::ZERO;
             for c in contributions {
-                let share =
-                    step("share", open_share(context, &c.header().content, index, key, &c.share_leaf(index)))?;
+                let leaf = c.share_leaf(index).ok_or_else(|| BenchError::Step {
+                    step: "share",
+                    cause: "missing".to_owned(),
+                })?;
+                let share = step("share", open_share(context, &c.header().content, index, key, &leaf))?;
                 sum += share.expose();
             }
             Ok(feldman::SecretShare::new(index, sum))
