@@ -75,13 +75,19 @@ fn commit_integers<T: SmallInt + Sync>(
     prepared: &Prepared,
     values: &[T],
     bits: u32,
-) -> Result<Vec<Point>, ProofError> {
+) -> Result<Zeroizing<Vec<Point>>, ProofError> {
     let rows: Vec<&[T]> = values.chunks(prepared.layout.columns as usize).collect();
-    let parts: Vec<Vec<Point>> = rows
+    let commit = |rows: &[&[T]]| {
+        let halves = prepared.column_tables.commit_rows(rows, bits)?;
+        Ok(Zeroizing::new(halves))
+    };
+    let parts: Vec<Zeroizing<Vec<Point>>> = rows
         .par_chunks(ROWS_AT_ONCE)
-        .map(|rows| prepared.column_tables.commit_rows(rows, bits))
-        .collect::<Result<_, _>>()?;
-    Ok(parts.concat())
+        .map(commit)
+        .collect::<Result<_, ProofError>>()?;
+    let mut halves = Zeroizing::new(Vec::with_capacity(rows.len()));
+    parts.iter().for_each(|part| halves.extend_from_slice(part));
+    Ok(halves)
 }
 
 fn bit_len(v: u128) -> u32 {
@@ -132,11 +138,7 @@ impl Material<'_> {
         prepared: &Prepared,
     ) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let bits = bit_len(prepared.layout.norm_bound.into());
-        Ok(Zeroizing::new(commit_integers(
-            prepared,
-            self.update,
-            bits,
-        )?))
+        commit_integers(prepared, self.update, bits)
     }
 
     /// Halves of the commitments of E-, S- and R-rows, without blinding.
@@ -146,13 +148,10 @@ impl Material<'_> {
     ) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let mut halves = Zeroizing::new(Vec::new());
         if let (Some(m), Some(k)) = (&self.masked, prepared.layout.masked_constants()) {
-            halves.extend(commit_integers(
-                prepared,
-                m.witness.noise,
-                NOISE_BITS.max(k.cut) + 1,
-            )?);
-            halves.extend(commit_integers(prepared, m.witness.key, KEY_BITS)?);
-            halves.extend(commit_integers(prepared, &m.slack, 1)?);
+            let noise_bits = NOISE_BITS.max(k.cut) + 1;
+            halves.extend_from_slice(&commit_integers(prepared, m.witness.noise, noise_bits)?);
+            halves.extend_from_slice(&commit_integers(prepared, m.witness.key, KEY_BITS)?);
+            halves.extend_from_slice(&commit_integers(prepared, &m.slack, 1)?);
         }
         Ok(halves)
     }
@@ -193,11 +192,7 @@ impl Masks {
     /// Halves of the Z-rows' commitments, without blinding.
     pub(crate) fn commit(&self, prepared: &Prepared) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let columns = prepared.layout.columns as usize;
-        let mut halves = Zeroizing::new(commit_integers(
-            prepared,
-            &self.projections,
-            prepared.layout.gamma,
-        )?);
+        let mut halves = commit_integers(prepared, &self.projections, prepared.layout.gamma)?;
         halves.resize(prepared.layout.z_rows as usize, Point::IDENTITY);
         let scalar = Zeroizing::new(self.uniform.to_bytes());
         let last = PROJECTIONS / columns;

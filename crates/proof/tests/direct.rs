@@ -118,3 +118,42 @@ fn nothing_secret_is_shown() {
     let shown = format!("{witness:?}");
     assert!(!shown.contains("31337") && !shown.contains("123456789"));
 }
+
+#[test]
+fn a_rejected_attempt_is_made_again_with_fresh_masks() {
+    let layout = direct(1);
+    let round = round(&layout, 1);
+    let r = Scalar::from(11u8);
+    let witness = Witness {
+        update: &[123],
+        r: &r,
+        masked: None,
+    };
+    // A rejection has probability between 2^-11 and 2^-10; the search begins where one was found, so that it is long only
+    // after a change of the transcript.
+    let attempt = |seed: u64| {
+        let mut attempts = Vec::new();
+        let bind = |p: &Parts<'_>| {
+            attempts.push((p.k.to_vec(), p.c.to_vec(), *p.f_z));
+            Ok::<_, ()>(context(&r, 7, p.k, p.c))
+        };
+        let made = contribute(&round, &witness, bind, &mut rng(seed)).unwrap();
+        (attempts.len() > 1).then_some((made, attempts))
+    };
+    let (made, attempts) = (3770..60_000).find_map(attempt).unwrap();
+    assert_eq!(verify(&round, &statement(&made)), Ok(()));
+    let [first, .., last] = &attempts[..] else {
+        panic!("one attempt")
+    };
+    let x_rows = layout.x_rows as usize;
+    assert_eq!(first.0[..x_rows], last.0[..x_rows]);
+    assert_eq!(first.1, last.1);
+    assert_ne!(first.2, last.2);
+    assert!(
+        first.0[x_rows..]
+            .iter()
+            .zip(&last.0[x_rows..])
+            .all(|(a, b)| a != b)
+    );
+    assert_eq!((&made.k, &made.c, &made.f_z), (&last.0, &last.1, &last.2));
+}
