@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use std::convert::Infallible;
 use thiserror::Error;
 use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman, labels, merkle};
-use veilsum_params::{ClientId, MemberIndex, SIGMA_S, UploadSizes};
+use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_proof::{
     Context, ContributeError, MaskedWitness, ProofError, Round, Statement, Witness, contribute,
     verify, verify_batch,
@@ -370,7 +370,6 @@ fn mask(
     let e_bound = i128::try_from(constants.e_bound).map_err(|_| BuildError::Round)?;
     let e_squared = norm_squared(&[e_bound]);
     let s_squared = constants.s_bound * constants.s_bound;
-    debug_assert!(s_squared >= SIGMA_S * SIGMA_S);
     for _ in 0..REDRAWS_MAX {
         let key = sample_key(ring.ring.degree(), rng);
         let norm: u64 = key

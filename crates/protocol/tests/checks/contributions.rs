@@ -405,7 +405,7 @@ fn masked_contributions_verify_and_open() {
     let w = world_of(7000, 20_000, 3);
     assert!(w.ctx.layout().masked_constants().is_some());
     let mut sums = RoundSums::new(&w.ctx);
-    let mut r_sum = Scalar::ZERO;
+    let mut secrets = Vec::new();
     for c in &w.contributions {
         assert_eq!(w.verify(&c.header, &c.body), Ok(()));
         sums.add(&w.round, &c.body).unwrap();
@@ -422,12 +422,18 @@ fn masked_contributions_verify_and_open() {
                 .unwrap()
             })
             .collect();
-        r_sum += veilsum_crypto::feldman::combine(&shares, THRESHOLD).unwrap();
+        secrets.push(veilsum_crypto::feldman::combine(&shares, THRESHOLD).unwrap());
     }
     let expected: Vec<i64> = (0..7000)
         .map(|j| w.updates.iter().map(|x| x[j]).sum())
         .collect();
+    let r_sum: Scalar = secrets.iter().sum();
     assert_eq!(sums.open(&w.ctx, &w.round, &r_sum), Ok(expected));
+    sums.remove(&w.round, &w.contributions[1].body).unwrap();
+    let left: Vec<i64> = (0..7000)
+        .map(|j| w.updates[0][j] + w.updates[2][j])
+        .collect();
+    assert_eq!(sums.open(&w.ctx, &w.round, &(r_sum - secrets[1])), Ok(left));
     // A packed y that is not canonical convicts: the top bits of the last byte are padding or out of range.
     let mut body = w.contributions[0].body.clone();
     body.masked_vector.fill(0xff);
