@@ -12,6 +12,8 @@ use veilsum_protocol::{Blame, Check};
 pub(crate) struct Test {
     /// Directory name of its crate.
     pub(crate) package: String,
+    /// Name of the test target; `None` for tests inside the crate.
+    pub(crate) target: Option<String>,
     pub(crate) name: String,
 }
 
@@ -92,6 +94,13 @@ fn tests_of(text: &str) -> Vec<(String, String)> {
     tests
 }
 
+/// The test target that a file belongs to: `crates/x/tests/name.rs` or `crates/x/tests/name/...`.
+fn target_of(path: &str) -> Option<String> {
+    let (_, below) = path.split_once("/tests/")?;
+    let name = below.split('/').next().unwrap_or(below);
+    Some(name.strip_suffix(".rs").unwrap_or(name).to_owned())
+}
+
 /// Text without comments, so that a check that is only talked about is not taken for a check that is made.
 fn code(text: &str) -> String {
     text.lines()
@@ -115,10 +124,12 @@ impl Table {
         let mut tests = Vec::new();
         for source in &sources {
             let package = source.package().to_owned();
+            let target = target_of(&source.path);
             tests.extend(tests_of(&source.text).into_iter().map(|(name, body)| {
                 (
                     Test {
                         package: package.clone(),
+                        target: target.clone(),
                         name,
                     },
                     code(&body),

@@ -104,7 +104,14 @@ impl Scratch {
             });
             command.arg("-p").arg(package_name(&manifest)?);
         }
-        command.args(["--lib", "--tests", "--no-fail-fast"]);
+        command.arg("--no-fail-fast");
+        let targets: BTreeSet<Option<&str>> = tests.iter().map(|t| t.target.as_deref()).collect();
+        for target in targets {
+            match target {
+                Some(name) => command.args(["--test", name]),
+                None => command.arg("--lib"),
+            };
+        }
         if options.release {
             command.arg("--release");
         }
