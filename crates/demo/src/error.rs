@@ -22,11 +22,19 @@ pub enum DemoError {
     /// It cannot be run as asked for.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// The directory has transcripts of another run.
-    #[error("{} holds the transcripts of another demo: remove it, or choose another directory with --out", path.display())]
+    /// The directory has something in it that no demo wrote.
+    #[error("{} holds a server's or clients' state that no demo wrote: choose another directory with --out", path.display())]
     OutUsed {
         /// The directory.
         path: PathBuf,
+    },
+    /// The directory could not be made or cleared.
+    #[error("{}: {kind}: check that it may be written, or choose another directory with --out", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said.
+        kind: std::io::ErrorKind,
     },
     /// Data, training or evaluation.
     #[error(transparent)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand_core::OsRng;
@@ -12,10 +12,11 @@ use veilsum::crypto::{Digest, VerifyingKey, labels};
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
 use veilsum::proof::Prepared;
 use veilsum::protocol::Check;
-use veilsum::wire::{Roster, cohort_and_committee};
+use veilsum::store::{RealDisk, replace_private};
+use veilsum::wire::{Roster, Wire, cohort_and_committee};
 use veilsum::{
     ClientKeys, RegistrarKeys, RoundEvent, RoundReport, Server, ServerKeys, ServerOptions, ServerPublic, ServerTimes,
-    now_ms,
+    now_ms, registrar_to_text,
 };
 
 use crate::client::{ClientReport, ClientTask, RoundTask};
@@ -135,7 +136,26 @@ pub struct Interference {
     pub added_to_sum: i64,
 }
 
-/// Runs a demo; transcripts are left in `out`, which must not hold any of another run.
+/// Marks a directory as a demo's, so that only such a one is ever cleared.
+const MARK: &str = "veilsum-demo-output";
+
+/// Makes the directory ready: what an earlier demo left in it is removed, anything else is not touched.
+fn clear(out: &Path) -> Result<(), DemoError> {
+    let parts = [out.join("server"), out.join("clients")];
+    let failed = |error: std::io::Error| DemoError::Directory { path: out.to_owned(), kind: error.kind() };
+    if out.join(MARK).exists() {
+        for part in parts.iter().filter(|part| part.exists()) {
+            std::fs::remove_dir_all(part).map_err(failed)?;
+        }
+    } else if parts.iter().any(|part| part.exists()) {
+        return Err(DemoError::OutUsed { path: out.to_owned() });
+    }
+    std::fs::create_dir_all(out).map_err(failed)?;
+    replace_private(&RealDisk, &out.join(MARK), b"written by `veilsum demo`; the next demo replaces it\n")?;
+    Ok(())
+}
+
+/// Runs a demo; transcripts are left in `out`, where those of an earlier demo are replaced.
 ///
 /// # Errors
 /// [`DemoError`].
@@ -154,12 +174,15 @@ pub async fn run_with(
     mut on_event: impl FnMut(DemoEvent) + Send,
 ) -> Result<DemoReport, DemoError> {
     plan.validate()?;
-    if out.join("server").exists() {
-        return Err(DemoError::OutUsed { path: out });
-    }
+    clear(&out)?;
     let federation = Federation::new(plan.config, plan.seed, usize_of(plan.clients()), Sharding::Iid)?;
     let federation = Arc::new(federation);
     let parties = Parties::new(plan)?;
+    // What it takes to check the transcripts.
+    let write = |name: &str, bytes: &[u8]| replace_private(&RealDisk, &out.join(name), bytes);
+    write("registrar.pub", &registrar_to_text(&parties.registrar))?;
+    write("server.pub", &parties.server_public.to_text())?;
+    write("roster.bin", &parties.roster.signed().to_bytes())?;
     let mut options = ServerOptions::new(
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         parties.server,
