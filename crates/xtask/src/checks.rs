@@ -36,7 +36,7 @@ pub(crate) struct Table {
     findings: Vec<String>,
 }
 
-/// Which adversaries fail which check: `id | demo | simulation`, names separated by commas.
+/// Which adversaries of the demo fail which check: `id | demo`, names separated by commas.
 const ADVERSARIES: &str = "specs/checks/adversaries.txt";
 
 fn blame(blame: Blame) -> &'static str {
@@ -144,7 +144,7 @@ impl Table {
         let mut findings = Vec::new();
         let adversaries = adversaries(tree, &sources, &mut findings)?;
         let row = |id: &'static str, variant: String, reason: String, blame, evidence| {
-            let (demo, simulation) = adversaries.get(id).cloned().unwrap_or_default();
+            let demo = adversaries.get(id).cloned().unwrap_or_default();
             let slug = slug(id);
             let literal = format!("\"{id}\"");
             let about = |(t, body): &&(Test, String)| {
@@ -153,6 +153,7 @@ impl Table {
             let mut own: Vec<Test> = tests.iter().filter(about).map(|(t, _)| t.clone()).collect();
             own.sort();
             own.dedup();
+            let simulation = simulated(&own, &slug);
             let used = shipped.iter().any(|(_, code)| mentions(code, &variant));
             Row {
                 id,
@@ -256,43 +257,51 @@ impl Table {
     }
 }
 
-type Adversaries = BTreeMap<String, (String, String)>;
+type Adversaries = BTreeMap<String, String>;
 
-/// The adversaries; each name must stand as a string in the crate that runs it.
+/// Which demo adversary fails which check; each must be named in the crate of the demo.
 fn adversaries(
     tree: &Tree,
     sources: &[Source],
     findings: &mut Vec<String>,
 ) -> Result<Adversaries, TaskError> {
     let mut out = Adversaries::new();
-    for line in tree
-        .read(ADVERSARIES)?
+    let text = tree.read(ADVERSARIES)?;
+    for line in text
         .lines()
         .filter(|l| !l.trim().is_empty() && !l.starts_with('#'))
     {
-        let mut cells = line.split('|').map(|c| c.trim().to_owned());
-        let (Some(id), Some(demo), Some(simulation), None) =
-            (cells.next(), cells.next(), cells.next(), cells.next())
-        else {
-            findings.push(format!("{ADVERSARIES}: not three cells: {line}"));
+        let Some((id, demo)) = line.split_once('|') else {
+            findings.push(format!("{ADVERSARIES}: not two cells: {line}"));
             continue;
         };
-        for (package, names) in [("demo", &demo), ("sim", &simulation)] {
-            for name in names.split(", ").filter(|n| !n.is_empty()) {
-                let literal = format!("\"{name}\"");
-                if !sources
-                    .iter()
-                    .any(|s| s.package() == package && s.text.contains(&literal))
-                {
-                    findings.push(format!(
-                        "{ADVERSARIES}: crate {package} has no adversary {literal}"
-                    ));
-                }
+        let (id, demo) = (id.trim().to_owned(), demo.trim().to_owned());
+        for name in demo.split(", ") {
+            let shipped = |s: &&Source| s.package() == "demo" && mentions(&code(s.shipped()), name);
+            if !sources.iter().any(|s| shipped(&s)) {
+                findings.push(format!("{ADVERSARIES}: crate demo has no adversary {name}"));
             }
         }
-        out.insert(id, (demo, simulation));
+        out.insert(id, demo);
     }
     Ok(out)
+}
+
+/// What the simulation's tests of a check are called, without the check: who attacks there, and how.
+fn simulated(tests: &[Test], slug: &str) -> String {
+    let own = tests.iter().filter(|t| t.package == "sim");
+    let names: Vec<String> = own
+        .filter_map(|t| {
+            Some(
+                t.name
+                    .strip_suffix(slug)?
+                    .trim_end_matches('_')
+                    .replace('_', " "),
+            )
+        })
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.join("; ")
 }
 
 #[cfg(test)]
