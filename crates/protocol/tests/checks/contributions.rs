@@ -4,9 +4,10 @@ use crate::common::*;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
+use std::sync::Arc;
 use veilsum_crypto::{CanonicalPoint, Digest};
 use veilsum_params::ClientId;
-use veilsum_proof::{ProofCheck, ProofError};
+use veilsum_proof::{ProofCheck, ProofError, Round};
 use veilsum_protocol::*;
 use veilsum_wire::*;
 
@@ -360,6 +361,14 @@ fn a_contribution_is_made_for_its_own_client_round_and_norm_only() {
         build_contribution(&other, &w.round, client, w.identity(client), x, &mut rng).err(),
         Some(BuildError::Round)
     );
+    // Tables of another round refuse everything, and convict nobody.
+    let tables = Round::new(Arc::clone(w.round.prepared()), *other.digest()).unwrap();
+    let honest = &w.contributions[0];
+    let verdict = verify_contribution(&w.ctx, &tables, honest.header.clone(), honest.body.clone());
+    assert_eq!(verdict.err(), Some(Check::HeaderParams.into()));
+    let evidence = Evidence::of_contribution(&honest.header, Some(&honest.body));
+    let judged = judge_with(&w.ctx, Some(&tables), &evidence);
+    assert_eq!(judged, Err(JudgeError::Refused(Check::HeaderParams.into())));
     // Nor does a contribution verify in another round.
     let honest = w.contributions[0].clone();
     assert_eq!(
