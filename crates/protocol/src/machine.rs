@@ -4,9 +4,9 @@ use thiserror::Error;
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    Announcement, Convicted, Endorse, FinalContent, Header, MemberPackage, Proposal, Reader, ReceiptContent,
-    RevealContent, RevealRequest, RoundResult, Rows, RowsRequest, Signed, Unmask, UnmaskRequest, VoidContent, Wire,
-    WireError,
+    Announcement, Convicted, Endorse, FinalContent, Header, MemberPackage, Proposal, Reader,
+    ReceiptContent, RevealContent, RevealRequest, RoundResult, Rows, RowsRequest, Signed, Unmask,
+    UnmaskRequest, VoidContent, Wire, WireError,
 };
 
 /// Somebody who takes part in a round.
@@ -46,7 +46,10 @@ impl Wire for Upload {
         self.body.encode(out);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { header: Header::decode(r)?, body: Wire::decode(r)? })
+        Ok(Self {
+            header: Header::decode(r)?,
+            body: Wire::decode(r)?,
+        })
     }
 }
 
@@ -55,6 +58,7 @@ macro_rules! messages {
         /// A message between parties: a tag byte, then the content as `specs/wire.md` lays it out. Transport, log and
         /// simulation carry these bytes.
         #[derive(Clone, Debug, PartialEq, Eq)]
+        #[expect(clippy::large_enum_variant, reason = "short-lived: made, sent or handled, dropped")]
         pub enum Message {
             $(#[doc = $text] $name($t),)*
         }
@@ -182,6 +186,10 @@ pub enum Event {
 /// What a driver has to do, in order: an output is acted on only when every [`Output::Persist`] before it is durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "short-lived: made, acted on, dropped"
+)]
 pub enum Output {
     /// Append this record to the log, durably.
     Persist(Record),
@@ -209,7 +217,6 @@ pub enum Output {
 
 /// What a driver tells the server's machine.
 #[derive(Clone, Debug)]
-#[expect(clippy::large_enum_variant, reason = "short-lived: made, handled, dropped")]
 pub enum Input {
     /// A verified contribution whose body is durable in the body store.
     Contribution {
@@ -217,6 +224,15 @@ pub enum Input {
         contribution: VerifiedContribution,
         /// The digest under which the body is stored.
         body: Digest,
+    },
+    /// A contribution that verification refused: its client is convicted if it signed what was refused.
+    Invalid {
+        /// The header as it came.
+        header: Header,
+        /// The body's bytes.
+        body: Bytes,
+        /// What verification said.
+        refusal: Refusal,
     },
     /// A message as it came.
     Message {
@@ -261,7 +277,9 @@ pub enum Fault {
     #[error("the sum does not open: {0}; keep the log, this is a defect")]
     Open(OpenError),
     /// R does not fit the commitments although every share sum did.
-    #[error("the reconstructed secret does not fit the commitments; keep the log, this is a defect")]
+    #[error(
+        "the reconstructed secret does not fit the commitments; keep the log, this is a defect"
+    )]
     Secret,
 }
 
@@ -273,7 +291,9 @@ pub enum ReplayError {
     #[error("the log holds no announcement; start the round anew")]
     Empty,
     /// A record that this role does not write, or does not write here.
-    #[error("record {record} with tag {tag:#04x} cannot stand at its place; this is not the log of this machine")]
+    #[error(
+        "record {record} with tag {tag:#04x} cannot stand at its place; this is not the log of this machine"
+    )]
     Unexpected {
         /// Which one, from 0.
         record: usize,
@@ -315,7 +335,10 @@ pub(crate) struct Outputs {
 
 impl Outputs {
     pub(crate) fn replaying() -> Self {
-        Self { list: Vec::new(), replaying: true }
+        Self {
+            list: Vec::new(),
+            replaying: true,
+        }
     }
     fn push(&mut self, output: Output) {
         if !self.replaying {

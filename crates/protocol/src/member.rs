@@ -1,22 +1,25 @@
 use crate::machine::Outputs;
 use crate::set::AgreedSet;
 use crate::{
-    Check, Event, Evidence, Message, Outcome, Output, Party, Record, Refusal, ReplayError, RoundContext, ServerStatement,
-    Verdict, check_certificate, check_share_path, complain, judge_complaint, open_share, strictly_increasing,
+    Check, Event, Evidence, Message, Outcome, Output, Party, Record, Refusal, ReplayError,
+    RoundContext, ServerStatement, Verdict, check_certificate, check_share_path, complain,
+    judge_complaint, open_share, strictly_increasing,
 };
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use rand_core::CryptoRngCore;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use veilsum_crypto::feldman::{self, SecretShare};
 use veilsum_crypto::{Digest, IdentityKey, ShareContext, ShareSecretKey, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    Announcement, ComplaintContent, Convicted, Endorse, EndorseContent, FinalContent, Header, MemberPackage,
-    RevealContent, RevealRequest, RowLeaf, RowValues, Rows, RowsContent, RowsRequest, ShareLeaf, Signed, Unmask,
-    UnmaskContent, UnmaskRequest, VoidContent, complaints_digest, convicted_digest, row_values_digest, slice_rows,
+    Announcement, ComplaintContent, Convicted, Endorse, EndorseContent, FinalContent, Header,
+    MemberPackage, RevealContent, RevealRequest, RowLeaf, RowValues, Rows, RowsContent,
+    RowsRequest, ShareLeaf, Signed, Unmask, UnmaskContent, UnmaskRequest, VoidContent,
+    complaints_digest, convicted_digest, row_values_digest, slice_rows,
 };
 use zeroize::Zeroizing;
 
@@ -68,7 +71,11 @@ impl Dealt {
             check_share_path(ctx, &header.content, index, leaf)?;
         }
         let shares = Self::open_all(ctx, index, share_key, set.headers(), &leaves, rng);
-        Ok(Self { set, leaves, shares })
+        Ok(Self {
+            set,
+            leaves,
+            shares,
+        })
     }
 
     fn open_all(
@@ -98,10 +105,15 @@ impl Dealt {
         let batch: Vec<_> = headers
             .iter()
             .zip(&decrypted)
-            .filter_map(|(header, value)| Some((&header.content.commitments[..], &**value.as_ref()?)))
+            .filter_map(|(header, value)| {
+                Some((&header.content.commitments[..], &**value.as_ref()?))
+            })
             .collect();
         if feldman::verify_batch(&batch, ctx.threshold(), index, &seed).is_ok() {
-            return decrypted.iter().map(|v| v.as_ref().map(|v| SecretShare::new(index, **v))).collect();
+            return decrypted
+                .iter()
+                .map(|v| v.as_ref().map(|v| SecretShare::new(index, **v)))
+                .collect();
         }
         headers
             .iter()
@@ -112,7 +124,12 @@ impl Dealt {
 
     /// Dealers whose share is bad, by increasing id.
     fn bad(&self) -> impl Iterator<Item = (&Header, &ShareLeaf)> {
-        let dealt = self.set.headers().iter().zip(&self.leaves).zip(&self.shares);
+        let dealt = self
+            .set
+            .headers()
+            .iter()
+            .zip(&self.leaves)
+            .zip(&self.shares);
         dealt.filter_map(|((header, leaf), share)| share.is_none().then_some((header, leaf)))
     }
 
@@ -140,7 +157,11 @@ impl Member {
         Ok((member, out.into_list()))
     }
 
-    fn new(context: Arc<RoundContext>, identity: IdentityKey, share_key: ShareSecretKey) -> Result<Self, Refusal> {
+    fn new(
+        context: Arc<RoundContext>,
+        identity: IdentityKey,
+        share_key: ShareSecretKey,
+    ) -> Result<Self, Refusal> {
         let own = identity.verifying_key();
         let index = (1..=context.members())
             .map(MemberIndex)
@@ -168,7 +189,9 @@ impl Member {
     fn check_announcement(&self, announcement: &Announcement) -> Result<(), Refusal> {
         let signed = announcement.signed.verify(self.context.server_key());
         let content = signed.map_err(|_| Check::AnnouncementSignature)?;
-        if content.params_digest != *self.context.digest() || announcement.params != *self.context.params() {
+        if content.params_digest != *self.context.digest()
+            || announcement.params != *self.context.params()
+        {
             return Err(Check::AnnouncementOther.into());
         }
         Ok(())
@@ -186,13 +209,19 @@ impl Member {
         rng: &mut impl CryptoRngCore,
     ) -> Result<Self, ReplayError> {
         let refused = |record, refusal| ReplayError::Refused { record, refusal };
-        let mut member = Self::new(context, identity, share_key).map_err(|refusal| refused(0, refusal))?;
+        let mut member =
+            Self::new(context, identity, share_key).map_err(|refusal| refused(0, refusal))?;
         let mut announced = false;
         for (at, record) in records.into_iter().enumerate() {
-            let unexpected = ReplayError::Unexpected { record: at, tag: record.tag() };
+            let unexpected = ReplayError::Unexpected {
+                record: at,
+                tag: record.tag(),
+            };
             match record {
                 Record::MemberAnnouncement { announcement } => {
-                    member.check_announcement(&announcement).map_err(|refusal| refused(at, refusal))?;
+                    member
+                        .check_announcement(&announcement)
+                        .map_err(|refusal| refused(at, refusal))?;
                     announced = true;
                 }
                 _ if !announced => return Err(unexpected),
@@ -216,7 +245,11 @@ impl Member {
                 _ => return Err(unexpected),
             }
         }
-        if announced { Ok(member) } else { Err(ReplayError::Empty) }
+        if announced {
+            Ok(member)
+        } else {
+            Err(ReplayError::Empty)
+        }
     }
 
     /// The member's place.
@@ -258,7 +291,11 @@ impl Member {
     }
 
     fn equivocation(first: ServerStatement, second: ServerStatement, out: &mut Outputs) {
-        let evidence = Evidence::ServerEquivocation { first, second, other_params: Vec::new() };
+        let evidence = Evidence::ServerEquivocation {
+            first,
+            second,
+            other_params: Vec::new(),
+        };
         out.event(Event::Evidence(Box::new(evidence)));
     }
 
@@ -269,28 +306,51 @@ impl Member {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), Refusal> {
         let signed = &package.proposal.signed;
-        let content = signed.verify(self.context.server_key()).map_err(|_| Check::ProposalSignature)?;
+        let content = signed
+            .verify(self.context.server_key())
+            .map_err(|_| Check::ProposalSignature)?;
         if content.params_digest != *self.context.digest() {
             return Err(Check::ProposalRound.into());
         }
         match &self.dealt {
             Some(dealt) if dealt.set.root() != content.root => {
-                let first = ServerStatement::Proposal { signed: dealt.set.proposal().signed.clone() };
-                Self::equivocation(first, ServerStatement::Proposal { signed: signed.clone() }, out);
+                let first = ServerStatement::Proposal {
+                    signed: dealt.set.proposal().signed.clone(),
+                };
+                Self::equivocation(
+                    first,
+                    ServerStatement::Proposal {
+                        signed: signed.clone(),
+                    },
+                    out,
+                );
                 return Err(Check::ProposalEquivocation.into());
             }
             Some(_) => {}
             None => {
-                let record = Record::MemberPackage { package: package.clone() };
-                self.dealt = Some(Dealt::check(&self.context, self.index, &self.share_key, package, rng)?);
+                let record = Record::MemberPackage {
+                    package: package.clone(),
+                };
+                self.dealt = Some(Dealt::check(
+                    &self.context,
+                    self.index,
+                    &self.share_key,
+                    package,
+                    rng,
+                )?);
                 out.persist(record);
             }
         }
         if let (None, Some(dealt)) = (&self.endorse, &self.dealt) {
             let endorse = self.sign_endorsement(dealt, rng);
-            out.persist(Record::MemberEndorse { sent: endorse.clone() });
+            out.persist(Record::MemberEndorse {
+                sent: endorse.clone(),
+            });
             let complaints = u32::try_from(endorse.complaints.len()).unwrap_or(u32::MAX);
-            out.event(Event::Endorsed { root: dealt.set.root(), complaints });
+            out.event(Event::Endorsed {
+                root: dealt.set.root(),
+                complaints,
+            });
             self.endorse = Some(endorse);
         }
         if let Some(endorse) = &self.endorse {
@@ -323,16 +383,27 @@ impl Member {
             count: dealt.set.count(),
             complaints: complaints_digest(&complaints),
         };
-        Endorse { signed: Signed::sign(content, &self.identity), complaints }
+        Endorse {
+            signed: Signed::sign(content, &self.identity),
+            complaints,
+        }
     }
 
     /// What was dealt under `root`, the one root of this member.
     fn dealt_under(&self, root: &Digest) -> Result<&Dealt, Refusal> {
         let dealt = self.dealt.as_ref().ok_or(Check::PackageMissing)?;
-        if dealt.set.root() == *root { Ok(dealt) } else { Err(Check::MemberOneRoot.into()) }
+        if dealt.set.root() == *root {
+            Ok(dealt)
+        } else {
+            Err(Check::MemberOneRoot.into())
+        }
     }
 
-    fn complaint_counts(&self, dealt: &Dealt, complaint: &Signed<ComplaintContent>) -> Option<ClientId> {
+    fn complaint_counts(
+        &self,
+        dealt: &Dealt,
+        complaint: &Signed<ComplaintContent>,
+    ) -> Option<ClientId> {
         let header = dealt.set.by_digest(&complaint.content.header_digest)?;
         match judge_complaint(&self.context, &dealt.set.root(), &header.content, complaint) {
             Verdict::Counts(dealer) => Some(dealer),
@@ -341,25 +412,47 @@ impl Member {
     }
 
     /// Whether each dealer of a list has, in its order, one complaint that counts.
-    fn complaints_cover(&self, dealt: &Dealt, list: &[ClientId], complaints: &[Signed<ComplaintContent>]) -> bool {
+    fn complaints_cover(
+        &self,
+        dealt: &Dealt,
+        list: &[ClientId],
+        complaints: &[Signed<ComplaintContent>],
+    ) -> bool {
         complaints.len() == list.len()
-            && complaints.iter().zip(list).all(|(c, dealer)| self.complaint_counts(dealt, c) == Some(*dealer))
+            && complaints
+                .iter()
+                .zip(list)
+                .all(|(c, dealer)| self.complaint_counts(dealt, c) == Some(*dealer))
     }
 
-    fn take_unmask_request(&mut self, request: UnmaskRequest, out: &mut Outputs) -> Result<(), Refusal> {
-        let list = request.list.verify(self.context.server_key()).map_err(|_| Check::ListSignature)?;
+    fn take_unmask_request(
+        &mut self,
+        request: UnmaskRequest,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
+        let list = request
+            .list
+            .verify(self.context.server_key())
+            .map_err(|_| Check::ListSignature)?;
         if list.params_digest != *self.context.digest() || !strictly_increasing(&list.convicted) {
             return Err(Check::ListContent.into());
         }
         let dealt = self.dealt_under(&list.root)?;
         if self.unmask.is_none() {
-            check_certificate(&self.context, &list.root, dealt.set.count(), &request.certificate)?;
+            check_certificate(
+                &self.context,
+                &list.root,
+                dealt.set.count(),
+                &request.certificate,
+            )?;
             if !self.complaints_cover(dealt, &list.convicted, &request.complaints) {
                 return Err(Check::ListComplaints.into());
             }
             let unmask = self.sign_unmask(dealt, &list.convicted)?;
             out.persist(Record::MemberUnmaskRequest { request });
-            out.persist(Record::MemberUnmask { sent: unmask.clone() });
+            out.persist(Record::MemberUnmask {
+                sent: unmask.clone(),
+            });
             out.event(Event::Unmasked);
             self.unmask = Some(unmask);
         }
@@ -386,17 +479,32 @@ impl Member {
             convicted: left_out.into_iter().collect(),
             sum: *sum,
         };
-        Ok(Unmask { signed: Signed::sign(content, &self.identity), complaints: endorse.complaints.clone() })
+        Ok(Unmask {
+            signed: Signed::sign(content, &self.identity),
+            complaints: endorse.complaints.clone(),
+        })
     }
 
-    fn take_reveal_request(&mut self, request: &RevealRequest, out: &mut Outputs) -> Result<(), Refusal> {
+    fn take_reveal_request(
+        &mut self,
+        request: &RevealRequest,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
         let dealt = self.dealt_under(&request.root)?;
         // Without a sum there is nothing to align: the next request to unmask leaves these dealers out.
         let unmask = self.unmask.as_ref().ok_or(Check::RevealContent)?;
         let mut reveals = Vec::new();
         for complaint in &request.complaints {
-            let dealer = self.complaint_counts(dealt, complaint).ok_or(Check::ListComplaints)?;
-            if unmask.signed.content.convicted.binary_search(&dealer).is_ok() {
+            let dealer = self
+                .complaint_counts(dealt, complaint)
+                .ok_or(Check::ListComplaints)?;
+            if unmask
+                .signed
+                .content
+                .convicted
+                .binary_search(&dealer)
+                .is_ok()
+            {
                 continue;
             }
             let share = dealt.share(dealer).ok_or(Check::RevealContent)?;
@@ -410,9 +518,11 @@ impl Member {
             reveals.push(Signed::sign(content, &self.identity));
         }
         for reveal in reveals {
-            if !self.reveals.contains_key(&reveal.content.header_digest) {
-                out.persist(Record::MemberReveal { sent: reveal.clone() });
-                self.reveals.insert(reveal.content.header_digest, reveal.clone());
+            if let Entry::Vacant(place) = self.reveals.entry(reveal.content.header_digest) {
+                out.persist(Record::MemberReveal {
+                    sent: reveal.clone(),
+                });
+                place.insert(reveal.clone());
             }
             self.send(Message::Reveal(reveal), out);
         }
@@ -421,17 +531,37 @@ impl Member {
 
     fn take_convicted(&mut self, convicted: Convicted, out: &mut Outputs) -> Result<(), Refusal> {
         let signed = &convicted.signed;
-        let content = signed.verify(self.context.server_key()).map_err(|_| Check::ConvictedSignature)?;
+        let content = signed
+            .verify(self.context.server_key())
+            .map_err(|_| Check::ConvictedSignature)?;
         if content.params_digest != *self.context.digest() {
             return Err(Check::ConvictedOrder.into());
         }
-        let statement = || ServerStatement::Convicted { signed: signed.clone() };
+        let statement = || ServerStatement::Convicted {
+            signed: signed.clone(),
+        };
         if let Some(void) = &self.void {
-            Self::equivocation(ServerStatement::Void { signed: void.clone() }, statement(), out);
-            return Err(Check::ConvictedEquivocation.into());
+            Self::equivocation(
+                ServerStatement::Void {
+                    signed: void.clone(),
+                },
+                statement(),
+                out,
+            );
+            return Err(Check::VoidEquivocation.into());
         }
-        if let Some(first) = self.convicted.as_ref().filter(|first| first.signed.content != *content) {
-            Self::equivocation(ServerStatement::Convicted { signed: first.signed.clone() }, statement(), out);
+        if let Some(first) = self
+            .convicted
+            .as_ref()
+            .filter(|first| first.signed.content != *content)
+        {
+            Self::equivocation(
+                ServerStatement::Convicted {
+                    signed: first.signed.clone(),
+                },
+                statement(),
+                out,
+            );
             return Err(Check::ConvictedEquivocation.into());
         }
         let dealt = self.dealt_under(&content.root)?;
@@ -443,7 +573,12 @@ impl Member {
             if !dealt.set.holds_list(list) {
                 return Err(Check::ConvictedInSet.into());
             }
-            check_certificate(&self.context, &content.root, dealt.set.count(), &convicted.certificate)?;
+            check_certificate(
+                &self.context,
+                &content.root,
+                dealt.set.count(),
+                &convicted.certificate,
+            )?;
             if !self.complaints_cover(dealt, list, &convicted.complaints) {
                 return Err(Check::ConvictedComplaints.into());
             }
@@ -456,8 +591,12 @@ impl Member {
                 sum_f0: dealt.set.sum_f0(list),
             };
             let signed_final = Signed::sign(content, &self.identity);
-            out.persist(Record::MemberConvicted { accepted: convicted.clone() });
-            out.persist(Record::MemberFinal { sent: signed_final.clone() });
+            out.persist(Record::MemberConvicted {
+                accepted: convicted.clone(),
+            });
+            out.persist(Record::MemberFinal {
+                sent: signed_final.clone(),
+            });
             out.event(Event::Finalised);
             self.convicted = Some(convicted);
             self.signed_final = Some(signed_final);
@@ -468,9 +607,18 @@ impl Member {
         Ok(())
     }
 
-    fn take_rows_request(&mut self, request: &RowsRequest, out: &mut Outputs) -> Result<(), Refusal> {
+    fn take_rows_request(
+        &mut self,
+        request: &RowsRequest,
+        out: &mut Outputs,
+    ) -> Result<(), Refusal> {
         let dealt = self.dealt_under(&request.root)?;
-        let convicted = &self.signed_final.as_ref().ok_or(Check::RowsBeforeFinal)?.content.convicted;
+        let convicted = &self
+            .signed_final
+            .as_ref()
+            .ok_or(Check::RowsBeforeFinal)?
+            .content
+            .convicted;
         let slice = request.slice;
         if !self.rows.contains_key(&slice) {
             let values = sum_rows(&self.context, &dealt.set, convicted, slice, &request.leaves)?;
@@ -485,7 +633,11 @@ impl Member {
 
     /// The signed list of all slices so far, and the values of one: a public function of U, Conv and the slices.
     fn sign_rows(&self, slice: u16, root: Digest, convicted: &[ClientId]) -> Result<Rows, Refusal> {
-        let slices = self.rows.iter().map(|(q, rows)| (*q, row_values_digest(&rows.values))).collect();
+        let slices = self
+            .rows
+            .iter()
+            .map(|(q, rows)| (*q, row_values_digest(&rows.values)))
+            .collect();
         let content = RowsContent {
             params_digest: *self.context.digest(),
             root,
@@ -494,18 +646,25 @@ impl Member {
             slices,
         };
         let values = self.rows.get(&slice).ok_or(Check::RowsContent)?.clone();
-        Ok(Rows { signed: Signed::sign(content, &self.identity), values })
+        Ok(Rows {
+            signed: Signed::sign(content, &self.identity),
+            values,
+        })
     }
 
     fn take_void(&mut self, void: Signed<VoidContent>, out: &mut Outputs) -> Result<(), Refusal> {
-        let content = void.verify(self.context.server_key()).map_err(|_| Check::VoidSignature)?;
+        let content = void
+            .verify(self.context.server_key())
+            .map_err(|_| Check::VoidSignature)?;
         if content.params_digest != *self.context.digest() {
             return Err(Check::VoidRound.into());
         }
         if let Some(convicted) = &self.convicted {
-            let statement = ServerStatement::Convicted { signed: convicted.signed.clone() };
+            let statement = ServerStatement::Convicted {
+                signed: convicted.signed.clone(),
+            };
             Self::equivocation(statement, ServerStatement::Void { signed: void }, out);
-            return Err(Check::ConvictedEquivocation.into());
+            return Err(Check::VoidEquivocation.into());
         }
         if self.void.is_none() {
             self.void = Some(void);
@@ -534,7 +693,14 @@ pub(crate) fn sum_rows(
     let mut sums = vec![RistrettoPoint::identity(); len];
     for (header, leaf) in set.headers().iter().zip(leaves) {
         let data = leaf.rows.as_flattened();
-        let path = merkle::verify(labels::ROW_TREE, &header.content.row_root, slice.into(), m, data, &leaf.path);
+        let path = merkle::verify(
+            labels::ROW_TREE,
+            &header.content.row_root,
+            slice.into(),
+            m,
+            data,
+            &leaf.path,
+        );
         if leaf.rows.len() != len || path.is_err() {
             return Err(Check::RowsRequestPath.into());
         }
@@ -542,7 +708,9 @@ pub(crate) fn sum_rows(
             continue;
         }
         for (sum, row) in sums.iter_mut().zip(&leaf.rows) {
-            *sum += CompressedRistretto(*row).decompress().ok_or(Check::RowsEncoding)?;
+            *sum += CompressedRistretto(*row)
+                .decompress()
+                .ok_or(Check::RowsEncoding)?;
         }
     }
     Ok(sums.iter().map(|sum| sum.compress().to_bytes()).collect())

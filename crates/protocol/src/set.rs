@@ -24,8 +24,15 @@ impl AgreedSet {
     ///
     /// # Errors
     /// The first check that fails.
-    pub(crate) fn check(ctx: &RoundContext, proposal: Proposal, headers: Vec<Header>) -> Result<Self, Refusal> {
-        let content = proposal.signed.verify(ctx.server_key()).map_err(|_| Check::ProposalSignature)?;
+    pub(crate) fn check(
+        ctx: &RoundContext,
+        proposal: Proposal,
+        headers: Vec<Header>,
+    ) -> Result<Self, Refusal> {
+        let content = proposal
+            .signed
+            .verify(ctx.server_key())
+            .map_err(|_| Check::ProposalSignature)?;
         if content.params_digest != *ctx.digest() {
             return Err(Check::ProposalRound.into());
         }
@@ -58,7 +65,13 @@ impl AgreedSet {
             }
             places.insert(*digest, place);
         }
-        Ok(Self { proposal, headers, places, count, summed })
+        Ok(Self {
+            proposal,
+            headers,
+            places,
+            count,
+            summed,
+        })
     }
 
     pub(crate) fn proposal(&self) -> &Proposal {
@@ -79,7 +92,9 @@ impl AgreedSet {
         &self.headers
     }
     pub(crate) fn place(&self, client: ClientId) -> Option<usize> {
-        self.entries().binary_search_by_key(&client, |(c, _)| *c).ok()
+        self.entries()
+            .binary_search_by_key(&client, |(c, _)| *c)
+            .ok()
     }
     pub(crate) fn contains(&self, client: ClientId) -> bool {
         self.place(client).is_some()

@@ -42,7 +42,10 @@ impl Forged {
     /// As it travels.
     pub fn upload(&self) -> Upload {
         let Contribution { header, body } = &self.contribution;
-        Upload { header: header.clone(), body: Bytes(body.to_bytes()) }
+        Upload {
+            header: header.clone(),
+            body: Bytes(body.to_bytes()),
+        }
     }
 }
 
@@ -77,10 +80,21 @@ pub fn forge(
     let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));
     let known = deviation.knowledge_of.unwrap_or(client);
     let knowledge = ephemeral.prove(&digest, known, &dealing.commitments, &share_root, rng);
-    let update = deviation.update.clone().or_else(|| world.updates.get(&client).cloned()).unwrap_or_default();
+    let update = deviation
+        .update
+        .clone()
+        .or_else(|| world.updates.get(&client).cloned())
+        .unwrap_or_default();
     let mut entries: Vec<Fe> = update.iter().map(|x| Fe::from_i64(*x)).collect();
-    entries.resize(layout.projected_rows() as usize * layout.columns as usize, Fe::ZERO);
-    let shown = if deviation.ephemeral_identity { CanonicalPoint::from(RistrettoPoint::default()) } else { *ephemeral.public() };
+    entries.resize(
+        layout.projected_rows() as usize * layout.columns as usize,
+        Fe::ZERO,
+    );
+    let shown = if deviation.ephemeral_identity {
+        CanonicalPoint::from(RistrettoPoint::default())
+    } else {
+        *ephemeral.public()
+    };
     let prover = deviation.proof_of.unwrap_or(client);
     let roots = |k: &[[u8; 32]]| matrix_roots(layout, ctx.members().into(), k);
     let header = |k: &[[u8; 32]], c: &[[u8; 32]], f_z: CanonicalPoint, proof: Digest| {
@@ -114,8 +128,24 @@ pub fn forge(
         }
     };
     let made = Forgery::new(round, entries, &r, Vec::new()).contribute(round, bind, rng)?;
-    let content = header(&made.k, &made.c, made.f_z, Digest::of(labels::PROOF_DIGEST, &made.proof));
-    let body =
-        Body { masked_vector: Vec::new(), key_ciphertext: made.c, matrix: made.k, proof: made.proof, shares };
-    Ok(Forged { contribution: Contribution { header: Signed::sign(content, identity), body }, r })
+    let content = header(
+        &made.k,
+        &made.c,
+        made.f_z,
+        Digest::of(labels::PROOF_DIGEST, &made.proof),
+    );
+    let body = Body {
+        masked_vector: Vec::new(),
+        key_ciphertext: made.c,
+        matrix: made.k,
+        proof: made.proof,
+        shares,
+    };
+    Ok(Forged {
+        contribution: Contribution {
+            header: Signed::sign(content, identity),
+            body,
+        },
+        r,
+    })
 }

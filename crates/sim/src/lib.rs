@@ -7,11 +7,13 @@
 
 mod error;
 mod forge;
+mod hands;
 mod simulation;
 pub mod truth;
 mod world;
 
 pub use error::SimError;
 pub use forge::{Deviation, Forged, forge};
+pub use hands::Hands;
 pub use simulation::{Faults, Plan, Report, Simulation, Tamper};
 pub use world::{Setup, World};

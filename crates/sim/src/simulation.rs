@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex, Policy};
 use veilsum_protocol::{
-    Admission, Blame, BodySource, Client, ClientConfig, ClientError, Event, Evidence, Fault, Input, Member, Message, Outcome,
-    Output, Party, Phase, Record, Refusal, ServerRound, Update, Upload, decode_body, verify_contribution,
+    Admission, BodySource, Client, ClientConfig, ClientError, Event, Evidence, Fault, Input,
+    Member, Message, Outcome, Output, Party, Phase, Record, Refusal, ServerRound, Update, Upload,
+    decode_body, verify_contribution,
 };
 use veilsum_wire::{LightBundle, ReceiptContent, RoundResult, Signed, Wire};
 
@@ -30,9 +31,21 @@ pub struct Faults {
 
 impl Faults {
     /// A network that delivers everything once, in order.
-    pub const NONE: Self = Self { delay: 1, lost: 0, doubled: 0, server_stops_after: None, member_stops: 0 };
+    pub const NONE: Self = Self {
+        delay: 1,
+        lost: 0,
+        doubled: 0,
+        server_stops_after: None,
+        member_stops: 0,
+    };
     /// A network that loses a tenth, doubles a tenth and reorders; members stop now and then.
-    pub const ROUGH: Self = Self { delay: 9, lost: 100, doubled: 100, server_stops_after: None, member_stops: 50 };
+    pub const ROUGH: Self = Self {
+        delay: 9,
+        lost: 100,
+        doubled: 100,
+        server_stops_after: None,
+        member_stops: 50,
+    };
 }
 
 /// Changes what a member sends: gets each message and gives what is sent instead.
@@ -68,6 +81,8 @@ pub struct Report {
     pub result: Option<RoundResult>,
     /// What each client downloads.
     pub bundles: BTreeMap<ClientId, LightBundle>,
+    /// Clients that follow the protocol.
+    pub honest: BTreeSet<ClientId>,
     /// The light check of each honest client in U.
     pub light: BTreeMap<ClientId, Result<(), ClientError>>,
     /// Everything that was refused: by whom, from whom, why.
@@ -89,11 +104,16 @@ pub struct Report {
 impl Report {
     /// Whether a check failed somewhere, and for this party.
     pub fn was_refused(&self, from: Party, check: &str) -> bool {
-        self.refused.iter().any(|(_, f, refusal)| *f == from && refusal.check.id() == check)
+        self.refused
+            .iter()
+            .any(|(_, f, refusal)| *f == from && refusal.check.id() == check)
     }
     /// The server's log, decoded.
     pub fn records(&self) -> Vec<Record> {
-        self.log.iter().filter_map(|bytes| Record::from_bytes(bytes).ok()).collect()
+        self.log
+            .iter()
+            .filter_map(|bytes| Record::from_bytes(bytes).ok())
+            .collect()
     }
 }
 
@@ -104,13 +124,20 @@ struct Store(Bodies);
 
 impl Store {
     fn put(&self, digest: Digest, bytes: Vec<u8>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(digest, bytes);
     }
 }
 
 impl BodySource for Store {
     fn read(&mut self, body: &Digest) -> Option<Vec<u8>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(body).cloned()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(body)
+            .cloned()
     }
 }
 
@@ -159,7 +186,10 @@ pub struct Simulation<'w> {
 
 impl fmt::Debug for Simulation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation").field("now", &self.now).field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Simulation")
+            .field("now", &self.now)
+            .field("server", &self.server)
+            .finish_non_exhaustive()
     }
 }
 
@@ -181,13 +211,23 @@ impl<'w> Simulation<'w> {
 
     fn new(world: &'w World, faults: Faults, mut plan: Plan) -> Result<Self, SimError> {
         let mut clients = BTreeMap::new();
-        for client in world.context.cohort().iter().filter(|c| !plan.absent.contains(c)) {
+        for client in world
+            .context
+            .cohort()
+            .iter()
+            .filter(|c| !plan.absent.contains(c))
+        {
             let (identity, share_key) = world.keys(*client)?;
             let uploads = plan.uploads.remove(client).unwrap_or_default();
             let config = ClientConfig {
                 client: *client,
                 server_key: world.server.verifying_key(),
-                policy: Policy { n_min: 2, committee: 2, malicious_max: 0, ..Policy::default() },
+                policy: Policy {
+                    n_min: 2,
+                    committee: 2,
+                    malicious_max: 0,
+                    ..Policy::default()
+                },
                 share_key: Some(*share_key.public()),
             };
             let honest = if uploads.is_empty() {
@@ -197,18 +237,42 @@ impl<'w> Simulation<'w> {
                 None
             };
             let rng = stream(world.setup.seed, 1000 + u64::from(client.0));
-            clients.insert(*client, ClientNode { honest, uploads, rng });
+            clients.insert(
+                *client,
+                ClientNode {
+                    honest,
+                    uploads,
+                    rng,
+                },
+            );
         }
         let mut members = BTreeMap::new();
         for index in world.members() {
             let (_, identity, share_key) = world.member_keys(index)?;
             let (context, announcement) = (Arc::clone(&world.context), world.announcement());
-            let (machine, outputs) = Member::join(context, announcement, identity.clone(), share_key.clone())?;
-            let log = outputs.iter().filter_map(|o| if let Output::Persist(r) = o { Some(r.to_bytes()) } else { None });
+            let (machine, outputs) =
+                Member::join(context, announcement, identity.clone(), share_key.clone())?;
+            let log = outputs.iter().filter_map(|o| {
+                if let Output::Persist(r) = o {
+                    Some(r.to_bytes())
+                } else {
+                    None
+                }
+            });
             let rng = stream(world.setup.seed, 100 + u64::from(index.0));
-            let node = MemberNode { machine, log: log.collect(), rng, tamper: plan.tampering.remove(&index) };
+            let node = MemberNode {
+                machine,
+                log: log.collect(),
+                rng,
+                tamper: plan.tampering.remove(&index),
+            };
             members.insert(index, node);
         }
+        let honest = clients
+            .iter()
+            .filter(|(_, node)| node.honest.is_some())
+            .map(|(client, _)| *client)
+            .collect();
         Ok(Self {
             world,
             faults,
@@ -222,17 +286,24 @@ impl<'w> Simulation<'w> {
             bodies: Store::default(),
             members,
             clients,
-            report: Report::default(),
+            report: Report {
+                honest,
+                ..Report::default()
+            },
         })
     }
 
     fn start(&mut self) -> Result<(), SimError> {
         let w = self.world;
         let bodies = Box::new(self.bodies.clone());
-        let (server, outputs) =
-            ServerRound::announce(Arc::clone(&w.context), Arc::clone(&w.round), w.server.clone(), bodies)?;
+        let (server, outputs) = ServerRound::announce(
+            Arc::clone(&w.context),
+            Arc::clone(&w.round),
+            w.server.clone(),
+            bodies,
+        )?;
         self.server = Some(server);
-        self.from_server(outputs);
+        self.act(outputs);
         Ok(())
     }
 
@@ -250,13 +321,18 @@ impl<'w> Simulation<'w> {
             }
             let delay = 1 + self.net.next_u64() % self.faults.delay.max(1);
             self.sequence += 1;
-            let envelope = Envelope { from, to, bytes: bytes.clone() };
-            self.queue.insert((self.now + delay, self.sequence), envelope);
+            let envelope = Envelope {
+                from,
+                to,
+                bytes: bytes.clone(),
+            };
+            self.queue
+                .insert((self.now + delay, self.sequence), envelope);
         }
     }
 
     /// Does what the server asks for, up to the record after which it is to stop.
-    fn from_server(&mut self, outputs: Vec<Output>) {
+    fn act(&mut self, outputs: Vec<Output>) {
         for output in outputs {
             match output {
                 Output::Persist(record) => {
@@ -269,7 +345,9 @@ impl<'w> Simulation<'w> {
                     }
                 }
                 Output::Send { to, message } => self.send(Party::Server, to, message),
-                Output::Reject { from, refusal } => self.report.refused.push((Party::Server, from, refusal)),
+                Output::Reject { from, refusal } => {
+                    self.report.refused.push((Party::Server, from, refusal))
+                }
                 Output::Event(Event::Evidence(evidence)) => self.report.evidence.push(*evidence),
                 Output::Event(_) => {}
                 Output::Failed(fault) => self.report.faults.push(fault),
@@ -281,7 +359,7 @@ impl<'w> Simulation<'w> {
     fn give_server(&mut self, input: Input) {
         if let Some(server) = &mut self.server {
             let outputs = server.handle(input);
-            self.from_server(outputs);
+            self.act(outputs);
         }
     }
 
@@ -293,16 +371,21 @@ impl<'w> Simulation<'w> {
             // What a driver reads back is bytes.
             let records = self.report.records();
             let bodies = Box::new(self.bodies.clone());
-            let (server, outputs) =
-                ServerRound::replay(Arc::clone(&w.context), Arc::clone(&w.round), w.server.clone(), bodies, records)?;
+            let (server, outputs) = ServerRound::replay(
+                Arc::clone(&w.context),
+                Arc::clone(&w.round),
+                w.server.clone(),
+                bodies,
+                records,
+            )?;
             self.server = Some(server);
-            self.from_server(outputs);
+            self.act(outputs);
         }
         while let Some(entry) = self.queue.first_entry().filter(|e| e.key().0 <= self.now) {
             let envelope = entry.remove();
             self.deliver(envelope)?;
         }
-        if self.now % RETRY == 0 {
+        if self.now.is_multiple_of(RETRY) {
             self.retry();
         }
         Ok(())
@@ -313,26 +396,42 @@ impl<'w> Simulation<'w> {
         for client in &clients {
             self.client_sends(*client);
         }
-        let Some(phase) = self.server.as_ref().map(ServerRound::phase) else { return };
+        let Some(phase) = self.server.as_ref().map(ServerRound::phase) else {
+            return;
+        };
         match phase {
             Phase::Collecting => {
-                let all = self.clients.keys().all(|c| self.report.receipts.contains_key(c));
+                let all = self
+                    .clients
+                    .keys()
+                    .all(|c| self.report.receipts.contains_key(c));
                 if all || self.now >= DEADLINE {
                     self.give_server(Input::DeadlineReached);
                 }
                 // Announcements are asked for by clients that have none.
                 let announcement = self.server.as_ref().map(|s| s.announcement().clone());
                 for client in clients {
-                    let waits = self.clients.get(&client).is_some_and(|c| c.honest.as_ref().is_some_and(|h| h.context(1).is_none()));
+                    let waits = self
+                        .clients
+                        .get(&client)
+                        .is_some_and(|c| c.honest.as_ref().is_some_and(|h| h.context(1).is_none()));
                     if let (true, Some(announcement)) = (waits, &announcement) {
-                        self.send(Party::Server, Party::Client(client), Message::Announcement(announcement.clone()));
+                        self.send(
+                            Party::Server,
+                            Party::Client(client),
+                            Message::Announcement(announcement.clone()),
+                        );
                     }
                 }
             }
             Phase::Certifying => {
                 let since = *self.certifying_since.get_or_insert(self.now);
                 if self.now - since >= SILENT {
-                    let silent = self.server.as_ref().map(ServerRound::awaited).unwrap_or_default();
+                    let silent = self
+                        .server
+                        .as_ref()
+                        .map(ServerRound::awaited)
+                        .unwrap_or_default();
                     for member in silent {
                         self.give_server(Input::MemberSilent(member));
                     }
@@ -344,7 +443,9 @@ impl<'w> Simulation<'w> {
     }
 
     fn client_sends(&mut self, client: ClientId) {
-        let Some(node) = self.clients.get(&client) else { return };
+        let Some(node) = self.clients.get(&client) else {
+            return;
+        };
         let message = match &node.honest {
             Some(machine) => match machine.resend(1) {
                 Some(Output::Send { message, .. }) => Some(message),
@@ -360,7 +461,9 @@ impl<'w> Simulation<'w> {
     fn deliver(&mut self, envelope: Envelope) -> Result<(), SimError> {
         let Envelope { from, to, bytes } = envelope;
         // Every byte string in this network was encoded from a message.
-        let Ok(message) = Message::from_bytes(&bytes) else { return Ok(()) };
+        let Ok(message) = Message::from_bytes(&bytes) else {
+            return Ok(());
+        };
         match to {
             Party::Server => self.deliver_server(from, message),
             Party::Member(index) => self.deliver_member(index, message)?,
@@ -374,12 +477,14 @@ impl<'w> Simulation<'w> {
             self.give_server(Input::Message { from, message });
             return;
         };
-        let Some(server) = &mut self.server else { return };
+        let Some(server) = &mut self.server else {
+            return;
+        };
         match server.admit(&upload.header) {
             Admission::Known(receipt) => self.send(Party::Server, from, Message::Receipt(*receipt)),
             Admission::Refused(outputs) => {
                 self.next_upload(from);
-                self.from_server(outputs);
+                self.act(outputs);
             }
             Admission::Verify => self.verify(from, upload),
         }
@@ -396,13 +501,11 @@ impl<'w> Simulation<'w> {
                 self.give_server(Input::Contribution { contribution, body });
             }
             Err(refusal) => {
-                if refusal.check.info().blame == Blame::Client {
-                    let body = decode_body(ctx, &upload.body.0).ok();
-                    let header_only = veilsum_protocol::check_header(ctx, &upload.header).is_err();
-                    let body = body.as_ref().filter(|_| !header_only);
-                    self.report.evidence.push(Evidence::of_contribution(&upload.header, body));
-                }
-                self.report.refused.push((Party::Server, from, refusal));
+                self.give_server(Input::Invalid {
+                    header: upload.header,
+                    body: upload.body,
+                    refusal,
+                });
                 self.next_upload(from);
             }
         }
@@ -421,7 +524,9 @@ impl<'w> Simulation<'w> {
     fn deliver_member(&mut self, index: MemberIndex, message: Message) -> Result<(), SimError> {
         let world = self.world;
         let stops = self.chance(self.faults.member_stops);
-        let Some(node) = self.members.get_mut(&index) else { return Ok(()) };
+        let Some(node) = self.members.get_mut(&index) else {
+            return Ok(());
+        };
         let outputs = node.machine.handle(message, &mut node.rng);
         let mut sent = Vec::new();
         for output in outputs {
@@ -431,7 +536,11 @@ impl<'w> Simulation<'w> {
                     Some(tamper) => sent.extend(tamper(world, index, message)),
                     None => sent.push(message),
                 },
-                Output::Reject { from, refusal } => self.report.refused.push((Party::Member(index), from, refusal)),
+                Output::Reject { from, refusal } => {
+                    self.report
+                        .refused
+                        .push((Party::Member(index), from, refusal))
+                }
                 Output::Event(Event::Evidence(evidence)) => self.report.evidence.push(*evidence),
                 Output::Event(_) | Output::Done(_) | Output::Failed(_) => {}
             }
@@ -439,9 +548,14 @@ impl<'w> Simulation<'w> {
         if stops {
             // It stops with everything on disk and nothing sent: the worst moment for resending.
             let (_, identity, share_key) = world.member_keys(index)?;
-            let records: Vec<Record> = node.log.iter().filter_map(|bytes| Record::from_bytes(bytes).ok()).collect();
+            let records: Vec<Record> = node
+                .log
+                .iter()
+                .filter_map(|bytes| Record::from_bytes(bytes).ok())
+                .collect();
             let (context, identity) = (Arc::clone(&world.context), identity.clone());
-            node.machine = Member::replay(context, identity, share_key.clone(), records, &mut node.rng)?;
+            node.machine =
+                Member::replay(context, identity, share_key.clone(), records, &mut node.rng)?;
             return Ok(());
         }
         for message in sent {
@@ -452,7 +566,9 @@ impl<'w> Simulation<'w> {
 
     fn deliver_client(&mut self, client: ClientId, message: Message) {
         let world = self.world;
-        let Some(node) = self.clients.get_mut(&client) else { return };
+        let Some(node) = self.clients.get_mut(&client) else {
+            return;
+        };
         match (message, &mut node.honest) {
             (Message::Announcement(announcement), Some(machine)) => {
                 let begun = machine.context(1).is_some();
@@ -463,15 +579,19 @@ impl<'w> Simulation<'w> {
                 let update = world.updates.get(&client).cloned().unwrap_or_default();
                 let update = Update::new(Digest(world.context.params().model_digest), update);
                 // The records of clients are not needed here: clients do not stop in this simulation.
-                if machine.contribute(1, &world.round, update, &mut node.rng).is_ok() {
+                if machine
+                    .contribute(1, &world.round, update, &mut node.rng)
+                    .is_ok()
+                {
                     self.client_sends(client);
                 }
             }
             (Message::Announcement(_), None) => self.client_sends(client),
             (Message::Receipt(receipt), Some(machine)) => {
-                if machine.receipt(1, &receipt).is_ok() {
-                    self.report.receipts.insert(client, receipt);
-                }
+                let accepted = machine.receipt(1, &receipt).is_ok();
+                self.report
+                    .receipts
+                    .extend(accepted.then_some((client, receipt)));
             }
             (Message::Receipt(receipt), None) => {
                 self.report.receipts.insert(client, receipt);
@@ -484,13 +604,18 @@ impl<'w> Simulation<'w> {
     /// Every honest client downloads the result and checks it.
     fn finish(&mut self) {
         let Some(server) = &self.server else { return };
-        let Some(result) = server.result() else { return };
+        let Some(result) = server.result() else {
+            return;
+        };
         for (client, node) in &mut self.clients {
-            let Some(bundle) = server.light_bundle(*client) else { continue };
+            let Some(bundle) = server.light_bundle(*client) else {
+                continue;
+            };
             // What is downloaded is bytes.
-            let (Ok(bundle), Ok(result)) =
-                (LightBundle::from_bytes(&bundle.to_bytes()), RoundResult::from_bytes(&result.to_bytes()))
-            else {
+            let (Ok(bundle), Ok(result)) = (
+                LightBundle::from_bytes(&bundle.to_bytes()),
+                RoundResult::from_bytes(&result.to_bytes()),
+            ) else {
                 continue;
             };
             if let Some(machine) = &node.honest {

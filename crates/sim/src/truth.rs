@@ -4,7 +4,8 @@ use crate::{Report, World};
 use std::collections::{BTreeMap, BTreeSet};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    Conviction, Culprit, Evidence, MemberStatement, Message, Party, Record, ServerStatement, judge_with,
+    Conviction, Culprit, Evidence, MemberStatement, Message, Party, Record, ServerStatement,
+    judge_with,
 };
 use veilsum_wire::{Header, HeaderContent, Proposal, RowLeaf, Signed};
 
@@ -22,7 +23,8 @@ fn party(culprit: Culprit) -> Party {
 /// The evidence that does not convict, by its debug form.
 pub fn convictions(world: &World, report: &Report) -> Result<Vec<Conviction>, String> {
     let judged = report.evidence.iter().map(|evidence| {
-        judge_with(&world.context, Some(&world.round), evidence).map_err(|why| format!("{why}: {evidence:?}"))
+        judge_with(&world.context, Some(&world.round), evidence)
+            .map_err(|why| format!("{why}: {evidence:?}"))
     });
     judged.collect()
 }
@@ -31,8 +33,14 @@ pub fn convictions(world: &World, report: &Report) -> Result<Vec<Conviction>, St
 ///
 /// # Errors
 /// As [`convictions`].
-pub fn convicted(world: &World, report: &Report) -> Result<BTreeSet<(Party, &'static str)>, String> {
-    Ok(convictions(world, report)?.into_iter().map(|c| (party(c.culprit), c.check.id())).collect())
+pub fn convicted(
+    world: &World,
+    report: &Report,
+) -> Result<BTreeSet<(Party, &'static str)>, String> {
+    Ok(convictions(world, report)?
+        .into_iter()
+        .map(|c| (party(c.culprit), c.check.id()))
+        .collect())
 }
 
 /// U minus Conv as the published result has it: from the server's log.
@@ -41,7 +49,9 @@ pub fn summed(report: &Report) -> BTreeSet<ClientId> {
     for record in report.records() {
         match record {
             Record::ServerProposal { sent } => u = sent.entries.iter().map(|(c, _)| *c).collect(),
-            Record::ServerResult { sent } => u.retain(|c| !sent.signed.content.convicted.contains(c)),
+            Record::ServerResult { sent } => {
+                u.retain(|c| !sent.signed.content.convicted.contains(c))
+            }
             _ => {}
         }
     }
@@ -70,13 +80,21 @@ pub fn framings(world: &World, report: &Report) -> BTreeSet<(Party, &'static str
         }
     }
     let in_u: Vec<Header> = match &seen.proposal {
-        Some(proposal) => proposal.entries.iter().filter_map(|(c, _)| seen.headers.get(c)).cloned().collect(),
+        Some(proposal) => proposal
+            .entries
+            .iter()
+            .filter_map(|(c, _)| seen.headers.get(c))
+            .cloned()
+            .collect(),
         None => seen.headers.values().cloned().collect(),
     };
     against_members(report, &in_u, &mut seen.evidence);
     against_server(report, &in_u, &mut seen);
     against_clients(report, &mut seen);
-    let judged = seen.evidence.iter().filter_map(|e| judge_with(&world.context, Some(&world.round), e).ok());
+    let judged = seen
+        .evidence
+        .iter()
+        .filter_map(|e| judge_with(&world.context, Some(&world.round), e).ok());
     judged.map(|c| (party(c.culprit), c.check.id())).collect()
 }
 
@@ -100,36 +118,70 @@ fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
     let leaves: BTreeMap<u16, Vec<RowLeaf>> = report
         .sent
         .iter()
-        .filter_map(|(_, m)| if let Message::RowsRequest(r) = m { Some((r.slice, r.leaves.clone())) } else { None })
+        .filter_map(|(_, m)| {
+            if let Message::RowsRequest(r) = m {
+                Some((r.slice, r.leaves.clone()))
+            } else {
+                None
+            }
+        })
         .collect();
-    let convicted = report.result.as_ref().map(|r| r.signed.content.convicted.clone()).unwrap_or_default();
+    let convicted = report
+        .result
+        .as_ref()
+        .map(|r| r.signed.content.convicted.clone())
+        .unwrap_or_default();
     for (_, message) in &report.sent {
         match message {
             Message::Endorse(m) => {
                 let signed = m.signed.clone();
-                dedup(statements.entry(signed.content.member).or_default(), MemberStatement::Endorse { signed });
-                m.complaints.iter().for_each(|c| dedup(&mut complaints, c.clone()));
+                dedup(
+                    statements.entry(signed.content.member).or_default(),
+                    MemberStatement::Endorse { signed },
+                );
+                m.complaints
+                    .iter()
+                    .for_each(|c| dedup(&mut complaints, c.clone()));
             }
             Message::Unmask(m) => {
                 let signed = m.signed.clone();
-                out.push(Evidence::BadUnmask { unmask: signed.clone(), headers: in_u.to_vec() });
-                dedup(statements.entry(signed.content.member).or_default(), MemberStatement::Unmask { signed });
-                m.complaints.iter().for_each(|c| dedup(&mut complaints, c.clone()));
+                out.push(Evidence::BadUnmask {
+                    unmask: signed.clone(),
+                    headers: in_u.to_vec(),
+                });
+                dedup(
+                    statements.entry(signed.content.member).or_default(),
+                    MemberStatement::Unmask { signed },
+                );
+                m.complaints
+                    .iter()
+                    .for_each(|c| dedup(&mut complaints, c.clone()));
             }
             Message::Final(signed) => {
                 let signed = signed.clone();
-                dedup(statements.entry(signed.content.member).or_default(), MemberStatement::Final { signed });
+                dedup(
+                    statements.entry(signed.content.member).or_default(),
+                    MemberStatement::Final { signed },
+                );
             }
             Message::Reveal(reveal) => {
                 for header in in_u {
-                    out.push(Evidence::BadReveal { reveal: reveal.clone(), header: header.clone() });
+                    out.push(Evidence::BadReveal {
+                        reveal: reveal.clone(),
+                        header: header.clone(),
+                    });
                 }
             }
             Message::Rows(rows) => {
                 for (slice, _) in &rows.signed.content.slices {
                     let leaves = leaves.get(slice).cloned().unwrap_or_default();
                     let left = |h: &Header| !convicted.contains(&h.content.client);
-                    let leaves = leaves.into_iter().zip(in_u).filter(|(_, h)| left(h)).map(|(leaf, _)| leaf).collect();
+                    let leaves = leaves
+                        .into_iter()
+                        .zip(in_u)
+                        .filter(|(_, h)| left(h))
+                        .map(|(leaf, _)| leaf)
+                        .collect();
                     out.push(Evidence::WrongRowSum {
                         signed: rows.signed.clone(),
                         slice: *slice,
@@ -146,13 +198,20 @@ fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
     for complaint in &complaints {
         for header in in_u {
             let (header, complaint) = (header.clone(), complaint.clone());
-            out.push(Evidence::FalseComplaint { header: header.clone(), complaint: complaint.clone() });
+            out.push(Evidence::FalseComplaint {
+                header: header.clone(),
+                complaint: complaint.clone(),
+            });
             out.push(Evidence::BadShare { header, complaint });
         }
     }
     for list in statements.values() {
         pairs(list, |first, second| {
-            out.push(Evidence::MemberEquivocation { first, second, other_params: Vec::new() });
+            out.push(Evidence::MemberEquivocation {
+                first,
+                second,
+                other_params: Vec::new(),
+            });
         });
     }
 }
@@ -161,26 +220,56 @@ fn against_server(report: &Report, in_u: &[Header], seen: &mut Seen) {
     let mut statements = Vec::new();
     for (_, message) in &report.sent {
         match message {
-            Message::Announcement(m) => dedup(&mut statements, ServerStatement::Announcement { signed: m.signed.clone() }),
+            Message::Announcement(m) => dedup(
+                &mut statements,
+                ServerStatement::Announcement {
+                    signed: m.signed.clone(),
+                },
+            ),
             Message::Package(m) => {
-                dedup(&mut statements, ServerStatement::Proposal { signed: m.proposal.signed.clone() });
+                dedup(
+                    &mut statements,
+                    ServerStatement::Proposal {
+                        signed: m.proposal.signed.clone(),
+                    },
+                );
             }
-            Message::Convicted(m) => dedup(&mut statements, ServerStatement::Convicted { signed: m.signed.clone() }),
-            Message::Void(signed) => dedup(&mut statements, ServerStatement::Void { signed: signed.clone() }),
+            Message::Convicted(m) => dedup(
+                &mut statements,
+                ServerStatement::Convicted {
+                    signed: m.signed.clone(),
+                },
+            ),
+            Message::Void(signed) => dedup(
+                &mut statements,
+                ServerStatement::Void {
+                    signed: signed.clone(),
+                },
+            ),
             _ => {}
         }
     }
     if let Some(result) = &report.result {
-        statements.push(ServerStatement::Result { signed: result.signed.clone() });
-        seen.evidence.push(Evidence::WrongSecret { result: result.signed.clone(), headers: in_u.to_vec() });
+        statements.push(ServerStatement::Result {
+            signed: result.signed.clone(),
+        });
+        seen.evidence.push(Evidence::WrongSecret {
+            result: result.signed.clone(),
+            headers: in_u.to_vec(),
+        });
     }
     pairs(&statements, |first, second| {
-        seen.evidence.push(Evidence::ServerEquivocation { first, second, other_params: Vec::new() });
+        seen.evidence.push(Evidence::ServerEquivocation {
+            first,
+            second,
+            other_params: Vec::new(),
+        });
     });
     if let Some(proposal) = &seen.proposal {
         for receipt in report.receipts.values() {
             let (receipt, proposal) = (receipt.clone(), proposal.clone());
-            seen.evidence.push(Evidence::ReceiptWithoutInclusion { receipt, proposal });
+            seen.evidence
+                .push(Evidence::ReceiptWithoutInclusion { receipt, proposal });
         }
     }
 }
@@ -193,17 +282,30 @@ fn against_clients(report: &Report, seen: &mut Seen) {
             let known = headers.entry(header.content.client).or_default();
             if !known.contains(&header) {
                 known.push(header.clone());
-                seen.evidence.push(Evidence::InvalidHeader { header: header.clone() });
-                seen.evidence.push(Evidence::InvalidProof { header: header.clone(), body: body.clone() });
+                seen.evidence.push(Evidence::InvalidHeader {
+                    header: header.clone(),
+                });
+                seen.evidence.push(Evidence::InvalidProof {
+                    header: header.clone(),
+                    body: body.clone(),
+                });
                 if let Some(receipt) = report.receipts.get(&header.content.client).cloned() {
-                    seen.evidence.push(Evidence::ReceiptForInvalid { receipt, header, body });
+                    seen.evidence.push(Evidence::ReceiptForInvalid {
+                        receipt,
+                        header,
+                        body,
+                    });
                 }
             }
         }
     }
     for list in headers.values() {
         pairs(list, |first, second| {
-            seen.evidence.push(Evidence::ClientEquivocation { first, second, other_params: Vec::new() });
+            seen.evidence.push(Evidence::ClientEquivocation {
+                first,
+                second,
+                other_params: Vec::new(),
+            });
         });
     }
 }

@@ -7,7 +7,10 @@ use veilsum_crypto::{CanonicalPoint, Digest, IdentityKey, ShareSecretKey};
 use veilsum_params::{Beacon, ClientId, GENERATOR_SET, MemberIndex, PROTOCOL_VERSION, RoundParams};
 use veilsum_proof::{Prepared, Round};
 use veilsum_protocol::{Party, RoundContext};
-use veilsum_wire::{Announcement, AnnouncementContent, Roster, RosterContent, RosterEntry, Signed, cohort_and_committee, params_digest};
+use veilsum_wire::{
+    Announcement, AnnouncementContent, Roster, RosterContent, RosterEntry, Signed,
+    cohort_and_committee, params_digest,
+};
 
 /// What a world is made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,16 @@ pub struct Setup {
 impl Setup {
     /// A small round in direct mode: 7 clients, of whom 5 are members, threshold 4.
     pub fn small(seed: u64) -> Self {
-        Self { seed, dim: 12, norm_bound: 1000, roster: 7, cohort: 7, n_min: 5, members: 5, threshold: 4 }
+        Self {
+            seed,
+            dim: 12,
+            norm_bound: 1000,
+            roster: 7,
+            cohort: 7,
+            n_min: 5,
+            members: 5,
+            threshold: 4,
+        }
     }
 }
 
@@ -65,10 +77,19 @@ pub(crate) fn stream(seed: u64, purpose: u64) -> ChaCha20Rng {
     rng
 }
 
-fn parameters(setup: &Setup, roster: &Roster, server: &IdentityKey, rng: &mut ChaCha20Rng) -> Result<RoundParams, SimError> {
+fn parameters(
+    setup: &Setup,
+    roster: &Roster,
+    server: &IdentityKey,
+    rng: &mut ChaCha20Rng,
+) -> Result<RoundParams, SimError> {
     let mut value = [0; 32];
     rng.fill_bytes(&mut value);
-    let beacon = Beacon { source: [1; 32], round: 1, value };
+    let beacon = Beacon {
+        source: [1; 32],
+        round: 1,
+        value,
+    };
     let (_, committee) = cohort_and_committee(roster, &beacon, 1, setup.cohort, setup.members)?;
     Ok(RoundParams {
         protocol_version: PROTOCOL_VERSION,
@@ -100,7 +121,10 @@ fn update(setup: &Setup, rng: &mut ChaCha20Rng) -> Vec<i64> {
     let largest = f64::from(setup.norm_bound) / f64::from(setup.dim).sqrt();
     let span = (largest as u64).max(1);
     (0..setup.dim)
-        .map(|_| i64::try_from(rng.next_u64() % span).unwrap_or(0) * if rng.next_u32() & 1 == 0 { 1 } else { -1 })
+        .map(|_| {
+            i64::try_from(rng.next_u64() % span).unwrap_or(0)
+                * if rng.next_u32() & 1 == 0 { 1 } else { -1 }
+        })
         .collect()
 }
 
@@ -111,12 +135,19 @@ impl World {
     /// [`SimError`] when the parameters of the set-up are refused.
     pub fn new(setup: Setup) -> Result<Self, SimError> {
         let mut rng = stream(setup.seed, 0);
-        let (registrar, server) = (IdentityKey::generate(&mut rng), IdentityKey::generate(&mut rng));
-        let (mut identities, mut share_keys, mut updates) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (registrar, server) = (
+            IdentityKey::generate(&mut rng),
+            IdentityKey::generate(&mut rng),
+        );
+        let (mut identities, mut share_keys, mut updates) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let mut entries = Vec::new();
         for i in 0..setup.roster {
             let client = ClientId(10 + 3 * i);
-            let (identity, share_key) = (IdentityKey::generate(&mut rng), ShareSecretKey::generate(&mut rng));
+            let (identity, share_key) = (
+                IdentityKey::generate(&mut rng),
+                ShareSecretKey::generate(&mut rng),
+            );
             entries.push(RosterEntry::new(client, 1, &identity, *share_key.public()));
             identities.insert(client, identity);
             share_keys.insert(client, share_key);
@@ -128,7 +159,16 @@ impl World {
         let context = Arc::new(RoundContext::new(params, Arc::clone(&roster))?);
         let prepared = Arc::new(Prepared::new(context.layout())?);
         let round = Arc::new(Round::new(prepared, *context.digest())?);
-        Ok(Self { setup, context, round, roster, server, identities, share_keys, updates })
+        Ok(Self {
+            setup,
+            context,
+            round,
+            roster,
+            server,
+            identities,
+            share_keys,
+            updates,
+        })
     }
 
     /// The keys of a client.
@@ -146,8 +186,14 @@ impl World {
     ///
     /// # Errors
     /// [`SimError::NoParty`].
-    pub fn member_keys(&self, index: MemberIndex) -> Result<(ClientId, &IdentityKey, &ShareSecretKey), SimError> {
-        let (client, _) = self.context.member(index).ok_or(SimError::NoParty(Party::Member(index)))?;
+    pub fn member_keys(
+        &self,
+        index: MemberIndex,
+    ) -> Result<(ClientId, &IdentityKey, &ShareSecretKey), SimError> {
+        let (client, _) = self
+            .context
+            .member(index)
+            .ok_or(SimError::NoParty(Party::Member(index)))?;
         let (identity, share_key) = self.keys(client)?;
         Ok((client, identity, share_key))
     }
@@ -155,14 +201,25 @@ impl World {
     /// The announcement of the round.
     pub fn announcement(&self) -> Announcement {
         let params = self.context.params().clone();
-        let content = AnnouncementContent { round_id: params.round_id, params_digest: params_digest(&params) };
-        Announcement { signed: Signed::sign(content, &self.server), params }
+        let content = AnnouncementContent {
+            round_id: params.round_id,
+            params_digest: params_digest(&params),
+        };
+        Announcement {
+            signed: Signed::sign(content, &self.server),
+            params,
+        }
     }
 
     /// Clients of the cohort that are not on the committee, by increasing id.
     pub fn plain_clients(&self) -> Vec<ClientId> {
         let params = self.context.params();
-        self.context.cohort().iter().filter(|c| params.member_index(**c).is_none()).copied().collect()
+        self.context
+            .cohort()
+            .iter()
+            .filter(|c| params.member_index(**c).is_none())
+            .copied()
+            .collect()
     }
 
     /// All members.

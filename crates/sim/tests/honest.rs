@@ -18,10 +18,16 @@ fn an_honest_round_gives_exactly_the_plain_sum() {
 #[test]
 fn the_same_seed_gives_the_same_log() {
     let setup = Setup::small(2);
-    let logs: Vec<_> =
-        (0..2).map(|_| run(&World::new(setup).unwrap(), Faults::ROUGH, Plan::default()).log).collect();
+    let logs: Vec<_> = (0..2)
+        .map(|_| run(&World::new(setup).unwrap(), Faults::ROUGH, Plan::default()).log)
+        .collect();
     assert_eq!(logs[0], logs[1]);
-    let other = run(&World::new(Setup::small(3)).unwrap(), Faults::ROUGH, Plan::default()).log;
+    let other = run(
+        &World::new(Setup::small(3)).unwrap(),
+        Faults::ROUGH,
+        Plan::default(),
+    )
+    .log;
     assert_ne!(logs[0], other);
 }
 
@@ -36,7 +42,10 @@ fn rough_networks_and_restarts_change_nothing() {
 
 #[test]
 fn several_rows_and_slices() {
-    let setup = Setup { dim: 300, ..Setup::small(20) };
+    let setup = Setup {
+        dim: 300,
+        ..Setup::small(20)
+    };
     let world = World::new(setup).unwrap();
     assert!(world.context.layout().x_rows >= 5, "every slice holds rows");
     let report = run(&world, Faults::ROUGH, Plan::default());
@@ -47,7 +56,14 @@ fn several_rows_and_slices() {
 fn clients_that_drop_out_before_contributing_are_not_missed() {
     let world = World::new(Setup::small(21)).unwrap();
     let absent: BTreeSet<_> = world.context.cohort().iter().take(2).copied().collect();
-    let report = run(&world, Faults::NONE, Plan { absent: absent.clone(), ..Plan::default() });
+    let report = run(
+        &world,
+        Faults::NONE,
+        Plan {
+            absent: absent.clone(),
+            ..Plan::default()
+        },
+    );
     assert_round(&world, &report, &[]);
     assert!(truth::summed(&report).is_disjoint(&absent));
     assert_eq!(truth::summed(&report).len(), 5);
@@ -57,7 +73,15 @@ fn clients_that_drop_out_before_contributing_are_not_missed() {
 fn too_few_contributions_are_never_proposed() {
     let world = World::new(Setup::small(22)).unwrap();
     let absent: BTreeSet<_> = world.context.cohort().iter().take(3).copied().collect();
-    let report = Simulation::run(&world, Faults::NONE, Plan { absent, ..Plan::default() }).unwrap();
+    let report = Simulation::run(
+        &world,
+        Faults::NONE,
+        Plan {
+            absent,
+            ..Plan::default()
+        },
+    )
+    .unwrap();
     assert_eq!((report.outcome, report.result.is_none()), (None, true));
     assert!(truth::summed(&report).is_empty());
 }
@@ -68,10 +92,16 @@ fn the_server_may_stop_after_every_record() {
     let whole = run(&world, Faults::NONE, Plan::default());
     assert_round(&world, &whole, &[]);
     for records in 1..=whole.log.len() {
-        let faults = Faults { server_stops_after: Some(records), ..Faults::NONE };
+        let faults = Faults {
+            server_stops_after: Some(records),
+            ..Faults::NONE
+        };
         let report = run(&world, faults, Plan::default());
         assert_round(&world, &report, &[]);
-        assert_eq!(report.result, whole.result, "stopped after record {records}");
+        assert_eq!(
+            report.result, whole.result,
+            "stopped after record {records}"
+        );
         assert_eq!(report.log[..records], whole.log[..records]);
     }
 }

@@ -3,12 +3,15 @@
 use super::{ServerRound, Stop};
 use crate::machine::Outputs;
 use crate::set::AgreedSet;
-use crate::{Check, Event, Evidence, Fault, Message, Party, Record, Refusal, VerifiedContribution, check_header};
+use crate::{
+    Blame, Bytes, Check, Event, Evidence, Fault, Message, Party, Record, Refusal,
+    VerifiedContribution, check_header,
+};
 use veilsum_crypto::{CIPHERTEXT_LEN, Digest, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    Body, Header, MemberPackage, Proposal, ProposalContent, ReceiptContent, ShareLeaf, Signed, proposal_root, row_leaves,
-    share_leaves,
+    Body, Header, MemberPackage, Proposal, ProposalContent, ReceiptContent, ShareLeaf, Signed,
+    proposal_root, row_leaves, share_leaves,
 };
 
 /// What the server keeps of a contribution: all but the large parts, which are in the body store and in the sums.
@@ -28,7 +31,10 @@ impl Stored {
     fn share_leaf(&self, member: MemberIndex) -> Option<ShareLeaf> {
         let slot = member.slot()?;
         let ciphertext = *self.shares.get(slot)?;
-        Some(ShareLeaf { ciphertext, path: merkle::path(labels::SHARE_TREE, &self.share_leaves, slot) })
+        Some(ShareLeaf {
+            ciphertext,
+            path: merkle::path(labels::SHARE_TREE, &self.share_leaves, slot),
+        })
     }
 }
 
@@ -43,20 +49,55 @@ impl ServerRound {
         if let Some(stored) = self.stored.get(&client) {
             if stored.header_digest == header.content.digest() {
                 // A receipt that is not signed yet is on its way: the contribution was stored in this very call.
-                return stored.receipt.clone().map(Some).ok_or(Check::ContributionClosed.into());
+                return stored
+                    .receipt
+                    .clone()
+                    .map(Some)
+                    .ok_or(Check::ContributionClosed.into());
             }
             let first = stored.header.clone();
             // Only what the client signed speaks against it.
             check_header(&self.context, header)?;
-            let evidence = Evidence::ClientEquivocation { first, second: header.clone(), other_params: Vec::new() };
+            let evidence = Evidence::ClientEquivocation {
+                first,
+                second: header.clone(),
+                other_params: Vec::new(),
+            };
             self.convict(evidence, false, out);
-            return Err(Refusal { check: Check::ContributionDuplicate, culprit: Some(client) });
+            return Err(Refusal {
+                check: Check::ContributionDuplicate,
+                culprit: Some(client),
+            });
         }
         if self.set.is_some() || self.void.is_some() || self.closed {
             return Err(Check::ContributionClosed.into());
         }
-        check_header(&self.context, header)?;
+        if let Err(refusal) = check_header(&self.context, header) {
+            self.take_invalid(header.clone(), Bytes(Vec::new()), &refusal, out);
+            return Err(refusal);
+        }
         Ok(None)
+    }
+
+    /// Records what convicts the client of a contribution that verification refused, where it signed what was refused.
+    pub(super) fn take_invalid(
+        &mut self,
+        header: Header,
+        body: Bytes,
+        refusal: &Refusal,
+        out: &mut Outputs,
+    ) {
+        let signed = refusal.check.info().blame == Blame::Client
+            && refusal.culprit == Some(header.content.client);
+        if self.closed || !signed {
+            return;
+        }
+        let evidence = if check_header(&self.context, &header).is_err() {
+            Evidence::InvalidHeader { header }
+        } else {
+            Evidence::InvalidProof { header, body }
+        };
+        self.convict(evidence, false, out);
     }
 
     pub(super) fn take_contribution(
@@ -77,7 +118,12 @@ impl ServerRound {
         Ok(())
     }
 
-    pub(super) fn store(&mut self, header: Header, body: Digest, decoded: Body) -> Result<(), Fault> {
+    pub(super) fn store(
+        &mut self,
+        header: Header,
+        body: Digest,
+        decoded: Body,
+    ) -> Result<(), Fault> {
         self.sums.add(&self.round, &decoded).map_err(Fault::Open)?;
         let (layout, client) = (self.context.layout(), header.content.client);
         let stored = Stored {
@@ -88,7 +134,11 @@ impl ServerRound {
             share_leaves: share_leaves(&decoded.shares),
             shares: decoded.shares,
             row_leaves: row_leaves(layout, self.context.members().into(), &decoded.matrix),
-            x_rows: decoded.matrix.into_iter().take(layout.x_rows as usize).collect(),
+            x_rows: decoded
+                .matrix
+                .into_iter()
+                .take(layout.x_rows as usize)
+                .collect(),
         };
         self.stored.insert(client, stored);
         self.without_receipt.insert(client);
@@ -97,11 +147,19 @@ impl ServerRound {
 
     pub(super) fn sign_receipts(&mut self, out: &mut Outputs) {
         for client in std::mem::take(&mut self.without_receipt) {
-            let Some(stored) = self.stored.get_mut(&client) else { continue };
+            let Some(stored) = self.stored.get_mut(&client) else {
+                continue;
+            };
             let params_digest = *self.context.digest();
-            let content = ReceiptContent { params_digest, client, header_digest: stored.header_digest };
+            let content = ReceiptContent {
+                params_digest,
+                client,
+                header_digest: stored.header_digest,
+            };
             let receipt = Signed::sign(content, &self.identity);
-            out.persist(Record::ServerReceipt { sent: receipt.clone() });
+            out.persist(Record::ServerReceipt {
+                sent: receipt.clone(),
+            });
             out.send(Party::Client(client), Message::Receipt(receipt.clone()));
             stored.receipt = Some(receipt);
         }
@@ -118,9 +176,19 @@ impl ServerRound {
             out.event(Event::TooFew { got, want });
             return Ok(());
         }
-        let entries: Vec<(ClientId, Digest)> = self.stored.iter().map(|(c, s)| (*c, s.header_digest)).collect();
-        let content = ProposalContent { params_digest: *self.context.digest(), root: proposal_root(&entries) };
-        let proposal = Proposal { signed: Signed::sign(content, &self.identity), entries };
+        let entries: Vec<(ClientId, Digest)> = self
+            .stored
+            .iter()
+            .map(|(c, s)| (*c, s.header_digest))
+            .collect();
+        let content = ProposalContent {
+            params_digest: *self.context.digest(),
+            root: proposal_root(&entries),
+        };
+        let proposal = Proposal {
+            signed: Signed::sign(content, &self.identity),
+            entries,
+        };
         self.fix_set(proposal.clone())?;
         let root = proposal.signed.content.root;
         out.persist(Record::ServerProposal { sent: proposal });
@@ -145,7 +213,11 @@ impl ServerRound {
             let package = MemberPackage {
                 proposal: set.proposal().clone(),
                 headers: set.headers().to_vec(),
-                shares: self.stored.values().filter_map(|s| s.share_leaf(member)).collect(),
+                shares: self
+                    .stored
+                    .values()
+                    .filter_map(|s| s.share_leaf(member))
+                    .collect(),
             };
             out.send(Party::Member(member), Message::Package(package));
         }

@@ -7,8 +7,8 @@ mod rows;
 use crate::machine::Outputs;
 use crate::set::AgreedSet;
 use crate::{
-    Admission, BodySource, Check, Evidence, EvidenceKind, Event, Fault, Input, Message, Outcome, Output, Party, Record,
-    Refusal, ReplayError, RoundContext, RoundSums, check_body, decode_body,
+    Admission, BodySource, Check, Event, Evidence, EvidenceKind, Fault, Input, Message, Outcome,
+    Output, Party, Record, Refusal, ReplayError, RoundContext, RoundSums, check_body, decode_body,
 };
 use collect::Stored;
 use curve25519_dalek::scalar::Scalar;
@@ -20,8 +20,9 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round;
 use veilsum_wire::{
-    Announcement, AnnouncementContent, Body, ComplaintContent, ComplaintListContent, ConvictedContent, EndorseContent,
-    FinalContent, Header, LogHeadContent, Proposal, RevealContent, RoundResult, Signed, UnmaskContent, VoidContent,
+    Announcement, AnnouncementContent, Body, ComplaintContent, ComplaintListContent,
+    ConvictedContent, EndorseContent, FinalContent, Header, LogHeadContent, Proposal,
+    RevealContent, RoundResult, Signed, UnmaskContent, VoidContent,
 };
 
 /// How far a round is.
@@ -152,16 +153,29 @@ impl ServerRound {
         if identity.verifying_key() != *context.server_key() {
             return Err(Check::AnnouncementServerKey.into());
         }
-        let content = AnnouncementContent { round_id: context.params().round_id, params_digest: *context.digest() };
-        let announcement =
-            Announcement { signed: Signed::sign(content, &identity), params: context.params().clone() };
+        let content = AnnouncementContent {
+            round_id: context.params().round_id,
+            params_digest: *context.digest(),
+        };
+        let announcement = Announcement {
+            signed: Signed::sign(content, &identity),
+            params: context.params().clone(),
+        };
         let mut out = Outputs::default();
-        out.persist(Record::ServerAnnouncement { sent: announcement.clone() });
+        out.persist(Record::ServerAnnouncement {
+            sent: announcement.clone(),
+        });
         out.event(Event::Announced);
         for client in context.cohort() {
-            out.send(Party::Client(*client), Message::Announcement(announcement.clone()));
+            out.send(
+                Party::Client(*client),
+                Message::Announcement(announcement.clone()),
+            );
         }
-        Ok((Self::new(context, round, identity, bodies, announcement), out.into_list()))
+        Ok((
+            Self::new(context, round, identity, bodies, announcement),
+            out.into_list(),
+        ))
     }
 
     /// Rebuilds the server from the records of its log and gives the outputs that are due at once: statements that follow
@@ -213,7 +227,9 @@ impl ServerRound {
             }
             Record::ServerReceipt { sent } => {
                 let client = sent.content.client;
-                let Some(stored) = self.stored.get_mut(&client) else { return Ok(false) };
+                let Some(stored) = self.stored.get_mut(&client) else {
+                    return Ok(false);
+                };
                 stored.receipt = Some(sent);
                 self.without_receipt.remove(&client);
             }
@@ -222,10 +238,21 @@ impl ServerRound {
             Record::ServerList { sent } => self.list = Some(sent),
             Record::ServerUnmask { accepted } => self.take_unmask(accepted, out)?,
             Record::ServerReveal { accepted } => self.take_reveal(accepted, out)?,
-            Record::ServerClosing { convicted, complaints, r_sum, .. } if self.set.is_some() => {
-                self.closing = Some(Closing { convicted, complaints, r_sum });
+            Record::ServerClosing {
+                convicted,
+                complaints,
+                r_sum,
+                ..
+            } if self.set.is_some() => {
+                self.closing = Some(Closing {
+                    convicted,
+                    complaints,
+                    r_sum,
+                });
             }
-            Record::ServerConvicted { sent } if self.closing.is_some() => self.convicted = Some(sent),
+            Record::ServerConvicted { sent } if self.closing.is_some() => {
+                self.convicted = Some(sent)
+            }
             Record::ServerFinal { accepted } => self.take_final(accepted, out)?,
             Record::ServerResult { sent } if self.convicted.is_some() => {
                 self.result = Some(sent);
@@ -244,7 +271,9 @@ impl ServerRound {
     }
 
     fn read_body(&mut self, header: &Header, digest: &Digest) -> Result<Body, Fault> {
-        let missing = Fault::Body { client: header.content.client };
+        let missing = Fault::Body {
+            client: header.content.client,
+        };
         let bytes = self.bodies.read(digest).ok_or(missing.clone())?;
         let body = decode_body(&self.context, &bytes).map_err(|_| missing.clone())?;
         check_body(&self.context, &header.content, &body).map_err(|_| missing)?;
@@ -337,6 +366,15 @@ impl ServerRound {
                 let taken = self.take_contribution(contribution, body, &mut out);
                 Self::report(from, taken, &mut out);
             }
+            Input::Invalid {
+                header,
+                body,
+                refusal,
+            } => {
+                let from = Party::Client(header.content.client);
+                self.take_invalid(header, body, &refusal, &mut out);
+                out.reject(from, refusal);
+            }
             Input::Message { from, message } => {
                 let taken = self.take(message, &mut out);
                 Self::report(from, taken.map_err(Stop::Refused), &mut out);
@@ -394,7 +432,10 @@ impl ServerRound {
             self.done = true;
             if let (Some(set), Some(closing)) = (&self.set, &self.closing) {
                 let left_out = u32::try_from(closing.convicted.len()).unwrap_or(u32::MAX);
-                out.done(Outcome::Certified { root: set.root(), summed: set.count().saturating_sub(left_out) });
+                out.done(Outcome::Certified {
+                    root: set.root(),
+                    summed: set.count().saturating_sub(left_out),
+                });
             }
         }
     }
@@ -418,7 +459,12 @@ impl ServerRound {
 
     fn send_void(ctx: &RoundContext, void: &Signed<VoidContent>, out: &mut Outputs) {
         let members = (1..=ctx.members()).map(|j| Party::Member(MemberIndex(j)));
-        for to in ctx.cohort().iter().map(|c| Party::Client(*c)).chain(members) {
+        for to in ctx
+            .cohort()
+            .iter()
+            .map(|c| Party::Client(*c))
+            .chain(members)
+        {
             out.send(to, Message::Void(void.clone()));
         }
     }
@@ -428,7 +474,12 @@ impl ServerRound {
             return Err(Check::VoidLate.into());
         }
         if self.void.is_none() {
-            let void = Signed::sign(VoidContent { params_digest: *self.context.digest() }, &self.identity);
+            let void = Signed::sign(
+                VoidContent {
+                    params_digest: *self.context.digest(),
+                },
+                &self.identity,
+            );
             out.persist(Record::ServerVoid { sent: void.clone() });
             Self::send_void(&self.context, &void, out);
             out.done(Outcome::Void);
@@ -444,12 +495,22 @@ impl ServerRound {
             return None;
         }
         self.closed = true;
-        Some(Signed::sign(LogHeadContent { params_digest: *self.context.digest(), records, head }, &self.identity))
+        Some(Signed::sign(
+            LogHeadContent {
+                params_digest: *self.context.digest(),
+                records,
+                head,
+            },
+            &self.identity,
+        ))
     }
 
     /// The client behind a member, for reports.
     fn culprit(&self, check: Check, member: MemberIndex) -> Refusal {
-        Refusal { check, culprit: self.context.member(member).map(|(client, _)| client) }
+        Refusal {
+            check,
+            culprit: self.context.member(member).map(|(client, _)| client),
+        }
     }
 
     /// Records what somebody is convicted of; once for each kind and party, so that nobody fills the log. `in_log` says
@@ -459,7 +520,9 @@ impl ServerRound {
             return;
         }
         if !in_log {
-            out.persist(Record::ServerEvidence { evidence: evidence.clone() });
+            out.persist(Record::ServerEvidence {
+                evidence: evidence.clone(),
+            });
         }
         out.event(Event::Evidence(Box::new(evidence.clone())));
         self.evidence.push(evidence);
@@ -493,18 +556,29 @@ impl From<Fault> for Stop {
 fn culprit_of(evidence: &Evidence) -> (EvidenceKind, Party) {
     use crate::MemberStatement as M;
     match evidence {
-        Evidence::InvalidHeader { header } | Evidence::InvalidProof { header, .. } => {
-            (EvidenceKind::InvalidProof, Party::Client(header.content.client))
+        Evidence::InvalidHeader { header } | Evidence::InvalidProof { header, .. } => (
+            EvidenceKind::InvalidProof,
+            Party::Client(header.content.client),
+        ),
+        Evidence::BadShare { header, .. } => {
+            (EvidenceKind::BadShare, Party::Client(header.content.client))
         }
-        Evidence::BadShare { header, .. } => (EvidenceKind::BadShare, Party::Client(header.content.client)),
-        Evidence::FalseComplaint { complaint, .. } => {
-            (EvidenceKind::FalseComplaint, Party::Member(complaint.content.member))
-        }
-        Evidence::BadUnmask { unmask, .. } => (EvidenceKind::BadUnmask, Party::Member(unmask.content.member)),
-        Evidence::BadReveal { reveal, .. } => (EvidenceKind::BadUnmask, Party::Member(reveal.content.member)),
-        Evidence::ClientEquivocation { first, .. } => {
-            (EvidenceKind::ClientEquivocation, Party::Client(first.content.client))
-        }
+        Evidence::FalseComplaint { complaint, .. } => (
+            EvidenceKind::FalseComplaint,
+            Party::Member(complaint.content.member),
+        ),
+        Evidence::BadUnmask { unmask, .. } => (
+            EvidenceKind::BadUnmask,
+            Party::Member(unmask.content.member),
+        ),
+        Evidence::BadReveal { reveal, .. } => (
+            EvidenceKind::BadUnmask,
+            Party::Member(reveal.content.member),
+        ),
+        Evidence::ClientEquivocation { first, .. } => (
+            EvidenceKind::ClientEquivocation,
+            Party::Client(first.content.client),
+        ),
         Evidence::MemberEquivocation { first, .. } => {
             let member = match first {
                 M::Endorse { signed } => signed.content.member,
@@ -513,10 +587,17 @@ fn culprit_of(evidence: &Evidence) -> (EvidenceKind, Party) {
             };
             (EvidenceKind::MemberEquivocation, Party::Member(member))
         }
-        Evidence::WrongRowSum { signed, .. } => (EvidenceKind::WrongRowSum, Party::Member(signed.content.member)),
+        Evidence::WrongRowSum { signed, .. } => (
+            EvidenceKind::WrongRowSum,
+            Party::Member(signed.content.member),
+        ),
         Evidence::ServerEquivocation { .. } => (EvidenceKind::ServerEquivocation, Party::Server),
-        Evidence::ReceiptWithoutInclusion { .. } => (EvidenceKind::ReceiptWithoutInclusion, Party::Server),
+        Evidence::ReceiptWithoutInclusion { .. } => {
+            (EvidenceKind::ReceiptWithoutInclusion, Party::Server)
+        }
         Evidence::ReceiptForInvalid { .. } => (EvidenceKind::ReceiptForInvalid, Party::Server),
-        Evidence::WrongSecret { .. } | Evidence::WrongVector { .. } => (EvidenceKind::WrongResult, Party::Server),
+        Evidence::WrongSecret { .. } | Evidence::WrongVector { .. } => {
+            (EvidenceKind::WrongResult, Party::Server)
+        }
     }
 }

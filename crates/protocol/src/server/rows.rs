@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use veilsum_crypto::{Digest, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    LightBundle, ResultContent, RoundResult, RowLeaf, RowValues, Rows, RowsContent, RowsRequest, Signed, convicted_digest,
-    proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
+    LightBundle, ResultContent, RoundResult, RowLeaf, RowValues, Rows, RowsContent, RowsRequest,
+    Signed, convicted_digest, proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
 };
 
 /// One slice of the X-rows, summed by the server itself, and who signed the sum.
@@ -37,16 +37,25 @@ pub(super) struct RowSums {
 
 impl RowSums {
     fn open_slices(&self) -> impl Iterator<Item = (&u16, &Slice)> {
-        self.slices.iter().filter(|(_, s)| s.signers.len() < self.signers)
+        self.slices
+            .iter()
+            .filter(|(_, s)| s.signers.len() < self.signers)
     }
     pub(super) fn complete(&self) -> bool {
         self.open_slices().next().is_none()
     }
     fn outstanding<'a>(&'a self, slice: &'a Slice) -> impl Iterator<Item = MemberIndex> + 'a {
-        slice.assigned.iter().filter(|j| !slice.signers.contains(j) && !self.wrong.contains(j)).copied()
+        slice
+            .assigned
+            .iter()
+            .filter(|j| !slice.signers.contains(j) && !self.wrong.contains(j))
+            .copied()
     }
     pub(super) fn awaited(&self) -> Vec<MemberIndex> {
-        let members: BTreeSet<_> = self.open_slices().flat_map(|(_, slice)| self.outstanding(slice)).collect();
+        let members: BTreeSet<_> = self
+            .open_slices()
+            .flat_map(|(_, slice)| self.outstanding(slice))
+            .collect();
         members.into_iter().collect()
     }
     /// Hands the open slices of a member that is silent or wrong to the next ones in turn that were not asked yet; gives
@@ -59,7 +68,9 @@ impl RowSums {
                 continue;
             }
             let in_turn = (0..self.members).map(|i| MemberIndex((q + i) % self.members + 1));
-            let next = in_turn.into_iter().find(|j| !slice.assigned.contains(j) && !self.wrong.contains(j));
+            let next = in_turn
+                .into_iter()
+                .find(|j| !slice.assigned.contains(j) && !self.wrong.contains(j));
             if let Some(next) = next {
                 slice.assigned.push(next);
                 asked.push((*q, next));
@@ -72,7 +83,10 @@ impl RowSums {
 impl ServerRound {
     /// With t Finals, opens the sum over U minus Conv and signs the result.
     pub(super) fn open(&mut self, out: &mut Outputs) -> Result<(), Fault> {
-        let (Some(closing), Some(set), Some(_)) = (&self.closing, &self.set, &self.convicted) else { return Ok(()) };
+        let (Some(closing), Some(set), Some(_)) = (&self.closing, &self.set, &self.convicted)
+        else {
+            return Ok(());
+        };
         let enough = self.finals.len() >= usize::from(self.context.threshold());
         if !enough || self.result.is_some() || self.open_failed {
             return Ok(());
@@ -84,12 +98,25 @@ impl ServerRound {
         let vector = if self.sums.count() == 0 {
             vec![0; self.context.layout().dim as usize]
         } else {
-            self.sums.open(&self.context, &self.round, &r_sum).map_err(Fault::Open)?
+            self.sums
+                .open(&self.context, &self.round, &r_sum)
+                .map_err(Fault::Open)?
         };
         let vector_digest = result_vector_digest(&vector);
-        let content = ResultContent { params_digest: *self.context.digest(), root, convicted, r_sum, vector_digest };
-        let result = RoundResult { signed: Signed::sign(content, &self.identity), vector };
-        out.persist(Record::ServerResult { sent: result.clone() });
+        let content = ResultContent {
+            params_digest: *self.context.digest(),
+            root,
+            convicted,
+            r_sum,
+            vector_digest,
+        };
+        let result = RoundResult {
+            signed: Signed::sign(content, &self.identity),
+            vector,
+        };
+        out.persist(Record::ServerResult {
+            sent: result.clone(),
+        });
         self.result = Some(result);
         self.open_failed = false;
         out.event(Event::Opened);
@@ -100,7 +127,12 @@ impl ServerRound {
 
     /// Takes the contributions of convicted dealers out of the running sums.
     fn take_out(&mut self, convicted: &[ClientId]) -> Result<(), Fault> {
-        for client in convicted.iter().filter(|c| !self.removed.contains(c)).copied().collect::<Vec<_>>() {
+        for client in convicted
+            .iter()
+            .filter(|c| !self.removed.contains(c))
+            .copied()
+            .collect::<Vec<_>>()
+        {
             let stored = self.stored.get(&client).ok_or(Fault::Body { client })?;
             let (header, digest) = (stored.header.clone(), stored.body);
             let body = self.read_body(&header, &digest)?;
@@ -112,16 +144,24 @@ impl ServerRound {
 
     /// Sums the X-rows over U minus Conv and hands out the slices.
     pub(super) fn begin_rows(&mut self) -> Result<(), Fault> {
-        let (Some(closing), None) = (&self.closing, &self.rows) else { return Ok(()) };
+        let (Some(closing), None) = (&self.closing, &self.rows) else {
+            return Ok(());
+        };
         let (ctx, m) = (&self.context, self.context.members());
-        let summed: Vec<_> =
-            self.stored.iter().filter(|(c, _)| closing.convicted.binary_search(c).is_err()).collect();
+        let summed: Vec<_> = self
+            .stored
+            .iter()
+            .filter(|(c, _)| closing.convicted.binary_search(c).is_err())
+            .collect();
         let values = (0..ctx.layout().x_rows as usize)
             .into_par_iter()
             .map(|a| {
                 let mut sum = RistrettoPoint::default();
                 for (client, stored) in &summed {
-                    let row = stored.x_rows.get(a).and_then(|row| CompressedRistretto(*row).decompress());
+                    let row = stored
+                        .x_rows
+                        .get(a)
+                        .and_then(|row| CompressedRistretto(*row).decompress());
                     sum += row.ok_or(Fault::Body { client: **client })?;
                 }
                 Ok(sum.compress().to_bytes())
@@ -129,10 +169,24 @@ impl ServerRound {
             .collect::<Result<Vec<[u8; 32]>, Fault>>()?;
         let signers = ctx.params().row_signers();
         let slices = (0..m).filter_map(|q| {
-            let values = values.get(slice_rows(ctx.layout(), m.into(), q.into()))?.to_vec();
-            let assigned = (q..m).chain(0..q).map(|j| MemberIndex(j + 1)).take(signers as usize).collect();
+            let values = values
+                .get(slice_rows(ctx.layout(), m.into(), q.into()))?
+                .to_vec();
+            let assigned = (q..m)
+                .chain(0..q)
+                .map(|j| MemberIndex(j + 1))
+                .take(signers as usize)
+                .collect();
             let digest = row_values_digest(&values);
-            (!values.is_empty()).then_some((q, Slice { values, digest, assigned, signers: BTreeSet::new() }))
+            (!values.is_empty()).then_some((
+                q,
+                Slice {
+                    values,
+                    digest,
+                    assigned,
+                    signers: BTreeSet::new(),
+                },
+            ))
         });
         self.rows = Some(RowSums {
             slices: slices.collect(),
@@ -145,7 +199,11 @@ impl ServerRound {
     }
 
     fn row_leaves(&self, slice: u16) -> Vec<RowLeaf> {
-        let rows = slice_rows(self.context.layout(), self.context.members().into(), slice.into());
+        let rows = slice_rows(
+            self.context.layout(),
+            self.context.members().into(),
+            slice.into(),
+        );
         let leaf = |stored: &super::Stored| RowLeaf {
             rows: stored.x_rows.get(rows.clone()).unwrap_or_default().to_vec(),
             path: merkle::path(labels::ROW_TREE, &stored.row_leaves, slice.into()),
@@ -154,8 +212,14 @@ impl ServerRound {
     }
 
     /// Asks for the slices that are open: all of them, or the given ones.
-    pub(super) fn send_rows_requests(&self, only: Option<&[(u16, MemberIndex)]>, out: &mut Outputs) {
-        let (Some(rows), Some(root)) = (&self.rows, self.set.as_ref().map(AgreedSet::root)) else { return };
+    pub(super) fn send_rows_requests(
+        &self,
+        only: Option<&[(u16, MemberIndex)]>,
+        out: &mut Outputs,
+    ) {
+        let (Some(rows), Some(root)) = (&self.rows, self.set.as_ref().map(AgreedSet::root)) else {
+            return;
+        };
         for (q, slice) in rows.open_slices() {
             let asked = |j: &MemberIndex| only.is_none_or(|only| only.contains(&(*q, *j)));
             let members: Vec<MemberIndex> = rows.outstanding(slice).filter(asked).collect();
@@ -164,14 +228,22 @@ impl ServerRound {
             }
             let leaves = self.row_leaves(*q);
             for member in members {
-                let request = RowsRequest { root, slice: *q, leaves: leaves.clone() };
+                let request = RowsRequest {
+                    root,
+                    slice: *q,
+                    leaves: leaves.clone(),
+                };
                 out.send(Party::Member(member), Message::RowsRequest(request));
             }
         }
     }
 
     pub(super) fn reassign(&mut self, member: MemberIndex, out: &mut Outputs) {
-        let asked = self.rows.as_mut().map(|rows| rows.reassign(member)).unwrap_or_default();
+        let asked = self
+            .rows
+            .as_mut()
+            .map(|rows| rows.reassign(member))
+            .unwrap_or_default();
         if !asked.is_empty() {
             self.send_rows_requests(Some(&asked), out);
         }
@@ -185,28 +257,46 @@ impl ServerRound {
         let (Some(sums), Some(set), Some(closing)) = (&self.rows, &self.set, &self.closing) else {
             return Err(Check::RowsContent.into());
         };
-        let stated = content.slices.iter().find(|(q, _)| *q == rows.values.slice).map(|(_, digest)| *digest);
+        let stated = content
+            .slices
+            .iter()
+            .find(|(q, _)| *q == rows.values.slice)
+            .map(|(_, digest)| *digest);
         if content.params_digest != *self.context.digest()
             || content.root != set.root()
             || content.convicted != convicted_digest(&closing.convicted)
             || !content.slices.is_sorted_by(|(a, _), (b, _)| a < b)
-            || !content.slices.iter().all(|(q, _)| sums.slices.contains_key(q))
+            || !content
+                .slices
+                .iter()
+                .all(|(q, _)| sums.slices.contains_key(q))
             || stated != Some(row_values_digest(&rows.values.values))
         {
             return Err(self.culprit(Check::RowsContent, member));
         }
-        let wrong = content.slices.iter().find(|(q, digest)| sums.slices.get(q).is_none_or(|s| s.digest != *digest));
+        let wrong = content
+            .slices
+            .iter()
+            .find(|(q, digest)| sums.slices.get(q).is_none_or(|s| s.digest != *digest));
         if let Some(slice) = wrong.map(|(q, _)| *q) {
             return Err(self.wrong_row_sum(rows.signed, slice, out));
         }
         // A list only grows; whatever does not hold the last one adds nothing.
         if let Some(known) = sums.lists.get(&member) {
             let grown = content.slices.len() > known.content.slices.len();
-            if !grown || !known.content.slices.iter().all(|entry| content.slices.contains(entry)) {
+            if !grown
+                || !known
+                    .content
+                    .slices
+                    .iter()
+                    .all(|entry| content.slices.contains(entry))
+            {
                 return Ok(());
             }
         }
-        out.persist(Record::ServerRows { accepted: rows.clone() });
+        out.persist(Record::ServerRows {
+            accepted: rows.clone(),
+        });
         if let Some(sums) = &mut self.rows {
             for (q, _) in &rows.signed.content.slices {
                 if let Some(slice) = sums.slices.get_mut(q) {
@@ -219,16 +309,34 @@ impl ServerRound {
     }
 
     /// A wrong sum is judged against the opened slice, never against what other members signed (A15).
-    fn wrong_row_sum(&mut self, signed: Signed<RowsContent>, slice: u16, out: &mut Outputs) -> Refusal {
+    fn wrong_row_sum(
+        &mut self,
+        signed: Signed<RowsContent>,
+        slice: u16,
+        out: &mut Outputs,
+    ) -> Refusal {
         let member = signed.content.member;
         let refusal = self.culprit(Check::RowsValue, member);
         if let (Some(set), Some(closing)) = (&self.set, &self.closing) {
             let convicted = closing.convicted.clone();
             let left = |client: &ClientId| convicted.binary_search(client).is_err();
             let leaves = self.row_leaves(slice).into_iter().zip(self.stored.keys());
-            let leaves = leaves.filter(|(_, client)| left(client)).map(|(leaf, _)| leaf).collect();
+            let leaves = leaves
+                .filter(|(_, client)| left(client))
+                .map(|(leaf, _)| leaf)
+                .collect();
             let headers = set.headers().to_vec();
-            self.convict(Evidence::WrongRowSum { signed, slice, convicted, headers, leaves }, false, out);
+            self.convict(
+                Evidence::WrongRowSum {
+                    signed,
+                    slice,
+                    convicted,
+                    headers,
+                    leaves,
+                },
+                false,
+                out,
+            );
         }
         if let Some(sums) = &mut self.rows {
             sums.wrong.insert(member);
@@ -244,18 +352,46 @@ impl ServerRound {
     /// What one client of U downloads beside the result to check it. None before the round is done, or for a client that
     /// is not in U.
     pub fn light_bundle(&self, client: ClientId) -> Option<LightBundle> {
-        let (set, rows) = (self.set.as_ref()?, self.rows.as_ref().filter(|_| self.done)?);
+        let (set, rows) = (
+            self.set.as_ref()?,
+            self.rows.as_ref().filter(|_| self.done)?,
+        );
         let place = set.place(client)?;
-        let needed: BTreeSet<MemberIndex> =
-            rows.slices.values().flat_map(|s| s.signers.iter().take(rows.signers)).copied().collect();
+        let needed: BTreeSet<MemberIndex> = rows
+            .slices
+            .values()
+            .flat_map(|s| s.signers.iter().take(rows.signers))
+            .copied()
+            .collect();
         Some(LightBundle {
             certificate: self.certificate()?,
             count: set.count(),
             position: u32::try_from(place).ok()?,
-            path: merkle::path(labels::PROPOSAL_TREE, &proposal_leaves(set.entries()), place),
-            finals: self.finals.values().take(self.context.threshold().into()).cloned().collect(),
-            rows: rows.slices.iter().map(|(q, s)| RowValues { slice: *q, values: s.values.clone() }).collect(),
-            row_lists: rows.lists.iter().filter(|(j, _)| needed.contains(j)).map(|(_, l)| l.clone()).collect(),
+            path: merkle::path(
+                labels::PROPOSAL_TREE,
+                &proposal_leaves(set.entries()),
+                place,
+            ),
+            finals: self
+                .finals
+                .values()
+                .take(self.context.threshold().into())
+                .cloned()
+                .collect(),
+            rows: rows
+                .slices
+                .iter()
+                .map(|(q, s)| RowValues {
+                    slice: *q,
+                    values: s.values.clone(),
+                })
+                .collect(),
+            row_lists: rows
+                .lists
+                .iter()
+                .filter(|(j, _)| needed.contains(j))
+                .map(|(_, l)| l.clone())
+                .collect(),
         })
     }
 }

@@ -1,5 +1,9 @@
 //! What all simulated rounds are checked for.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
+
+pub(crate) mod member_bench;
+pub(crate) mod server_bench;
 
 use std::collections::BTreeSet;
 use veilsum_protocol::{Outcome, Party};
@@ -8,7 +12,12 @@ use veilsum_sim::{Faults, Plan, Report, Simulation, World, truth};
 /// Runs a round; it must come to an end.
 pub(crate) fn run(world: &World, faults: Faults, plan: Plan) -> Report {
     let report = Simulation::run(world, faults, plan).unwrap();
-    assert!(report.outcome.is_some(), "seed {}: no end; refused: {:?}", world.setup.seed, report.refused);
+    assert!(
+        report.outcome.is_some(),
+        "seed {}: no end; refused: {:?}",
+        world.setup.seed,
+        report.refused
+    );
     assert_eq!(report.faults, [], "seed {}", world.setup.seed);
     report
 }
@@ -16,24 +25,60 @@ pub(crate) fn run(world: &World, faults: Faults, plan: Plan) -> Report {
 /// The result is exactly the plain sum, every honest client in it accepts it, nobody is blamed but `guilty`, each with
 /// exactly these checks, and nobody else can be framed.
 pub(crate) fn assert_round(world: &World, report: &Report, guilty: &[(Party, &str)]) {
+    assert_round_with(world, report, guilty, &[]);
+}
+
+/// As [`assert_round`], where `corrupt` parties did wrong as well, without being convicted in the round.
+pub(crate) fn assert_round_with(
+    world: &World,
+    report: &Report,
+    guilty: &[(Party, &str)],
+    corrupt: &[Party],
+) {
     let seed = world.setup.seed;
     let summed = truth::summed(report);
     let result = report.result.as_ref().unwrap();
     assert_eq!(result.vector, world.plain_sum(&summed), "seed {seed}");
-    assert!(matches!(report.outcome, Some(Outcome::Certified { summed: n, .. }) if n as usize == summed.len()));
-    for (client, checked) in &report.light {
-        assert_eq!(checked, &Ok(()), "seed {seed}: {client}");
-    }
-    assert!(report.light.len() + guilty.len() >= summed.len(), "seed {seed}: clients without a bundle");
-    assert_blame(world, report, guilty);
+    assert!(
+        matches!(report.outcome, Some(Outcome::Certified { summed: n, .. }) if n as usize == summed.len())
+    );
+    let honest: BTreeSet<_> = summed.intersection(&report.honest).copied().collect();
+    assert_eq!(
+        report.light.keys().copied().collect::<BTreeSet<_>>(),
+        honest,
+        "seed {seed}"
+    );
+    assert!(
+        report.light.values().all(|checked| checked == &Ok(())),
+        "seed {seed}: {:?}",
+        report.light
+    );
+    assert_blame(world, report, guilty, corrupt);
 }
 
-/// Nobody is blamed but `guilty`, each with exactly these checks, and nobody else can be framed.
-pub(crate) fn assert_blame(world: &World, report: &Report, guilty: &[(Party, &str)]) {
+/// Nobody is blamed but `guilty`, each with exactly these checks, and nobody else that is not `corrupt` can be framed.
+pub(crate) fn assert_blame(
+    world: &World,
+    report: &Report,
+    guilty: &[(Party, &str)],
+    corrupt: &[Party],
+) {
     let seed = world.setup.seed;
     let want: BTreeSet<(Party, &str)> = guilty.iter().copied().collect();
-    assert_eq!(truth::convicted(world, report).unwrap(), want, "seed {seed}");
-    let parties: BTreeSet<Party> = want.iter().map(|(p, _)| *p).collect();
-    let framed: Vec<_> = truth::framings(world, report).into_iter().filter(|(p, _)| !parties.contains(p)).collect();
+    assert_eq!(
+        truth::convicted(world, report).unwrap(),
+        want,
+        "seed {seed}"
+    );
+    let parties: BTreeSet<Party> = want
+        .iter()
+        .map(|(p, _)| p)
+        .chain(corrupt)
+        .copied()
+        .collect();
+    let framed: Vec<_> = truth::framings(world, report)
+        .into_iter()
+        .filter(|(p, _)| !parties.contains(p))
+        .collect();
     assert_eq!(framed, [], "seed {seed}");
 }
