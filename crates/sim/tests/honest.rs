@@ -105,3 +105,15 @@ fn the_server_may_stop_after_every_record() {
         assert_eq!(report.log[..records], whole.log[..records]);
     }
 }
+
+#[test]
+fn a_masked_round_gives_exactly_the_plain_sum() {
+    let setup = Setup {
+        dim: 9000,
+        ..Setup::small(24)
+    };
+    let world = World::new(setup).unwrap();
+    assert!(world.context.layout().masked_constants().is_some());
+    let report = run(&world, Faults::ROUGH, Plan::default());
+    assert_round(&world, &report, &[]);
+}
