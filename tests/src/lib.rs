@@ -1,1 +1,292 @@
-//! End-to-end tests; see `tests/tests/`.
+//! End-to-end tests: helpers that run the `veilsum` program as processes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program, built in the profile of the running test.
+///
+/// # Panics
+/// When it does not build.
+#[must_use]
+pub fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        // <target>/<profile>/deps/<test>
+        let test = std::env::current_exe().unwrap();
+        let profile = test.ancestors().nth(2).unwrap();
+        let target = profile.parent().unwrap();
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "-p", "veilsum-cli", "--bin", "veilsum", "--target-dir"]).arg(target);
+        if profile.ends_with("release") {
+            build.arg("--release");
+        }
+        assert!(build.status().unwrap().success(), "the program does not build");
+        profile.join("veilsum")
+    })
+}
+
+/// Runs the program to its end.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Output {
+    Command::new(program()).args(arguments).output().unwrap()
+}
+
+/// As [`run`]; it must succeed.
+///
+/// # Panics
+/// When it does not, with what it said.
+pub fn run_ok<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
+    let output = run(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The JSON object of a command that was run with `--json`: the only line of its output.
+///
+/// # Panics
+/// When there is anything else.
+#[must_use]
+pub fn json(stdout: &str) -> Value {
+    assert_eq!(stdout.lines().count(), 1, "more than one line: {stdout}");
+    serde_json::from_str(stdout).unwrap()
+}
+
+/// Keys, roster and configuration of a small deployment in a directory of its own.
+#[derive(Debug)]
+pub struct Deployment {
+    dir: TempDir,
+    clients: u32,
+}
+
+/// A process that is killed when the test is over.
+#[derive(Debug)]
+pub struct Running(Option<Child>);
+
+impl Running {
+    /// Its process id.
+    ///
+    /// # Panics
+    /// After it was waited for.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.as_ref().unwrap().id()
+    }
+
+    /// Kills it at once (SIGKILL).
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub fn kill(mut self) {
+        let mut child = self.0.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    #[must_use]
+    pub fn end(mut self) -> Output {
+        self.0.take().unwrap().wait_with_output().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Hexadecimal of the digest that all deployments of the tests use for their model.
+pub const MODEL: &str = "0101010101010101010101010101010101010101010101010101010101010101";
+
+impl Deployment {
+    /// Makes all keys and the roster with the program.
+    ///
+    /// # Panics
+    /// When a command fails.
+    #[must_use]
+    pub fn new(clients: u32) -> Self {
+        let this = Self { dir: tempfile::tempdir().unwrap(), clients };
+        for role in ["registrar", "server"] {
+            run_ok(["keygen", "--role", role, "--out", &this.file(&format!("{role}.key"))]);
+        }
+        let mut roster = vec!["roster".to_owned(), "--key".into(), this.file("registrar.key")];
+        roster.extend(["--out".to_owned(), this.file("roster.bin")]);
+        for id in 1..=clients {
+            let key = this.file(&format!("client-{id}.key"));
+            run_ok(["keygen", "--role", "client", "--id", &id.to_string(), "--out", &key]);
+            roster.push(format!("{key}.pub"));
+        }
+        run_ok(roster);
+        this.configure("");
+        this
+    }
+
+    /// A path in its directory.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The configuration, `changes` (lines of `[round]`) in place of the lines of the same key.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn configure(&self, changes: &str) {
+        let n = self.clients;
+        let beacon = "02".repeat(32);
+        let defaults = [
+            ("id", "1".to_owned()),
+            ("dim", "5".to_owned()),
+            ("scale_bits", "12".to_owned()),
+            ("norm_bound", "32767".to_owned()),
+            ("n_min", (2 * n).div_ceil(3).to_string()),
+            ("malicious_max", "1".to_owned()),
+            ("beacon", format!("\"{beacon}\"")),
+            ("model_digest", format!("\"{MODEL}\"")),
+            ("contribute_seconds", "120".to_owned()),
+        ];
+        let mut text = String::from(
+            "listen = \"127.0.0.1:0\"\nkey = \"server.key\"\nregistrar = \"registrar.key.pub\"\nroster = \"roster.bin\"\n\
+             state = \"state\"\nresult = \"result.npy\"\naddress_file = \"address\"\n[round]\n",
+        );
+        let key_of = |line: &str| line.split('=').next().unwrap().trim().to_owned();
+        let changed: Vec<String> = changes.lines().map(key_of).collect();
+        for (key, value) in defaults {
+            if !changed.iter().any(|c| c == key) {
+                text += &format!("{key} = {value}\n");
+            }
+        }
+        fs::write(self.file("server.toml"), text + changes + "\n").unwrap();
+    }
+
+    /// Starts the server.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn server(&self) -> Running {
+        let child = Command::new(program())
+            .args(["server", "--json", "--config", &self.file("server.toml")])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running(Some(child))
+    }
+
+    /// The address that the server bound, once it has.
+    ///
+    /// # Panics
+    /// When it does not within half a minute.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.wait("the server's address", || fs::read_to_string(self.file("address")).ok()).trim().to_owned()
+    }
+
+    /// Looks again and again until there is something.
+    ///
+    /// # Panics
+    /// When there is nothing within a minute.
+    pub fn wait<T>(&self, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+        for _ in 0..600 {
+            if let Some(found) = look() {
+                return found;
+            }
+            sleep(Duration::from_millis(100));
+        }
+        panic!("no {what} within a minute");
+    }
+
+    /// Writes an update of 64-bit floats.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[must_use]
+    pub fn update(&self, name: &str, values: &[f64]) -> String {
+        let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", values.len());
+        while (10 + header.len() + 1) % 64 != 0 {
+            header.push(' ');
+        }
+        header.push('\n');
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+        bytes.extend(header.as_bytes());
+        bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
+        let path = self.file(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// The arguments of a client.
+    #[must_use]
+    pub fn client_arguments(&self, id: u32, address: &str, update: &str) -> Vec<String> {
+        let (n_min, n) = ((2 * self.clients).div_ceil(3).to_string(), self.clients.to_string());
+        let own = |suffix: &str| self.file(&format!("client-{id}.{suffix}"));
+        [
+            ["client", "--json"],
+            ["--server", address],
+            ["--server-key", &self.file("server.key.pub")],
+            ["--registrar", &self.file("registrar.key.pub")],
+            ["--key", &own("key")],
+            ["--state", &own("state")],
+            ["--update", update],
+            ["--model-digest", MODEL],
+            ["--n-min", &n_min],
+            ["--committee", &n],
+            ["--patience", "120"],
+        ]
+        .concat()
+        .into_iter()
+        .map(str::to_owned)
+        .collect()
+    }
+
+    /// Starts a client.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn client(&self, id: u32, address: &str, update: &str) -> Running {
+        let child = Command::new(program())
+            .args(self.client_arguments(id, address, update))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running(Some(child))
+    }
+
+    /// What `veilsum status` says.
+    #[must_use]
+    pub fn status(&self, address: &str) -> Option<Value> {
+        let output = run(["status", "--json", "--server", address, "--server-key", &self.file("server.key.pub")]);
+        output.status.success().then(|| json(&String::from_utf8_lossy(&output.stdout)))
+    }
+
+    /// The vector of 64-bit floats in a `.npy` file that the server wrote.
+    ///
+    /// # Panics
+    /// When it is not one.
+    #[must_use]
+    pub fn result(&self) -> Vec<f64> {
+        let bytes = fs::read(self.file("result.npy")).unwrap();
+        let data = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        bytes[data..].as_chunks().0.iter().map(|c| f64::from_le_bytes(*c)).collect()
+    }
+}
