@@ -110,7 +110,9 @@ impl ClientError {
                 | Self::Machine(_)
                 | Self::Refusal(_)
                 | Self::VoidSignature
-                | Self::Request(RequestError::Refused(_))
+                | Self::Request(
+                    RequestError::Refused(_) | RequestError::Transport(TransportError::ServerKeyMismatch { .. })
+                )
         )
     }
 }
