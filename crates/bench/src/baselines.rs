@@ -20,7 +20,10 @@ pub struct Baselines {
 }
 
 fn seconds(work: impl FnOnce()) -> f64 {
-    #[expect(clippy::disallowed_methods, reason = "measuring is this crate's purpose")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "measuring is this crate's purpose"
+    )]
     let start = Instant::now();
     work();
     start.elapsed().as_secs_f64()
@@ -28,7 +31,9 @@ fn seconds(work: impl FnOnce()) -> f64 {
 
 /// The least of several runs: a baseline should not be flattered by noise.
 fn least(runs: usize, mut work: impl FnMut()) -> f64 {
-    (0..runs).map(|_| seconds(&mut work)).fold(f64::INFINITY, f64::min)
+    (0..runs)
+        .map(|_| seconds(&mut work))
+        .fold(f64::INFINITY, f64::min)
 }
 
 impl Baselines {
@@ -47,19 +52,30 @@ impl Baselines {
         let mut sum = vec![0f32; update.len()];
         let f32_sum_seconds = seconds(|| {
             for _ in 0..clients {
-                black_box(&mut sum).iter_mut().zip(black_box(&update)).for_each(|(s, u)| *s += u);
+                black_box(&mut sum)
+                    .iter_mut()
+                    .zip(black_box(&update))
+                    .for_each(|(s, u)| *s += u);
             }
         });
 
         const VALUES: usize = 64;
         let (generators, bases) = (BulletproofGens::new(16, VALUES), PedersenGens::default());
-        let values: Vec<u64> = (0..VALUES).map(|_| u64::from(rng.next_u32() as u16)).collect();
+        let values: Vec<u64> = (0..VALUES)
+            .map(|_| u64::from(rng.next_u32() as u16))
+            .collect();
         let blindings: Vec<Scalar> = (0..VALUES).map(|_| Scalar::random(&mut rng)).collect();
         let proving = least(2, || {
             let mut transcript = Transcript::new(b"baseline");
             let mut rng = ChaCha20Rng::seed_from_u64(2);
             let proof = RangeProof::prove_multiple_with_rng(
-                &generators, &bases, &mut transcript, &values, &blindings, 16, &mut rng,
+                &generators,
+                &bases,
+                &mut transcript,
+                &values,
+                &blindings,
+                16,
+                &mut rng,
             );
             black_box(proof.is_ok());
         });

@@ -40,15 +40,18 @@ pub struct BenchConfig {
 }
 
 /// Why a benchmark did not run.
-#[derive(Debug, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum BenchError {
     /// The parameters are refused.
     #[error(transparent)]
     Params(#[from] veilsum_params::ParameterError),
     /// Not that many threads could be started.
-    #[error("cannot start the thread pool: {0}")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
+    #[error("{threads} threads cannot be started; ask for fewer")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+    },
     /// The backend is not to be had on this machine.
     #[error(transparent)]
     Backend(#[from] veilsum_simd::SimdError),

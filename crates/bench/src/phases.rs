@@ -26,7 +26,10 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Phases {
         if let Some(span) = ctx.span(id)
             && span.metadata().target() == "veilsum::phase"
         {
-            #[expect(clippy::disallowed_methods, reason = "measuring is this crate's purpose")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "measuring is this crate's purpose"
+            )]
             span.extensions_mut().replace(Entered(Instant::now()));
         }
     }
@@ -36,7 +39,12 @@ impl<S: tracing::Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Phases {
             && let Some(Entered(start)) = span.extensions_mut().remove::<Entered>()
         {
             let seconds = start.elapsed().as_secs_f64();
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(span.name()).or_default() += seconds;
+            *self
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(span.name())
+                .or_default() += seconds;
         }
     }
 }

@@ -9,19 +9,31 @@ use std::time::Instant;
 use tracing_subscriber::layer::SubscriberExt;
 use veilsum_crypto::{IdentityKey, ShareSecretKey, feldman};
 use veilsum_encoding::Encoder;
-use veilsum_params::{Beacon, ClientId, GENERATOR_SET, MemberIndex, PROTOCOL_VERSION, RoundParams, UploadSizes};
+use veilsum_params::{
+    Beacon, ClientId, GENERATOR_SET, MemberIndex, PROTOCOL_VERSION, RoundParams, UploadSizes,
+};
 use veilsum_proof::{Prepared, Round};
 use veilsum_protocol::{
-    RoundContext, RoundSums, build_contribution, decode_body, open_share, verify_contribution, verify_contributions,
+    RoundContext, RoundSums, build_contribution, decode_body, open_share, verify_contribution,
+    verify_contributions,
 };
 use veilsum_simd::Engine;
 use veilsum_wire::{Roster, RosterContent, RosterEntry, Signed, Wire, cohort_and_committee};
 
-fn step<T, E: std::fmt::Display>(step: &'static str, result: Result<T, E>) -> Result<T, BenchError> {
-    result.map_err(|cause| BenchError::Step { step, cause: cause.to_string() })
+fn step<T, E: std::fmt::Display>(
+    step: &'static str,
+    result: Result<T, E>,
+) -> Result<T, BenchError> {
+    result.map_err(|cause| BenchError::Step {
+        step,
+        cause: cause.to_string(),
+    })
 }
 
-#[expect(clippy::disallowed_methods, reason = "measuring is this crate's purpose")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measuring is this crate's purpose"
+)]
 fn now() -> Instant {
     Instant::now()
 }
@@ -44,10 +56,19 @@ fn deploy(config: &BenchConfig, rng: &mut ChaCha20Rng) -> Result<Deployment, Ben
         .map(|(i, (identity, secret))| RosterEntry::new(ClientId(i), 1, identity, *secret.public()))
         .collect();
     let signed = Signed::sign(RosterContent { epoch: 1, entries }, &registrar);
-    let roster = Arc::new(step("roster", Roster::verify(signed, &registrar.verifying_key()))?);
-    let beacon = Beacon { source: [1; 32], round: 1, value: [2; 32] };
-    let (_, committee) =
-        step("sampling", cohort_and_committee(&roster, &beacon, 1, count, config.members.into()))?;
+    let roster = Arc::new(step(
+        "roster",
+        Roster::verify(signed, &registrar.verifying_key()),
+    )?);
+    let beacon = Beacon {
+        source: [1; 32],
+        round: 1,
+        value: [2; 32],
+    };
+    let (_, committee) = step(
+        "sampling",
+        cohort_and_committee(&roster, &beacon, 1, count, config.members.into()),
+    )?;
     let n_min = (2 * count).div_ceil(3).max(2);
     let share_keys = committee
         .iter()
@@ -77,7 +98,11 @@ fn deploy(config: &BenchConfig, rng: &mut ChaCha20Rng) -> Result<Deployment, Ben
         contribute_deadline_ms: 0,
     };
     params.layout()?;
-    Ok(Deployment { context: step("context", RoundContext::new(params, roster))?, identities, share_keys })
+    Ok(Deployment {
+        context: step("context", RoundContext::new(params, roster))?,
+        identities,
+        share_keys,
+    })
 }
 
 /// Real updates: every client fills its norm, every seventh puts all of it on one coordinate, with both signs.
@@ -91,7 +116,9 @@ fn update(config: &BenchConfig, client: u32, rng: &mut ChaCha20Rng) -> Vec<f32> 
         }
         return v;
     }
-    (0..dim).map(|_| (rng.next_u32() as i32) as f32 / i32::MAX as f32 * bound).collect()
+    (0..dim)
+        .map(|_| (rng.next_u32() as i32) as f32 / i32::MAX as f32 * bound)
+        .collect()
 }
 
 /// Runs one round and measures it.
@@ -101,7 +128,11 @@ fn update(config: &BenchConfig, client: u32, rng: &mut ChaCha20Rng) -> Vec<f32> 
 pub fn run(config: &BenchConfig) -> Result<BenchReport, BenchError> {
     let phases = Phases::default();
     let subscriber = tracing_subscriber::registry().with(phases.clone());
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(config.threads).build()?;
+    let threads = config.threads;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .map_err(|_| BenchError::Threads { threads })?;
     pool.install(|| tracing::subscriber::with_default(subscriber, || measure(config, &phases)))
 }
 
@@ -116,10 +147,14 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     let prepared = Arc::new(step("tables", Prepared::with_engine(&layout, engine))?);
     let setup_seconds = start.elapsed().as_secs_f64();
 
-    let encoder = step("encoder", Encoder::new(config.dim as usize, 8, config.norm_bound.into()))?;
+    let encoder = step(
+        "encoder",
+        Encoder::new(config.dim as usize, 8, config.norm_bound.into()),
+    )?;
     let mut plain = vec![0i64; config.dim as usize];
     let mut uploads = Vec::with_capacity(config.clients as usize);
-    let (mut client_total, mut phase_total, mut peak) = (0.0, BTreeMap::<&'static str, f64>::new(), 0usize);
+    let (mut client_total, mut phase_total, mut peak) =
+        (0.0, BTreeMap::<&'static str, f64>::new(), 0usize);
     let counter = PeakAlloc;
     for client in 0..config.clients {
         let values = update(config, client, &mut rng);
@@ -132,17 +167,31 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         counter.reset_peak_usage();
         let start = now();
         // A client pays for the round's public ring elements as well.
-        let round = step("round", Round::new(Arc::clone(&prepared), *context.digest()))?;
+        let round = step(
+            "round",
+            Round::new(Arc::clone(&prepared), *context.digest()),
+        )?;
         let expanded = start.elapsed().as_secs_f64();
         let encoded = step("encoding", encoder.encode(&values, &mut own_rng))?;
         let encoding = start.elapsed().as_secs_f64() - expanded;
-        let identity = deployment.identities.get(client as usize).ok_or_else(|| BenchError::Step {
-            step: "identity",
-            cause: "missing".to_owned(),
-        })?;
+        let identity =
+            deployment
+                .identities
+                .get(client as usize)
+                .ok_or_else(|| BenchError::Step {
+                    step: "identity",
+                    cause: "missing".to_owned(),
+                })?;
         let contribution = step(
             "contribution",
-            build_contribution(context, &round, ClientId(client), identity, encoded.values(), &mut own_rng),
+            build_contribution(
+                context,
+                &round,
+                ClientId(client),
+                identity,
+                encoded.values(),
+                &mut own_rng,
+            ),
         )?;
         let header = contribution.header.to_bytes();
         let body = contribution.body.to_bytes();
@@ -155,27 +204,41 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         add("ring-expansion", expanded);
         add("encoding", encoding);
         add("other", seconds - expanded - encoding - known);
-        inner.into_iter().for_each(|(name, seconds)| add(name, seconds));
-        plain.iter_mut().zip(encoded.values()).for_each(|(p, v)| *p += v);
+        inner
+            .into_iter()
+            .for_each(|(name, seconds)| add(name, seconds));
+        plain
+            .iter_mut()
+            .zip(encoded.values())
+            .for_each(|(p, v)| *p += v);
         uploads.push((header, body));
     }
     let clients = f64::from(config.clients);
     phase_total.values_mut().for_each(|v| *v /= clients);
 
-    let round = step("round", Round::new(Arc::clone(&prepared), *context.digest()))?;
+    let round = step(
+        "round",
+        Round::new(Arc::clone(&prepared), *context.digest()),
+    )?;
     let mut verified = Vec::with_capacity(uploads.len());
     let start = now();
     for (header, body) in &uploads {
         let header = step("header", Wire::from_bytes(header))?;
         let body = step("body", decode_body(context, body))?;
-        verified.push(step("verification", verify_contribution(context, &round, header, body))?);
+        verified.push(step(
+            "verification",
+            verify_contribution(context, &round, header, body),
+        )?);
     }
     let verify_seconds = start.elapsed().as_secs_f64() / clients;
 
     let start = now();
     let mut batch = Vec::with_capacity(uploads.len());
     for (header, body) in &uploads {
-        batch.push((step("header", Wire::from_bytes(header))?, step("body", decode_body(context, body))?));
+        batch.push((
+            step("header", Wire::from_bytes(header))?,
+            step("body", decode_body(context, body))?,
+        ));
     }
     for verdict in verify_contributions(context, &round, batch, &[7; 32]) {
         step("batch verification", verdict)?;
@@ -193,7 +256,11 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     let finish_seconds = start.elapsed().as_secs_f64();
 
     let sizes = UploadSizes::of(&layout, config.members.into(), config.threshold.into());
-    let upload_bytes = uploads.iter().map(|(h, b)| h.len() + b.len()).max().unwrap_or(0) as u64;
+    let upload_bytes = uploads
+        .iter()
+        .map(|(h, b)| h.len() + b.len())
+        .max()
+        .unwrap_or(0) as u64;
     let masked = layout.masked_constants();
     Ok(BenchReport {
         dim: config.dim,
@@ -251,7 +318,10 @@ fn committee_sums(
                     step: "share",
                     cause: "missing".to_owned(),
                 })?;
-                let share = step("share", open_share(context, &c.header().content, index, key, &leaf))?;
+                let share = step(
+                    "share",
+                    open_share(context, &c.header().content, index, key, &leaf),
+                )?;
                 sum += share.expose();
             }
             Ok(feldman::SecretShare::new(index, sum))

@@ -27,6 +27,56 @@ pub(crate) enum Command {
     Client(ClientArguments),
     /// Ask a server what it is doing
     Status(StatusArguments),
+    /// Measure the whole cryptographic path of a round in one process
+    Bench(BenchArguments),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchBackend {
+    /// The fastest that this machine has
+    Auto,
+    /// Portable arithmetic
+    Portable,
+    /// Eight lanes of AVX-512 IFMA
+    Avx512ifma,
+}
+
+/// Size and threshold of a committee, `M,T`.
+fn committee(text: &str) -> Result<(u16, u16), String> {
+    text.split_once(',')
+        .and_then(|(m, t)| Some((m.trim().parse().ok()?, t.trim().parse().ok()?)))
+        .ok_or_else(|| "write M,T, for example 64,46".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArguments {
+    /// Number of coordinates
+    #[arg(long)]
+    pub(crate) dim: u32,
+    /// Number of contributing clients
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) clients: u32,
+    /// Threads
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// Largest number of summed clients that the layout holds
+    #[arg(long, default_value_t = 1024)]
+    pub(crate) n_max: u32,
+    /// Norm bound of an integer update
+    #[arg(long, default_value_t = 32_767)]
+    pub(crate) norm_bound: u32,
+    /// Committee size and threshold, M,T
+    #[arg(long, default_value = "64,46", value_parser = committee)]
+    pub(crate) committee: (u16, u16),
+    /// Group arithmetic
+    #[arg(long, value_enum, default_value = "auto")]
+    pub(crate) backend: BenchBackend,
+    /// Seed of vectors and keys
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

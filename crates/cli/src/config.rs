@@ -109,17 +109,30 @@ impl ServerConfig {
     /// [`ConfigError`].
     pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = read_bounded(&RealDisk, path, CONFIG_MAX)?;
-        let syntax = |line, what: &str| ConfigError::Syntax { path: path.to_owned(), line, what: what.to_owned() };
-        let text = std::str::from_utf8(&bytes).map_err(|_| syntax(None, "this is not UTF-8 text"))?;
+        let syntax = |line, what: &str| ConfigError::Syntax {
+            path: path.to_owned(),
+            line,
+            what: what.to_owned(),
+        };
+        let text =
+            std::str::from_utf8(&bytes).map_err(|_| syntax(None, "this is not UTF-8 text"))?;
         let mut config: Self = toml::from_str(text).map_err(|error| {
-            let line = error.span().and_then(|span| text.get(..span.start)).map(|before| before.lines().count().max(1));
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map(|before| before.lines().count().max(1));
             syntax(line, error.message())
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
-        for file in [&mut config.key, &mut config.registrar, &mut config.roster, &mut config.state]
-            .into_iter()
-            .chain(&mut config.result)
-            .chain(&mut config.address_file)
+        for file in [
+            &mut config.key,
+            &mut config.registrar,
+            &mut config.roster,
+            &mut config.state,
+        ]
+        .into_iter()
+        .chain(&mut config.result)
+        .chain(&mut config.address_file)
         {
             *file = base.join(&file);
         }
@@ -132,15 +145,25 @@ impl RoundConfig {
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub(crate) fn params(&self, roster: &Roster, server_key: [u8; 32], now_ms: u64) -> Result<RoundParams, ConfigError> {
+    pub(crate) fn params(
+        &self,
+        roster: &Roster,
+        server_key: [u8; 32],
+        now_ms: u64,
+    ) -> Result<RoundParams, ConfigError> {
         let available = u32::try_from(roster.entries().len()).unwrap_or(u32::MAX);
         let cohort_size = self.cohort.unwrap_or(available);
         if cohort_size == 0 || available == 0 {
             return Err(ConfigError::EmptyCohort);
         }
         let committee_size = self.committee.unwrap_or(cohort_size);
-        let beacon = Beacon { source: [0; 32], round: self.id, value: bytes32("round.beacon", &self.beacon)? };
-        let (_, committee) = cohort_and_committee(roster, &beacon, self.id, cohort_size, committee_size)?;
+        let beacon = Beacon {
+            source: [0; 32],
+            round: self.id,
+            value: bytes32("round.beacon", &self.beacon)?,
+        };
+        let (_, committee) =
+            cohort_and_committee(roster, &beacon, self.id, cohort_size, committee_size)?;
         let least = u16::try_from(2 * u64::from(committee_size) / 3 + 1).unwrap_or(u16::MAX);
         let params = RoundParams {
             protocol_version: PROTOCOL_VERSION,
@@ -163,7 +186,8 @@ impl RoundConfig {
             malicious_max: self.malicious_max,
             threshold: self.threshold.unwrap_or(least),
             committee,
-            contribute_deadline_ms: now_ms.saturating_add(u64::from(self.contribute_seconds) * 1000),
+            contribute_deadline_ms: now_ms
+                .saturating_add(u64::from(self.contribute_seconds) * 1000),
         };
         params.layout()?;
         Ok(params)

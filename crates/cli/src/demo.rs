@@ -70,7 +70,9 @@ impl View {
             ProgressBar::hidden()
         } else {
             let bar = ProgressBar::new(0);
-            if let Ok(style) = ProgressStyle::with_template("{prefix:>9} [{bar:30}] {pos}/{len} {msg}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{prefix:>9} [{bar:30}] {pos}/{len} {msg}")
+            {
                 bar.set_style(style.progress_chars("=> "));
             }
             bar.enable_steady_tick(Duration::from_millis(200));
@@ -87,9 +89,12 @@ impl View {
                 self.bar.set_prefix(format!("round {round}"));
                 self.bar.set_message("training and proving");
             }
-            DemoEvent::Server(RoundEvent::Received(_) | RoundEvent::Rejected(..)) => self.bar.inc(1),
+            DemoEvent::Server(RoundEvent::Received(_) | RoundEvent::Rejected(..)) => {
+                self.bar.inc(1)
+            }
             DemoEvent::Server(RoundEvent::Proposed(count)) => {
-                self.bar.set_message(format!("closing with {count} contributions"));
+                self.bar
+                    .set_message(format!("closing with {count} contributions"));
             }
             DemoEvent::Server(RoundEvent::Opened) => self.bar.set_message("certifying the sum"),
             DemoEvent::RoundEnded(summary) if self.lines => {
@@ -122,7 +127,12 @@ fn round_line(round: &RoundSummary) -> String {
 fn conclude(report: &DemoReport) {
     let mut caught: BTreeMap<ClientId, BTreeMap<&'static str, (Check, u32)>> = BTreeMap::new();
     for (client, check) in report.rounds.iter().flat_map(|round| &round.rejected) {
-        caught.entry(*client).or_default().entry(check.id()).or_insert((*check, 0)).1 += 1;
+        caught
+            .entry(*client)
+            .or_default()
+            .entry(check.id())
+            .or_insert((*check, 0))
+            .1 += 1;
     }
     if caught.is_empty() {
         println!("\nNobody was caught cheating.");
@@ -130,24 +140,46 @@ fn conclude(report: &DemoReport) {
         println!("\n{:<12} {:>6}  {:<18} why", "caught", "rounds", "check");
         for (client, checks) in &caught {
             for (id, (check, rounds)) in checks {
-                println!("{:<12} {rounds:>6}  {id:<18} {}", client.to_string(), plain_words(*check));
+                println!(
+                    "{:<12} {rounds:>6}  {id:<18} {}",
+                    client.to_string(),
+                    plain_words(*check)
+                );
             }
         }
     }
     for found in &report.server_misbehaviour {
-        println!("\nA client accuses the server: {} (what it has is in {})", found.kind, found.evidence.display());
+        println!(
+            "\nA client accuses the server: {} (what it has is in {})",
+            found.kind,
+            found.evidence.display()
+        );
     }
-    println!("\naccuracy on digits that nobody trained on, after {} rounds:", report.rounds.len());
-    println!("  Veilsum                               {:>5.1} %", 100.0 * report.accuracy_veilsum);
-    println!("  plain averaging under the same attack {:>5.1} %", 100.0 * report.accuracy_plain_fedavg_under_attack);
-    println!("\nThe transcripts are in {}: a closed, signed log for each round.", report.transcripts.display());
+    println!(
+        "\naccuracy on digits that nobody trained on, after {} rounds:",
+        report.rounds.len()
+    );
+    println!(
+        "  Veilsum                               {:>5.1} %",
+        100.0 * report.accuracy_veilsum
+    );
+    println!(
+        "  plain averaging under the same attack {:>5.1} %",
+        100.0 * report.accuracy_plain_fedavg_under_attack
+    );
+    println!(
+        "\nThe transcripts are in {}: a closed, signed log for each round.",
+        report.transcripts.display()
+    );
 }
 
 fn plain_words(check: Check) -> String {
     match check.id() {
         "proof.norm-range" => "its update is longer than the norm bound allows".to_owned(),
         "share.value" => "it dealt a committee member a share that opens nothing".to_owned(),
-        id if id.starts_with("proof.") => "its proof does not hold for this client and these commitments".to_owned(),
+        id if id.starts_with("proof.") => {
+            "its proof does not hold for this client and these commitments".to_owned()
+        }
         _ => check.info().reason.to_owned(),
     }
 }
@@ -161,9 +193,12 @@ fn to_json(report: &DemoReport) -> Value {
             let rejected: Vec<Value> = round
                 .rejected
                 .iter()
-                .map(|(client, check)| json!({ "client": client.to_string(), "reason": check.id() }))
+                .map(
+                    |(client, check)| json!({ "client": client.to_string(), "reason": check.id() }),
+                )
                 .collect();
-            let dropped_clients: Vec<String> = round.dropped.iter().map(ClientId::to_string).collect();
+            let dropped_clients: Vec<String> =
+                round.dropped.iter().map(ClientId::to_string).collect();
             json!({
                 "round": round.round,
                 "accepted": round.accepted,

@@ -8,6 +8,7 @@ use veilsum::params::ClientId;
 use veilsum::store::StoreError;
 use veilsum::wire::{RosterError, WireError};
 use veilsum::{ClientError, KeyError, ServerError};
+use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
 
 use crate::config::ConfigError;
@@ -34,10 +35,16 @@ pub(crate) enum CliError {
     #[error("{}: {cause}", path.display())]
     Key { path: PathBuf, cause: KeyError },
     #[error("{} and {} are both entries of {client}: leave one out, or number the clients anew", first.display(), second.display())]
-    DoubledEntry { client: ClientId, first: PathBuf, second: PathBuf },
+    DoubledEntry {
+        client: ClientId,
+        first: PathBuf,
+        second: PathBuf,
+    },
     #[error("{}: this is no roster ({cause}): write it again with `veilsum roster`", path.display())]
     RosterFile { path: PathBuf, cause: WireError },
-    #[error("{0}: check the registrar key, and that all entries are of one epoch and each client's own")]
+    #[error(
+        "{0}: check the registrar key, and that all entries are of one epoch and each client's own"
+    )]
     Roster(#[from] RosterError),
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -51,6 +58,8 @@ pub(crate) enum CliError {
     Client(#[from] ClientError),
     #[error(transparent)]
     Demo(#[from] DemoError),
+    #[error(transparent)]
+    Bench(#[from] BenchError),
 }
 
 fn store_code(error: &StoreError) -> u8 {
@@ -63,6 +72,9 @@ fn store_code(error: &StoreError) -> u8 {
 impl CliError {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
+            Self::Bench(BenchError::Step { .. }) => exit::VERIFICATION,
+            Self::Bench(BenchError::Threads { .. }) => exit::ENVIRONMENT,
+            Self::Bench(_) => exit::USAGE,
             Self::Runtime(_) => exit::ENVIRONMENT,
             Self::Store(error)
             | Self::Config(ConfigError::Store(error))

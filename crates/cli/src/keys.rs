@@ -9,7 +9,8 @@ use veilsum::params::ClientId;
 use veilsum::store::{RealDisk, read_bounded, read_private, write_private};
 use veilsum::wire::{Roster, Wire};
 use veilsum::{
-    ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, entry_from_text, entry_to_text, registrar_to_text,
+    ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, entry_from_text, entry_to_text,
+    registrar_to_text,
 };
 use zeroize::Zeroizing;
 
@@ -17,9 +18,15 @@ use crate::args::{KeyRole, KeygenArguments, RosterArguments};
 use crate::error::CliError;
 
 /// Reads and parses a key file.
-pub(crate) fn read_key<T>(path: &Path, parse: impl FnOnce(&[u8]) -> Result<T, KeyError>) -> Result<T, CliError> {
+pub(crate) fn read_key<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, KeyError>,
+) -> Result<T, CliError> {
     let text = read_private(&RealDisk, path, KEY_FILE_MAX)?;
-    parse(&text).map_err(|cause| CliError::Key { path: path.to_owned(), cause })
+    parse(&text).map_err(|cause| CliError::Key {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 fn public_path(secret: &Path) -> PathBuf {
@@ -31,12 +38,19 @@ fn public_path(secret: &Path) -> PathBuf {
 pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<u8, CliError> {
     let (secret, public): (Zeroizing<Vec<u8>>, Vec<u8>) = match arguments.role {
         KeyRole::Client => {
-            let keys = ClientKeys::generate(ClientId(arguments.id.unwrap_or_default()), arguments.epoch, &mut OsRng);
+            let keys = ClientKeys::generate(
+                ClientId(arguments.id.unwrap_or_default()),
+                arguments.epoch,
+                &mut OsRng,
+            );
             (keys.to_text(), entry_to_text(&keys.entry()))
         }
         KeyRole::Server => {
             let keys = ServerKeys::generate(&mut OsRng);
-            let public = keys.public().map_err(|cause| CliError::Key { path: arguments.out.clone(), cause })?;
+            let public = keys.public().map_err(|cause| CliError::Key {
+                path: arguments.out.clone(),
+                cause,
+            })?;
             (keys.to_text(), public.to_text())
         }
         KeyRole::Registrar => {
@@ -53,10 +67,19 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<u8, CliError> {
         return Err(error.into());
     }
     if arguments.json {
-        println!("{}", json!({ "secret": arguments.out, "public": public_file }));
+        println!(
+            "{}",
+            json!({ "secret": arguments.out, "public": public_file })
+        );
     } else {
-        println!("secret key: {} (keep it; only you can read it)", arguments.out.display());
-        println!("public key: {} (give it to those who need it)", public_file.display());
+        println!(
+            "secret key: {} (keep it; only you can read it)",
+            arguments.out.display()
+        );
+        println!(
+            "public key: {} (give it to those who need it)",
+            public_file.display()
+        );
     }
     Ok(0)
 }
@@ -81,16 +104,29 @@ pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
     write_private(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;
     let (clients, digest) = (roster.entries().len(), roster.digest());
     if arguments.json {
-        println!("{}", json!({ "roster": arguments.out, "clients": clients, "digest": digest.to_hex() }));
+        println!(
+            "{}",
+            json!({ "roster": arguments.out, "clients": clients, "digest": digest.to_hex() })
+        );
     } else {
-        println!("{}: {clients} clients, epoch {}, digest {digest}", arguments.out.display(), arguments.epoch);
+        println!(
+            "{}: {clients} clients, epoch {}, digest {digest}",
+            arguments.out.display(),
+            arguments.epoch
+        );
     }
     Ok(0)
 }
 
 /// Reads and verifies a roster file.
-pub(crate) fn read_roster(path: &Path, registrar: &veilsum::crypto::VerifyingKey) -> Result<Roster, CliError> {
+pub(crate) fn read_roster(
+    path: &Path,
+    registrar: &veilsum::crypto::VerifyingKey,
+) -> Result<Roster, CliError> {
     let bytes = read_bounded(&RealDisk, path, veilsum::ROSTER_BYTES_MAX)?;
-    let signed = Wire::from_bytes(&bytes).map_err(|cause| CliError::RosterFile { path: path.to_owned(), cause })?;
+    let signed = Wire::from_bytes(&bytes).map_err(|cause| CliError::RosterFile {
+        path: path.to_owned(),
+        cause,
+    })?;
     Ok(Roster::verify(signed, registrar)?)
 }

@@ -1,6 +1,7 @@
 //! The `veilsum` command line.
 
 mod args;
+mod bench;
 mod config;
 mod demo;
 mod error;
@@ -14,6 +15,10 @@ use clap::Parser;
 
 use args::{Arguments, Command};
 use error::CliError;
+
+/// Counts, so that `veilsum bench` can report peaks.
+#[global_allocator]
+static ALLOCATOR: veilsum_bench::PeakAlloc = veilsum_bench::PeakAlloc;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
@@ -41,6 +46,7 @@ fn run(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Keygen(arguments) => keys::keygen(&arguments),
         Command::Roster(arguments) => keys::roster(&arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
         Command::Demo(arguments) => on_runtime(demo::demo(arguments)),
         Command::Server(arguments) => on_runtime(node::server(arguments)),
         Command::Client(arguments) => on_runtime(node::client(arguments)),

@@ -10,8 +10,8 @@ use veilsum::params::{Policy, UploadSizes};
 use veilsum::store::{RealDisk, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::{
-    Client, ClientKeys, ClientOptions, RequestError, Requests, RoundEvent, RoundReport, Server, ServerKeys,
-    ServerOptions, ServerPublic, now_ms, registrar_from_text,
+    Client, ClientKeys, ClientOptions, RequestError, Requests, RoundEvent, RoundReport, Server,
+    ServerKeys, ServerOptions, ServerPublic, now_ms, registrar_from_text,
 };
 
 use crate::args::{ClientArguments, ServerArguments, StatusArguments};
@@ -28,7 +28,10 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     let keys = read_key(&config.key, ServerKeys::from_text)?;
     let registrar = read_key(&config.registrar, registrar_from_text)?;
     let roster = Arc::new(read_roster(&config.roster, &registrar)?);
-    let params = config.round.params(&roster, keys.signing().verifying_key().to_bytes(), now_ms())?;
+    let params =
+        config
+            .round
+            .params(&roster, keys.signing().verifying_key().to_bytes(), now_ms())?;
     let layout = params.layout().map_err(crate::config::ConfigError::from)?;
     let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
     if arguments.check {
@@ -43,7 +46,12 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
         return Ok(0);
     }
-    let mut server = Server::bind(ServerOptions::new(config.listen, keys, roster, config.state))?;
+    let mut server = Server::bind(ServerOptions::new(
+        config.listen,
+        keys,
+        roster,
+        config.state,
+    ))?;
     let address = server.local_addr();
     if let Some(path) = &config.address_file {
         replace_private(&RealDisk, path, format!("{address}\n").as_bytes())?;
@@ -64,7 +72,12 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
     };
     // Clients that wait for the result get it before the port is closed.
-    tokio::time::sleep(if matches!(ended, Some(Ok(_))) { Duration::from_secs(2) } else { Duration::ZERO }).await;
+    tokio::time::sleep(if matches!(ended, Some(Ok(_))) {
+        Duration::from_secs(2)
+    } else {
+        Duration::ZERO
+    })
+    .await;
     server.shutdown(GRACE).await;
     let Some(ended) = ended else {
         if human {
@@ -120,14 +133,18 @@ fn report_json(report: &RoundReport) -> Value {
 
 pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     let mut digest = [0; 32];
-    hex::decode_to_slice(&arguments.model_digest, &mut digest).map_err(|_| CliError::ModelDigest)?;
+    hex::decode_to_slice(&arguments.model_digest, &mut digest)
+        .map_err(|_| CliError::ModelDigest)?;
     let keys = read_key(&arguments.key, ClientKeys::from_text)?;
     let server_public = read_key(&arguments.server_key, ServerPublic::from_text)?;
     let registrar = read_key(&arguments.registrar, registrar_from_text)?;
     let update = read_update(&arguments.update, arguments.tensor.as_deref())?;
     // Told before anything is asked of the network; the encoder checks it once more.
     if let Some(index) = update.iter().position(|v| !v.is_finite()) {
-        return Err(veilsum::ClientError::from(veilsum::encoding::EncodingError::NotFinite { index }).into());
+        return Err(
+            veilsum::ClientError::from(veilsum::encoding::EncodingError::NotFinite { index })
+                .into(),
+        );
     }
     let policy = Policy {
         n_min: arguments.n_min,
@@ -153,9 +170,15 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     let part = client.take_part(&round, Digest(digest), &update).await?;
     let accepted = round_accepted(&part.result);
     if human {
-        println!("round {}: the result is checked; {accepted}", round.round_id());
+        println!(
+            "round {}: the result is checked; {accepted}",
+            round.round_id()
+        );
     } else {
-        println!("{}", json!({ "round": round.round_id(), "checked": true, "dim": part.mean.len() }));
+        println!(
+            "{}",
+            json!({ "round": round.round_id(), "checked": true, "dim": part.mean.len() })
+        );
     }
     client.close().await;
     Ok(0)
@@ -172,8 +195,12 @@ pub(crate) async fn status(arguments: StatusArguments) -> Result<u8, CliError> {
     let server = read_key(&arguments.server_key, ServerPublic::from_text)?;
     let mut jitter = [0; 32];
     OsRng.fill_bytes(&mut jitter);
-    let connection = Connection::new(arguments.server, server.transport, TransportConfig::new(jitter))
-        .map_err(veilsum::ClientError::from)?;
+    let connection = Connection::new(
+        arguments.server,
+        server.transport,
+        TransportConfig::new(jitter),
+    )
+    .map_err(veilsum::ClientError::from)?;
     let requests = Requests::new(connection, Duration::from_secs(arguments.patience.into()));
     let status = match requests.status().await {
         Ok(status) => Some(status),
@@ -185,11 +212,19 @@ pub(crate) async fn status(arguments: StatusArguments) -> Result<u8, CliError> {
     let phase = status.and_then(|s| phases.get(usize::from(s.phase)).copied());
     match (status, arguments.json) {
         (Some(s), true) => {
-            println!("{}", json!({ "round": s.round, "phase": phase, "contributions": s.contributions }));
+            println!(
+                "{}",
+                json!({ "round": s.round, "phase": phase, "contributions": s.contributions })
+            );
         }
         (None, true) => println!("{}", json!({ "round": null })),
         (Some(s), false) => {
-            println!("round {}: {}, {} contributions", s.round, phase.unwrap_or("unknown phase"), s.contributions);
+            println!(
+                "round {}: {}, {} contributions",
+                s.round,
+                phase.unwrap_or("unknown phase"),
+                s.contributions
+            );
         }
         (None, false) => println!("no round yet"),
     }

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 use thiserror::Error;
-use veilsum::store::{RealDisk, StoreError, read_private};
 use veilsum::params::limits::DIM_MAX;
+use veilsum::store::{RealDisk, StoreError, read_private};
 use zeroize::Zeroizing;
 
 /// The longest file that can hold an update: all coordinates as 64-bit floats, and a header.
@@ -60,7 +60,10 @@ pub(crate) enum UpdateError {
 ///
 /// # Errors
 /// [`UpdateError`].
-pub(crate) fn read_update(path: &Path, tensor: Option<&str>) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
+pub(crate) fn read_update(
+    path: &Path,
+    tensor: Option<&str>,
+) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("npy") => npy(path, &read_private(&RealDisk, path, FILE_MAX)?),
         Some("safetensors") => safetensors(path, &read_private(&RealDisk, path, FILE_MAX)?, tensor),
@@ -78,20 +81,38 @@ fn floats(width: Width, bytes: &[u8]) -> Option<Zeroizing<Vec<f64>>> {
     let (values, rest) = match width {
         Width::Single => {
             let (chunks, rest) = bytes.as_chunks();
-            (chunks.iter().map(|c| f64::from(f32::from_le_bytes(*c))).collect::<Vec<_>>(), rest)
+            (
+                chunks
+                    .iter()
+                    .map(|c| f64::from(f32::from_le_bytes(*c)))
+                    .collect::<Vec<_>>(),
+                rest,
+            )
         }
         Width::Double => {
             let (chunks, rest) = bytes.as_chunks();
-            (chunks.iter().map(|c| f64::from_le_bytes(*c)).collect(), rest)
+            (
+                chunks.iter().map(|c| f64::from_le_bytes(*c)).collect(),
+                rest,
+            )
         }
     };
     rest.is_empty().then(|| Zeroizing::new(values))
 }
 
 fn npy(path: &Path, bytes: &[u8]) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
-    let format = |what| UpdateError::Format { path: path.to_owned(), format: ".npy", what };
-    let shape = |what| UpdateError::Shape { path: path.to_owned(), what };
-    let rest = bytes.strip_prefix(b"\x93NUMPY").ok_or_else(|| format("it does not begin like one"))?;
+    let format = |what| UpdateError::Format {
+        path: path.to_owned(),
+        format: ".npy",
+        what,
+    };
+    let shape = |what| UpdateError::Shape {
+        path: path.to_owned(),
+        what,
+    };
+    let rest = bytes
+        .strip_prefix(b"\x93NUMPY")
+        .ok_or_else(|| format("it does not begin like one"))?;
     let cut = || format("its header is cut off");
     let (version, rest) = rest.split_at_checked(2).ok_or_else(cut)?;
     let (len, rest) = match version {
@@ -101,7 +122,10 @@ fn npy(path: &Path, bytes: &[u8]) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
         }
         [2 | 3, 0] => {
             let (len, rest) = rest.split_first_chunk::<4>().ok_or_else(cut)?;
-            (usize::try_from(u32::from_le_bytes(*len)).map_err(|_| cut())?, rest)
+            (
+                usize::try_from(u32::from_le_bytes(*len)).map_err(|_| cut())?,
+                rest,
+            )
         }
         _ => return Err(format("its version is none of 1, 2 and 3")),
     };
@@ -110,7 +134,8 @@ fn npy(path: &Path, bytes: &[u8]) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
     }
     let (header, data) = rest.split_at_checked(len).ok_or_else(cut)?;
     let header = std::str::from_utf8(header).map_err(|_| format("its header is not text"))?;
-    let fields = NpyHeader::parse(header).ok_or_else(|| format("its header is not the usual dictionary"))?;
+    let fields =
+        NpyHeader::parse(header).ok_or_else(|| format("its header is not the usual dictionary"))?;
     let width = match fields.descr {
         "<f4" => Width::Single,
         "<f8" => Width::Double,
@@ -147,7 +172,9 @@ impl<'a> NpyHeader<'a> {
                     rest = after;
                 }
                 "fortran_order" if order.is_none() => {
-                    let after = rest.strip_prefix("False").or_else(|| rest.strip_prefix("True"))?;
+                    let after = rest
+                        .strip_prefix("False")
+                        .or_else(|| rest.strip_prefix("True"))?;
                     order = Some(());
                     rest = after;
                 }
@@ -171,7 +198,11 @@ impl<'a> NpyHeader<'a> {
             [length, ""] => (true, length.parse().ok()?),
             _ => (false, 0),
         };
-        Some(Self { descr: descr?, one_dimensional, length })
+        Some(Self {
+            descr: descr?,
+            one_dimensional,
+            length,
+        })
     }
 }
 
@@ -179,17 +210,36 @@ fn quoted(text: &str) -> Option<(&str, &str)> {
     text.strip_prefix('\'')?.split_once('\'')
 }
 
-fn safetensors(path: &Path, bytes: &[u8], tensor: Option<&str>) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
-    let format = |what| UpdateError::Format { path: path.to_owned(), format: ".safetensors", what };
-    let shape = |what| UpdateError::Shape { path: path.to_owned(), what };
-    let file = SafeTensors::deserialize(bytes).map_err(|_| format("its header does not fit its data"))?;
+fn safetensors(
+    path: &Path,
+    bytes: &[u8],
+    tensor: Option<&str>,
+) -> Result<Zeroizing<Vec<f64>>, UpdateError> {
+    let format = |what| UpdateError::Format {
+        path: path.to_owned(),
+        format: ".safetensors",
+        what,
+    };
+    let shape = |what| UpdateError::Shape {
+        path: path.to_owned(),
+        what,
+    };
+    let file =
+        SafeTensors::deserialize(bytes).map_err(|_| format("its header does not fit its data"))?;
     let view = match tensor {
-        Some(name) => file.tensor(name).map_err(|_| UpdateError::NoTensor { path: path.to_owned() })?,
+        Some(name) => file.tensor(name).map_err(|_| UpdateError::NoTensor {
+            path: path.to_owned(),
+        })?,
         None => {
             let mut tensors = file.tensors();
             match (tensors.len(), tensors.pop()) {
                 (1, Some((_, view))) => view,
-                (count, _) => return Err(UpdateError::Tensors { path: path.to_owned(), count }),
+                (count, _) => {
+                    return Err(UpdateError::Tensors {
+                        path: path.to_owned(),
+                        count,
+                    });
+                }
             }
         }
     };
@@ -206,14 +256,21 @@ fn safetensors(path: &Path, bytes: &[u8], tensor: Option<&str>) -> Result<Zeroiz
 
 /// The bytes of a `.npy` file (version 1) with one vector of 64-bit floats.
 pub(crate) fn npy_bytes(values: &[f64]) -> Vec<u8> {
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", values.len());
+    let mut header = format!(
+        "{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}",
+        values.len()
+    );
     // Data are aligned to 64 bytes: magic, version and length take 10.
     while (10 + header.len() + 1) % 64 != 0 {
         header.push(' ');
     }
     header.push('\n');
     let mut out = b"\x93NUMPY\x01\x00".to_vec();
-    out.extend_from_slice(&u16::try_from(header.len()).unwrap_or(u16::MAX).to_le_bytes());
+    out.extend_from_slice(
+        &u16::try_from(header.len())
+            .unwrap_or(u16::MAX)
+            .to_le_bytes(),
+    );
     out.extend_from_slice(header.as_bytes());
     out.extend(values.iter().flat_map(|v| v.to_le_bytes()));
     out
@@ -240,8 +297,14 @@ mod tests {
 
     #[test]
     fn npy_of_both_widths() {
-        assert_eq!(read("a.npy", &npy_bytes(&[1.5, -2.0])).unwrap(), [1.5, -2.0]);
-        let single = npy_file("{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", &2.5f32.to_le_bytes());
+        assert_eq!(
+            read("a.npy", &npy_bytes(&[1.5, -2.0])).unwrap(),
+            [1.5, -2.0]
+        );
+        let single = npy_file(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}",
+            &2.5f32.to_le_bytes(),
+        );
         assert_eq!(read("a.npy", &single).unwrap(), [2.5]);
     }
 
@@ -249,21 +312,44 @@ mod tests {
     fn npy_that_is_none() {
         let good = npy_bytes(&[1.0; 9]);
         for end in 0..good.len() {
-            assert!(matches!(read("a.npy", &good[..end]), Err(UpdateError::Format { .. })), "cut at {end}");
+            assert!(
+                matches!(read("a.npy", &good[..end]), Err(UpdateError::Format { .. })),
+                "cut at {end}"
+            );
         }
         let mut longer = good;
         longer.extend([0; 8]);
-        assert!(matches!(read("a.npy", &longer), Err(UpdateError::Format { .. })));
+        assert!(matches!(
+            read("a.npy", &longer),
+            Err(UpdateError::Format { .. })
+        ));
         for header in [
             "{'descr': '<i4', 'fortran_order': False, 'shape': (1,), }",
             "{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }",
             "{'descr': '<f4', 'fortran_order': False, 'shape': (), }",
         ] {
-            assert!(matches!(read("a.npy", &npy_file(header, &[0; 4])), Err(UpdateError::Shape { .. })), "{header}");
+            assert!(
+                matches!(
+                    read("a.npy", &npy_file(header, &[0; 4])),
+                    Err(UpdateError::Shape { .. })
+                ),
+                "{header}"
+            );
         }
-        for header in ["", "{}", "{'descr': '<f4', 'shape': (1,)}", "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}"] {
-            assert!(matches!(read("a.npy", &npy_file(header, &[0; 4])), Err(UpdateError::Format { .. })), "{header}");
+        for header in [
+            "",
+            "{}",
+            "{'descr': '<f4', 'shape': (1,)}",
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}",
+        ] {
+            assert!(
+                matches!(
+                    read("a.npy", &npy_file(header, &[0; 4])),
+                    Err(UpdateError::Format { .. })
+                ),
+                "{header}"
+            );
         }
     }
 
@@ -274,14 +360,26 @@ mod tests {
             let view = safetensors::tensor::TensorView::new(dtype, shape, &data).unwrap();
             safetensors::serialize(names.iter().map(|n| (*n, view.clone())), None).unwrap()
         };
-        assert_eq!(read("a.safetensors", &file(vec![2], Dtype::F32, &["u"])).unwrap(), [0.0, 0.0]);
-        assert!(matches!(read("a.safetensors", &file(vec![1, 2], Dtype::F32, &["u"])), Err(UpdateError::Shape { .. })));
-        assert!(matches!(read("a.safetensors", &file(vec![1], Dtype::I64, &["u"])), Err(UpdateError::Shape { .. })));
+        assert_eq!(
+            read("a.safetensors", &file(vec![2], Dtype::F32, &["u"])).unwrap(),
+            [0.0, 0.0]
+        );
+        assert!(matches!(
+            read("a.safetensors", &file(vec![1, 2], Dtype::F32, &["u"])),
+            Err(UpdateError::Shape { .. })
+        ));
+        assert!(matches!(
+            read("a.safetensors", &file(vec![1], Dtype::I64, &["u"])),
+            Err(UpdateError::Shape { .. })
+        ));
         assert!(matches!(
             read("a.safetensors", &file(vec![1], Dtype::F64, &["u", "v"])),
             Err(UpdateError::Tensors { count: 2, .. })
         ));
-        assert!(matches!(read("a.safetensors", &[0xff; 64]), Err(UpdateError::Format { .. })));
+        assert!(matches!(
+            read("a.safetensors", &[0xff; 64]),
+            Err(UpdateError::Format { .. })
+        ));
         assert!(matches!(read("a.pt", &[]), Err(UpdateError::Extension(_))));
     }
 }
