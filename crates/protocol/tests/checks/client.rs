@@ -420,6 +420,27 @@ fn receipts_are_kept_and_held_against_the_proposal() {
             .map_err(refused),
         Err(Check::LightSum)
     );
+    // Entries that are not the signed ones, and a proposal of another round: no evidence.
+    let cut = Proposal {
+        entries: lacking.entries.clone(),
+        signed: c.proposal.signed.clone(),
+    };
+    assert_eq!(
+        client.proposal(9, &cut).map_err(refused),
+        Err(Check::ProposalRoot)
+    );
+    let content = ProposalContent {
+        params_digest: Digest([1; 32]),
+        root: lacking.signed.content.root,
+    };
+    let elsewhere = Proposal {
+        entries: lacking.entries.clone(),
+        signed: Signed::sign(content, &w.server),
+    };
+    assert_eq!(
+        client.proposal(9, &elsewhere).map_err(refused),
+        Err(Check::ProposalRound)
+    );
     let mut forged = lacking;
     forged.signed.signature.0[0] ^= 1;
     assert_eq!(

@@ -1,7 +1,9 @@
 //! Complaints: a bad share convicts its dealer, a false complaint the member, and nothing else anybody.
 
 use crate::common::*;
+use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::Identity;
 use veilsum_crypto::{CIPHERTEXT_LEN, Digest};
 use veilsum_params::MemberIndex;
 use veilsum_protocol::*;
@@ -304,4 +306,40 @@ fn a3_a_derived_ephemeral_key_is_refused_before_anybody_complains() {
         header: bad.header,
         complaint,
     });
+}
+
+#[test]
+fn a_complaint_about_an_invalid_header_convicts_nobody() {
+    let w = world();
+    let change = |h: &mut HeaderContent| {
+        h.f_z = veilsum_crypto::CanonicalPoint::from(RistrettoPoint::identity())
+    };
+    let invalid = forge(
+        w,
+        1,
+        &Cheat {
+            header: Some(&change),
+            ..Cheat::default()
+        },
+    );
+    let groundless = complaint(w, &invalid, 3);
+    assert!(matches!(
+        verdict(w, &invalid, &groundless),
+        Verdict::False { .. }
+    ));
+    let (header, complaint) = (invalid.header, groundless);
+    for evidence in [
+        Evidence::FalseComplaint {
+            header: header.clone(),
+            complaint: complaint.clone(),
+        },
+        Evidence::BadShare {
+            header: header.clone(),
+            complaint: complaint.clone(),
+        },
+    ] {
+        assert!(
+            matches!(w.judge(&evidence), Err(JudgeError::Refused(r)) if r.check == Check::HeaderIdentity)
+        );
+    }
 }
