@@ -24,11 +24,24 @@ pub fn program() -> &'static Path {
         let profile = test.ancestors().nth(2).unwrap();
         let target = profile.parent().unwrap();
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "-p", "veilsum-cli", "--bin", "veilsum", "--target-dir"]).arg(target);
+        build
+            .args([
+                "build",
+                "--quiet",
+                "-p",
+                "veilsum-cli",
+                "--bin",
+                "veilsum",
+                "--target-dir",
+            ])
+            .arg(target);
         if profile.ends_with("release") {
             build.arg("--release");
         }
-        assert!(build.status().unwrap().success(), "the program does not build");
+        assert!(
+            build.status().unwrap().success(),
+            "the program does not build"
+        );
         profile.join("veilsum")
     })
 }
@@ -47,7 +60,11 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) ->
 /// When it does not, with what it said.
 pub fn run_ok<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
     let output = run(arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -121,15 +138,36 @@ impl Deployment {
     /// When a command fails.
     #[must_use]
     pub fn new(clients: u32) -> Self {
-        let this = Self { dir: tempfile::tempdir().unwrap(), clients };
+        let this = Self {
+            dir: tempfile::tempdir().unwrap(),
+            clients,
+        };
         for role in ["registrar", "server"] {
-            run_ok(["keygen", "--role", role, "--out", &this.file(&format!("{role}.key"))]);
+            run_ok([
+                "keygen",
+                "--role",
+                role,
+                "--out",
+                &this.file(&format!("{role}.key")),
+            ]);
         }
-        let mut roster = vec!["roster".to_owned(), "--key".into(), this.file("registrar.key")];
+        let mut roster = vec![
+            "roster".to_owned(),
+            "--key".into(),
+            this.file("registrar.key"),
+        ];
         roster.extend(["--out".to_owned(), this.file("roster.bin")]);
         for id in 1..=clients {
             let key = this.file(&format!("client-{id}.key"));
-            run_ok(["keygen", "--role", "client", "--id", &id.to_string(), "--out", &key]);
+            run_ok([
+                "keygen",
+                "--role",
+                "client",
+                "--id",
+                &id.to_string(),
+                "--out",
+                &key,
+            ]);
             roster.push(format!("{key}.pub"));
         }
         run_ok(roster);
@@ -196,7 +234,11 @@ impl Deployment {
     /// When it does not within half a minute.
     #[must_use]
     pub fn address(&self) -> String {
-        self.wait("the server's address", || fs::read_to_string(self.file("address")).ok()).trim().to_owned()
+        self.wait("the server's address", || {
+            fs::read_to_string(self.file("address")).ok()
+        })
+        .trim()
+        .to_owned()
     }
 
     /// Looks again and again until there is something.
@@ -219,7 +261,10 @@ impl Deployment {
     /// When it cannot be written.
     #[must_use]
     pub fn update(&self, name: &str, values: &[f64]) -> String {
-        let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}", values.len());
+        let mut header = format!(
+            "{{'descr': '<f8', 'fortran_order': False, 'shape': ({},), }}",
+            values.len()
+        );
         while (10 + header.len() + 1) % 64 != 0 {
             header.push(' ');
         }
@@ -236,7 +281,10 @@ impl Deployment {
     /// The arguments of a client.
     #[must_use]
     pub fn client_arguments(&self, id: u32, address: &str, update: &str) -> Vec<String> {
-        let (n_min, n) = ((2 * self.clients).div_ceil(3).to_string(), self.clients.to_string());
+        let (n_min, n) = (
+            (2 * self.clients).div_ceil(3).to_string(),
+            self.clients.to_string(),
+        );
         let own = |suffix: &str| self.file(&format!("client-{id}.{suffix}"));
         [
             ["client", "--json"],
@@ -275,8 +323,18 @@ impl Deployment {
     /// What `veilsum status` says.
     #[must_use]
     pub fn status(&self, address: &str) -> Option<Value> {
-        let output = run(["status", "--json", "--server", address, "--server-key", &self.file("server.key.pub")]);
-        output.status.success().then(|| json(&String::from_utf8_lossy(&output.stdout)))
+        let output = run([
+            "status",
+            "--json",
+            "--server",
+            address,
+            "--server-key",
+            &self.file("server.key.pub"),
+        ]);
+        output
+            .status
+            .success()
+            .then(|| json(&String::from_utf8_lossy(&output.stdout)))
     }
 
     /// The vector of 64-bit floats in a `.npy` file that the server wrote.
@@ -287,6 +345,11 @@ impl Deployment {
     pub fn result(&self) -> Vec<f64> {
         let bytes = fs::read(self.file("result.npy")).unwrap();
         let data = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-        bytes[data..].as_chunks().0.iter().map(|c| f64::from_le_bytes(*c)).collect()
+        bytes[data..]
+            .as_chunks()
+            .0
+            .iter()
+            .map(|c| f64::from_le_bytes(*c))
+            .collect()
     }
 }

@@ -1,4 +1,5 @@
 //! Bad input through the command line: the exit code, the name of the input, the remedy, and nothing half-written.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +9,8 @@ use veilsum_e2e::{Deployment, run};
 
 fn listing(deployment: &Deployment) -> BTreeSet<String> {
     let dir = fs::read_dir(deployment.file(".")).unwrap();
-    dir.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    dir.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 /// Runs a command that must fail with `code` and say each of `words`, and leaves no file behind.
@@ -18,7 +20,10 @@ fn fails(deployment: &Deployment, arguments: &[String], code: i32, words: &[&str
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
     for word in words {
-        assert!(said.contains(word), "{arguments:?} does not say {word:?}: {said}");
+        assert!(
+            said.contains(word),
+            "{arguments:?} does not say {word:?}: {said}"
+        );
     }
     assert!(!said.contains("panicked"), "{said}");
     assert!(output.stdout.is_empty());
@@ -34,9 +39,18 @@ fn strings(arguments: &[&str]) -> Vec<String> {
 #[test]
 fn configurations() {
     let deployment = Deployment::new(4);
-    let check = strings(&["server", "--check", "--config", &deployment.file("server.toml")]);
+    let check = strings(&[
+        "server",
+        "--check",
+        "--config",
+        &deployment.file("server.toml"),
+    ]);
     let output = run(&check);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let long = format!("beacon = \"{}\"", "0".repeat(63));
     for (changes, words) in [
         ("cohort = 0", &["cohort is empty", "roster"][..]),
@@ -58,7 +72,12 @@ fn configurations() {
         fails(&deployment, &check, 2, words);
     }
     let missing = deployment.file("none.toml");
-    fails(&deployment, &strings(&["server", "--config", &missing]), 1, &["none.toml", "does not exist"]);
+    fails(
+        &deployment,
+        &strings(&["server", "--config", &missing]),
+        1,
+        &["none.toml", "does not exist"],
+    );
 }
 
 #[test]
@@ -68,32 +87,81 @@ fn keys_and_rosters() {
     let keygen = ["keygen", "--role", "client", "--id", "9", "--out"];
     let with = |last: &str| strings(&[&keygen[..], &[last]].concat());
     let whole = fs::read(&key).unwrap();
-    fails(&deployment, &with(&key), 1, &["client-1.key", "not overwritten"]);
+    fails(
+        &deployment,
+        &with(&key),
+        1,
+        &["client-1.key", "not overwritten"],
+    );
     assert_eq!(fs::read(&key).unwrap(), whole);
-    fails(&deployment, &with(&deployment.file("no/such/dir.key")), 1, &["does not exist"]);
-    fails(&deployment, &strings(&["keygen", "--role", "client", "--out", "x"]), 2, &["--id"]);
+    fails(
+        &deployment,
+        &with(&deployment.file("no/such/dir.key")),
+        1,
+        &["does not exist"],
+    );
+    fails(
+        &deployment,
+        &strings(&["keygen", "--role", "client", "--out", "x"]),
+        2,
+        &["--id"],
+    );
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            fs::metadata(&key).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
     }
 
     let roster = |entry: &str| {
-        strings(&["roster", "--key", &deployment.file("registrar.key"), "--out", &deployment.file("new"), entry])
+        strings(&[
+            "roster",
+            "--key",
+            &deployment.file("registrar.key"),
+            "--out",
+            &deployment.file("new"),
+            entry,
+        ])
     };
-    fails(&deployment, &roster(&key), 2, &["client-1.key", "client-secret", "client-public"]);
+    fails(
+        &deployment,
+        &roster(&key),
+        2,
+        &["client-1.key", "client-secret", "client-public"],
+    );
     let public = deployment.file("client-1.key.pub");
     let mut doubled = roster(&public);
     doubled.push(public.clone());
     fails(&deployment, &doubled, 2, &["client-1", "both"]);
-    fs::write(deployment.file("client-2.key.pub"), &fs::read(&public).unwrap()[..100]).unwrap();
-    fails(&deployment, &roster(&deployment.file("client-2.key.pub")), 2, &["client-2.key.pub", "cut off"]);
+    fs::write(
+        deployment.file("client-2.key.pub"),
+        &fs::read(&public).unwrap()[..100],
+    )
+    .unwrap();
+    fails(
+        &deployment,
+        &roster(&deployment.file("client-2.key.pub")),
+        2,
+        &["client-2.key.pub", "cut off"],
+    );
     let mut damaged = fs::read(&public).unwrap();
     damaged[60] ^= 1;
     fs::write(&public, damaged).unwrap();
-    fails(&deployment, &roster(&public), 2, &["client-1.key.pub", "damaged"]);
+    fails(
+        &deployment,
+        &roster(&public),
+        2,
+        &["client-1.key.pub", "damaged"],
+    );
 
-    let check = strings(&["server", "--check", "--config", &deployment.file("server.toml")]);
+    let check = strings(&[
+        "server",
+        "--check",
+        "--config",
+        &deployment.file("server.toml"),
+    ]);
     let mut bytes = fs::read(deployment.file("roster.bin")).unwrap();
     bytes[40] ^= 1;
     fs::write(deployment.file("roster.bin"), &bytes).unwrap();
@@ -112,17 +180,45 @@ fn updates() {
     fs::create_dir(deployment.file("client-1.state")).unwrap();
 
     let infinite = deployment.update("infinite.npy", &[0.0, 1.0, 2.0, f64::INFINITY, 0.0]);
-    fails(&deployment, &client(&infinite), 2, &["coordinate 3", "not a finite number"]);
+    fails(
+        &deployment,
+        &client(&infinite),
+        2,
+        &["coordinate 3", "not a finite number"],
+    );
     let long = deployment.update("long.npy", &[0.0; 6]);
-    fails(&deployment, &client(&long), 2, &["6 coordinates", "expects 5"]);
-    fails(&deployment, &client(&deployment.file("none.npy")), 1, &["none.npy", "does not exist"]);
-    fails(&deployment, &client(&deployment.file("roster.bin")), 2, &["roster.bin", ".safetensors"]);
+    fails(
+        &deployment,
+        &client(&long),
+        2,
+        &["6 coordinates", "expects 5"],
+    );
+    fails(
+        &deployment,
+        &client(&deployment.file("none.npy")),
+        1,
+        &["none.npy", "does not exist"],
+    );
+    fails(
+        &deployment,
+        &client(&deployment.file("roster.bin")),
+        2,
+        &["roster.bin", ".safetensors"],
+    );
     fs::write(deployment.file("cut.npy"), &fs::read(&long).unwrap()[..70]).unwrap();
-    fails(&deployment, &client(&deployment.file("cut.npy")), 2, &["cut.npy", ".npy"]);
+    fails(
+        &deployment,
+        &client(&deployment.file("cut.npy")),
+        2,
+        &["cut.npy", ".npy"],
+    );
 
     let good = deployment.update("good.npy", &[0.0; 5]);
     let mut other_model = client(&good);
-    let at = other_model.iter().position(|a| a == "--model-digest").unwrap();
+    let at = other_model
+        .iter()
+        .position(|a| a == "--model-digest")
+        .unwrap();
     other_model[at + 1] = "ff".repeat(32);
     fails(&deployment, &other_model, 3, &["announcement.model"]);
     other_model[at + 1] = "ff".repeat(31);
@@ -131,7 +227,12 @@ fn updates() {
     let mut cautious = client(&good);
     let at = cautious.iter().position(|a| a == "--n-min").unwrap();
     cautious[at + 1] = "100".to_owned();
-    fails(&deployment, &cautious, 3, &["n_min is 3", "no less than 100"]);
+    fails(
+        &deployment,
+        &cautious,
+        3,
+        &["n_min is 3", "no less than 100"],
+    );
     // A server with another key than the pinned one.
     let mut stranger = client(&good);
     let other = Deployment::new(4);
@@ -149,6 +250,15 @@ fn a_port_in_use() {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = socket.local_addr().unwrap().to_string();
     let config = fs::read_to_string(deployment.file("server.toml")).unwrap();
-    fs::write(deployment.file("server.toml"), config.replace("127.0.0.1:0", &taken)).unwrap();
-    fails(&deployment, &strings(&["server", "--config", &deployment.file("server.toml")]), 1, &[&taken, "in use"]);
+    fs::write(
+        deployment.file("server.toml"),
+        config.replace("127.0.0.1:0", &taken),
+    )
+    .unwrap();
+    fails(
+        &deployment,
+        &strings(&["server", "--config", &deployment.file("server.toml")]),
+        1,
+        &[&taken, "in use"],
+    );
 }

@@ -1,4 +1,5 @@
 //! `veilsum demo --json` as scripts see it.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,10 @@ use veilsum_e2e::{json, run, run_ok};
 fn reasons(round: &Value) -> BTreeSet<(String, String)> {
     let text = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
     let rejected = round["rejected"].as_array().unwrap();
-    rejected.iter().map(|entry| (text(entry, "client"), text(entry, "reason"))).collect()
+    rejected
+        .iter()
+        .map(|entry| (text(entry, "client"), text(entry, "reason")))
+        .collect()
 }
 
 #[test]
@@ -16,7 +20,12 @@ fn every_attacker_is_caught_in_every_round_and_nobody_else() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().to_str().unwrap();
     let report = json(&run_ok(["demo", "--json", "--rounds", "3", "--out", out]));
-    for key in ["rounds", "accuracy_plain_fedavg_under_attack", "accuracy_veilsum", "server_misbehaviour"] {
+    for key in [
+        "rounds",
+        "accuracy_plain_fedavg_under_attack",
+        "accuracy_veilsum",
+        "server_misbehaviour",
+    ] {
         assert!(report.get(key).is_some(), "{key}");
     }
     assert_eq!(report["server_misbehaviour"], Value::Array(Vec::new()));
@@ -24,21 +33,37 @@ fn every_attacker_is_caught_in_every_round_and_nobody_else() {
     assert_eq!(rounds.len(), 3);
     for (round, number) in rounds.iter().zip(1u64..) {
         assert_eq!(round["round"], number);
-        assert_eq!((round["accepted"].as_u64(), round["dropped"].as_u64()), (Some(16), Some(2)));
+        assert_eq!(
+            (round["accepted"].as_u64(), round["dropped"].as_u64()),
+            (Some(16), Some(2))
+        );
         assert_eq!(round["sum_exact"], true);
         // 20 less 3 attackers and 2 that vanish.
         assert_eq!(round["light_checks"], 15);
         assert!(round["accuracy"].as_f64().is_some());
         let why: Vec<String> = {
-            let mut why: Vec<String> = reasons(round).into_iter().map(|(_, reason)| reason).collect();
+            let mut why: Vec<String> = reasons(round)
+                .into_iter()
+                .map(|(_, reason)| reason)
+                .collect();
             why.sort();
             why
         };
         assert_eq!(why, ["proof.E2", "proof.norm-range", "share.value"]);
-        assert_eq!(reasons(round), reasons(&rounds[0]), "the attackers are the same in every round");
+        assert_eq!(
+            reasons(round),
+            reasons(&rounds[0]),
+            "the attackers are the same in every round"
+        );
     }
-    let (plain, ours) = (&report["accuracy_plain_fedavg_under_attack"], &report["accuracy_veilsum"]);
-    assert!(ours.as_f64().unwrap() > plain.as_f64().unwrap() + 0.05, "{ours} {plain}");
+    let (plain, ours) = (
+        &report["accuracy_plain_fedavg_under_attack"],
+        &report["accuracy_veilsum"],
+    );
+    assert!(
+        ours.as_f64().unwrap() > plain.as_f64().unwrap() + 0.05,
+        "{ours} {plain}"
+    );
     assert_eq!(report["accuracy_veilsum"], rounds[2]["accuracy"]);
 }
 
@@ -47,10 +72,24 @@ fn without_attackers_nobody_is_rejected_and_a_second_demo_replaces_the_first() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().to_str().unwrap();
     for _ in 0..2 {
-        let arguments = ["--malicious", "0", "--dropouts", "0", "--rounds", "1", "--clients", "8", "--out", out];
+        let arguments = [
+            "--malicious",
+            "0",
+            "--dropouts",
+            "0",
+            "--rounds",
+            "1",
+            "--clients",
+            "8",
+            "--out",
+            out,
+        ];
         let report = json(&run_ok(["demo", "--json"].into_iter().chain(arguments)));
         let round = &report["rounds"][0];
-        assert_eq!((round["accepted"].as_u64(), round["dropped"].as_u64()), (Some(8), Some(0)));
+        assert_eq!(
+            (round["accepted"].as_u64(), round["dropped"].as_u64()),
+            (Some(8), Some(0))
+        );
         assert!(reasons(round).is_empty());
     }
 }
@@ -59,15 +98,36 @@ fn without_attackers_nobody_is_rejected_and_a_second_demo_replaces_the_first() {
 fn the_large_model_takes_the_same_path() {
     let out = tempfile::tempdir().unwrap();
     let out = out.path().to_str().unwrap();
-    let report = json(&run_ok(["demo", "--json", "--rounds", "1", "--dim-model", "large", "--out", out]));
+    let report = json(&run_ok([
+        "demo",
+        "--json",
+        "--rounds",
+        "1",
+        "--dim-model",
+        "large",
+        "--out",
+        out,
+    ]));
     let round = &report["rounds"][0];
-    assert_eq!((round["accepted"].as_u64(), round["dropped"].as_u64()), (Some(16), Some(2)));
-    assert_eq!((round["sum_exact"].as_bool(), reasons(round).len()), (Some(true), 3));
+    assert_eq!(
+        (round["accepted"].as_u64(), round["dropped"].as_u64()),
+        (Some(16), Some(2))
+    );
+    assert_eq!(
+        (round["sum_exact"].as_bool(), reasons(round).len()),
+        (Some(true), 3)
+    );
 }
 
 #[test]
 fn impossible_demos_are_usage_errors() {
-    for arguments in [["--clients", "3"], ["--malicious", "8"], ["--dropouts", "7"], ["--rounds", "0"], ["--clients", "x"]] {
+    for arguments in [
+        ["--clients", "3"],
+        ["--malicious", "8"],
+        ["--dropouts", "7"],
+        ["--rounds", "0"],
+        ["--clients", "x"],
+    ] {
         let output = run(["demo", "--json"].into_iter().chain(arguments));
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty());

@@ -14,7 +14,9 @@ fn values(id: u32) -> [f64; 5] {
 
 fn mean(ids: impl Iterator<Item = u32> + Clone) -> Vec<f64> {
     let count = ids.clone().count() as f64;
-    (0..5).map(|j| ids.clone().map(|id| values(id)[j]).sum::<f64>() / count).collect()
+    (0..5)
+        .map(|j| ids.clone().map(|id| values(id)[j]).sum::<f64>() / count)
+        .collect()
 }
 
 fn start(deployment: &Deployment, address: &str, id: u32) -> Running {
@@ -24,8 +26,15 @@ fn start(deployment: &Deployment, address: &str, id: u32) -> Running {
 
 fn finished(running: Running) {
     let output = running.end();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(json(&String::from_utf8_lossy(&output.stdout))["checked"], true);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        json(&String::from_utf8_lossy(&output.stdout))["checked"],
+        true
+    );
 }
 
 #[test]
@@ -41,12 +50,22 @@ fn a_killed_client_does_not_stop_the_round() {
         fs::metadata(deployment.file("client-6.state/client/log")).ok()
     });
     killed.kill();
-    let clients: Vec<Running> = (1..CLIENTS).map(|id| start(&deployment, &address, id)).collect();
+    let clients: Vec<Running> = (1..CLIENTS)
+        .map(|id| start(&deployment, &address, id))
+        .collect();
     pids.extend(clients.iter().map(Running::id));
-    assert_eq!(pids.len(), 2 + CLIENTS as usize, "all are processes of their own");
+    assert_eq!(
+        pids.len(),
+        2 + CLIENTS as usize,
+        "all are processes of their own"
+    );
     clients.into_iter().for_each(finished);
     let output = server.end();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let report = json(&String::from_utf8_lossy(&output.stdout));
     let accepted = report["accepted"].as_u64().unwrap();
     // The killed client may have contributed before it died.
@@ -65,25 +84,48 @@ fn a_killed_server_goes_on_with_the_round() {
     let address = deployment.address();
     let early: Vec<Running> = (1..=3).map(|id| start(&deployment, &address, id)).collect();
     deployment.wait("three contributions", || {
-        deployment.status(&address).filter(|status| status["contributions"] == 3)
+        deployment
+            .status(&address)
+            .filter(|status| status["contributions"] == 3)
     });
     server.kill();
     // The same port, so that the clients find it again.
     let config = fs::read_to_string(deployment.file("server.toml")).unwrap();
-    fs::write(deployment.file("server.toml"), config.replace("127.0.0.1:0", &address)).unwrap();
+    fs::write(
+        deployment.file("server.toml"),
+        config.replace("127.0.0.1:0", &address),
+    )
+    .unwrap();
     let server = deployment.server();
     let status = deployment.wait("restarted server", || deployment.status(&address));
-    assert_eq!(status["contributions"], 3, "what had a receipt is still there");
-    let late: Vec<Running> = (4..=CLIENTS).map(|id| start(&deployment, &address, id)).collect();
+    assert_eq!(
+        status["contributions"], 3,
+        "what had a receipt is still there"
+    );
+    let late: Vec<Running> = (4..=CLIENTS)
+        .map(|id| start(&deployment, &address, id))
+        .collect();
     early.into_iter().chain(late).for_each(finished);
     let output = server.end();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(json(&String::from_utf8_lossy(&output.stdout))["accepted"], 6);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(
+        json(&String::from_utf8_lossy(&output.stdout))["accepted"],
+        6
+    );
     assert_eq!(deployment.result(), mean(1..=CLIENTS));
 
     // The round is over for ever.
     let again = deployment.server().end();
-    assert_eq!(again.status.code(), Some(2), "{}", String::from_utf8_lossy(&again.stderr));
+    assert_eq!(
+        again.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&again.stderr)
+    );
 }
 
 #[test]

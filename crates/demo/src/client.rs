@@ -12,7 +12,9 @@ use veilsum::encoding::Encoder;
 use veilsum::params::{ClientId, MemberIndex, Policy};
 use veilsum::proof::Prepared;
 use veilsum::protocol::{ClientError as MachineError, Message};
-use veilsum::{Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, ServerPublic};
+use veilsum::{
+    Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, ServerPublic,
+};
 
 use crate::error::DemoError;
 use crate::forge::{Twist, forge};
@@ -67,7 +69,9 @@ impl ClientTask {
         reports: mpsc::UnboundedSender<ClientReport>,
     ) -> Result<(), DemoError> {
         while tasks.changed().await.is_ok() {
-            let Some(task) = tasks.borrow_and_update().clone() else { continue };
+            let Some(task) = tasks.borrow_and_update().clone() else {
+                continue;
+            };
             let mut report = ClientReport {
                 client: self.keys.client(),
                 round: task.round,
@@ -108,9 +112,14 @@ impl ClientTask {
         }
         let update = self.train(task).await?;
         report.receipted = match self.behaviour {
-            Behaviour::Malicious(attack) => self.attack(&mut client, &joined, attack, &update).await?,
+            Behaviour::Malicious(attack) => {
+                self.attack(&mut client, &joined, attack, &update).await?
+            }
             Behaviour::Honest | Behaviour::Dropout(_) => {
-                let x = self.encoder(&joined)?.encode(&update, &mut OsRng)?.into_values();
+                let x = self
+                    .encoder(&joined)?
+                    .encode(&update, &mut OsRng)?
+                    .into_values();
                 self.ledger.note(task.round, client.id(), &x);
                 match client.contribute(&joined, task.model_digest, x).await {
                     Ok(_) => true,
@@ -120,7 +129,9 @@ impl ClientTask {
             }
         };
         if self.behaviour == Behaviour::Dropout(Dropout::AfterEndorsing) {
-            client.serve(&joined, |message| !matches!(message, Message::Endorse(_))).await?;
+            client
+                .serve(&joined, |message| !matches!(message, Message::Endorse(_)))
+                .await?;
             client.close().await;
             return Ok(());
         }
@@ -130,9 +141,8 @@ impl ClientTask {
                 Ok(_) => report.light_check = true,
                 Err(ClientError::Machine(error)) => {
                     let kind = match &error {
-                        MachineError::Refused(refusal) | MachineError::Convicting { refusal, .. } => {
-                            refusal.check.id().to_owned()
-                        }
+                        MachineError::Refused(refusal)
+                        | MachineError::Convicting { refusal, .. } => refusal.check.id().to_owned(),
                         other => other.to_string(),
                     };
                     let evidence = self.state.join(self.keys.client().to_string());
@@ -146,15 +156,24 @@ impl ClientTask {
     }
 
     async fn train(&self, task: &RoundTask) -> Result<Vec<f32>, DemoError> {
-        let (federation, place, global) = (Arc::clone(&self.federation), self.place, Arc::clone(&task.global));
+        let (federation, place, global) = (
+            Arc::clone(&self.federation),
+            self.place,
+            Arc::clone(&task.global),
+        );
         let round = u32::try_from(task.round.saturating_sub(1)).unwrap_or(u32::MAX);
-        let trained = tokio::task::spawn_blocking(move || federation.local_update(place, round, &global));
+        let trained =
+            tokio::task::spawn_blocking(move || federation.local_update(place, round, &global));
         Ok(trained.await.map_err(|_| DemoError::Task)??)
     }
 
     fn encoder(&self, joined: &Joined) -> Result<Encoder, DemoError> {
         let params = joined.context.params();
-        Ok(Encoder::new(usize_of(params.dim), params.scale_bits, params.norm_bound.into())?)
+        Ok(Encoder::new(
+            usize_of(params.dim),
+            params.scale_bits,
+            params.norm_bound.into(),
+        )?)
     }
 
     /// Builds and sends a malicious contribution; whether there is a receipt for it.
@@ -168,17 +187,28 @@ impl ClientTask {
         let (context, own) = (&joined.context, client.id());
         let (x, twist) = match attack {
             Attack::Scaled => {
-                let scale = f64::from(ATTACK_FACTOR) * f64::from(context.params().scale_bits).exp2();
+                let scale =
+                    f64::from(ATTACK_FACTOR) * f64::from(context.params().scale_bits).exp2();
                 // Far below 2^53: the conversion is exact.
-                let x = update.iter().map(|u| (f64::from(*u) * scale).round() as i64).collect::<Vec<_>>();
+                let x = update
+                    .iter()
+                    .map(|u| (f64::from(*u) * scale).round() as i64)
+                    .collect::<Vec<_>>();
                 (x.into(), Twist::Unclipped)
             }
             Attack::ProofOfAnother | Attack::BadShare => {
-                let x = self.encoder(joined)?.encode(update, &mut OsRng)?.into_values();
+                let x = self
+                    .encoder(joined)?
+                    .encode(update, &mut OsRng)?
+                    .into_values();
                 let twist = if attack == Attack::BadShare {
                     Twist::BadShare(victim(joined))
                 } else {
-                    let other = context.cohort().iter().find(|other| **other != own).copied();
+                    let other = context
+                        .cohort()
+                        .iter()
+                        .find(|other| **other != own)
+                        .copied();
                     Twist::ProofFor(other.unwrap_or(own))
                 };
                 (x, twist)
@@ -186,9 +216,15 @@ impl ClientTask {
         };
         self.ledger.note(joined.round_id(), own, &x);
         let round = client.proof_round(context).await?;
-        let made = tokio::task::block_in_place(|| forge(context, &round, client.keys(), &x, twist, &mut OsRng))?;
+        let made = tokio::task::block_in_place(|| {
+            forge(context, &round, client.keys(), &x, twist, &mut OsRng)
+        })?;
         let body = made.body.to_bytes().into();
-        match client.requests().submit(joined.round_id(), &made.header, body).await {
+        match client
+            .requests()
+            .submit(joined.round_id(), &made.header, body)
+            .await
+        {
             Ok(Answer::Ready(_)) => Ok(true),
             Ok(_) | Err(RequestError::Refused(_)) => Ok(false),
             Err(error) => Err(ClientError::from(error).into()),

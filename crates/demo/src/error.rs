@@ -70,7 +70,9 @@ pub enum DemoError {
     #[error(transparent)]
     Crypto(#[from] CryptoError),
     /// A task ended unexpectedly.
-    #[error("internal error: a task of the demo ended unexpectedly; run with RUST_LOG=debug and report this")]
+    #[error(
+        "internal error: a task of the demo ended unexpectedly; run with RUST_LOG=debug and report this"
+    )]
     Task,
 }
 
@@ -78,6 +80,9 @@ impl DemoError {
     /// Whether the options are to be changed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Plan(_) | Self::OutUsed { .. } | Self::Parameters(_))
+        matches!(
+            self,
+            Self::Plan(_) | Self::OutUsed { .. } | Self::Parameters(_)
+        )
     }
 }

@@ -1,14 +1,16 @@
 //! Contributions made by hand from the public building blocks, with one thing wrong: what the demo's attackers upload.
 
 use curve25519_dalek::scalar::Scalar;
+use num_bigint::BigInt;
 use rand_core::CryptoRngCore;
 use thiserror::Error;
+use veilsum::crypto::field::Fe;
 use veilsum::crypto::{CryptoError, Digest, EphemeralSecret, feldman, labels, merkle};
 use veilsum::params::{ClientId, MemberIndex, RING_DEGREE};
-use num_bigint::BigInt;
-use veilsum::crypto::field::Fe;
 use veilsum::proof::adversarial::Forgery;
-use veilsum::proof::{Context, ContributeError, MaskedWitness, Parts, ProofError, Round, Witness, contribute};
+use veilsum::proof::{
+    Context, ContributeError, MaskedWitness, Parts, ProofError, Round, Witness, contribute,
+};
 use veilsum::protocol::RoundContext;
 use veilsum::wire::{Body, Contribution, HeaderContent, Signed, matrix_roots, share_leaves};
 use veilsum::{ClientKeys, rlwe};
@@ -68,7 +70,13 @@ pub fn forge(
         shares.push(ephemeral.encrypt(params_digest, client, share.index, key, &value)?);
     }
     let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));
-    let knowledge = ephemeral.prove(params_digest, client, &dealing.commitments, &share_root, rng);
+    let knowledge = ephemeral.prove(
+        params_digest,
+        client,
+        &dealing.commitments,
+        &share_root,
+        rng,
+    );
 
     let masked = Masked::draw(round, x, rng)?;
     let y_bytes = masked.as_ref().map_or(&[][..], |m| &m.packed);
@@ -98,9 +106,18 @@ pub fn forge(
         let witness = Witness {
             update: x,
             r: &r,
-            masked: masked.as_ref().map(|m| MaskedWitness { key: &m.key, noise: &m.masked.noise, y: &m.masked.y }),
+            masked: masked.as_ref().map(|m| MaskedWitness {
+                key: &m.key,
+                noise: &m.masked.noise,
+                y: &m.masked.y,
+            }),
         };
-        contribute(round, &witness, |parts| Ok::<_, CryptoError>(bind(parts)), rng)?
+        contribute(
+            round,
+            &witness,
+            |parts| Ok::<_, CryptoError>(bind(parts)),
+            rng,
+        )?
     };
     let (row_root, other_rows) = matrix_roots(layout, m, &made.k);
     let content = HeaderContent {
@@ -124,7 +141,10 @@ pub fn forge(
         proof: made.proof,
         shares,
     };
-    Ok(Contribution { header: Signed::sign(content, keys.identity()), body })
+    Ok(Contribution {
+        header: Signed::sign(content, keys.identity()),
+        body,
+    })
 }
 
 /// A witness of field elements, which nothing keeps within bounds.
@@ -137,14 +157,38 @@ fn forgery(round: &Round, x: &[i64], r: &Scalar, masked: Option<&Masked>) -> For
         values.resize(end, Fe::ZERO);
     };
     let mut values = Vec::new();
-    padded(&mut values, layout.x_rows, &mut x.iter().map(|v| Fe::from_i64(*v)));
+    padded(
+        &mut values,
+        layout.x_rows,
+        &mut x.iter().map(|v| Fe::from_i64(*v)),
+    );
     let mut y = Vec::new();
     if let (Some(masked), Some(constants)) = (masked, layout.masked_constants()) {
-        padded(&mut values, constants.e_rows, &mut masked.masked.noise.iter().map(|v| Fe::from_i128(*v)));
-        padded(&mut values, constants.s_rows, &mut masked.key.iter().map(|v| Fe::from_i64(*v)));
-        let e = slack_bits(constants.e_bound, masked.masked.noise.iter().copied(), constants.e_slack_bits);
-        let s = slack_bits(constants.s_bound.into(), masked.key.iter().map(|v| i128::from(*v)), constants.s_slack_bits);
-        padded(&mut values, constants.r_rows, &mut e.into_iter().chain(s).map(Fe::from_u64));
+        padded(
+            &mut values,
+            constants.e_rows,
+            &mut masked.masked.noise.iter().map(|v| Fe::from_i128(*v)),
+        );
+        padded(
+            &mut values,
+            constants.s_rows,
+            &mut masked.key.iter().map(|v| Fe::from_i64(*v)),
+        );
+        let e = slack_bits(
+            constants.e_bound,
+            masked.masked.noise.iter().copied(),
+            constants.e_slack_bits,
+        );
+        let s = slack_bits(
+            constants.s_bound.into(),
+            masked.key.iter().map(|v| i128::from(*v)),
+            constants.s_slack_bits,
+        );
+        padded(
+            &mut values,
+            constants.r_rows,
+            &mut e.into_iter().chain(s).map(Fe::from_u64),
+        );
         y = masked.masked.y.clone();
     }
     Forgery::new(round, values, r, y)
@@ -159,7 +203,10 @@ fn slack_bits(bound: u128, values: impl Iterator<Item = i128>, count: u32) -> Ve
 
 /// As [`HeaderContent::matrix_digest`], before there is a header.
 fn matrix_digest(row_root: &Digest, other_rows: &Digest) -> Digest {
-    veilsum::crypto::Hasher::new(labels::MATRIX_DIGEST).update(&row_root.0).update(&other_rows.0).finish()
+    veilsum::crypto::Hasher::new(labels::MATRIX_DIGEST)
+        .update(&row_root.0)
+        .update(&other_rows.0)
+        .finish()
 }
 
 /// Key, noise and masked vector of masked mode.
@@ -170,13 +217,29 @@ struct Masked {
 }
 
 impl Masked {
-    fn draw(round: &Round, x: &[i64], rng: &mut impl CryptoRngCore) -> Result<Option<Self>, ForgeError> {
-        let Some(ring) = round.masking() else { return Ok(None) };
+    fn draw(
+        round: &Round,
+        x: &[i64],
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Option<Self>, ForgeError> {
+        let Some(ring) = round.masking() else {
+            return Ok(None);
+        };
         let degree = usize::try_from(RING_DEGREE).unwrap_or(usize::MAX);
         let key = rlwe::sample_key(degree, rng);
         let seed = rlwe::Seed::random(rng);
-        let masked = ring.masking().mask(&key, x, &seed).map_err(ProofError::from)?;
-        let packed = ring.layout.pack_masked(&masked.y).map_err(ProofError::from)?;
-        Ok(Some(Self { key, masked, packed }))
+        let masked = ring
+            .masking()
+            .mask(&key, x, &seed)
+            .map_err(ProofError::from)?;
+        let packed = ring
+            .layout
+            .pack_masked(&masked.y)
+            .map_err(ProofError::from)?;
+        Ok(Some(Self {
+            key,
+            masked,
+            packed,
+        }))
     }
 }

@@ -63,7 +63,9 @@ pub enum PlanError {
         got: u32,
     },
     /// More attackers than the round's parameters withstand.
-    #[error("--malicious is {got}, of {clients} clients at most {max} may be malicious: take more clients or fewer attackers")]
+    #[error(
+        "--malicious is {got}, of {clients} clients at most {max} may be malicious: take more clients or fewer attackers"
+    )]
     Malicious {
         /// How many were asked for.
         got: u32,
@@ -130,13 +132,29 @@ impl Plan {
         }
         let seed = blake3::derive_key("veilsum demo v1 seed", &seed.to_le_bytes());
         // Before a place is drawn: more special clients than clients are caught by the limits below in any case.
-        let special = Attack::ALL.iter().cycle().take(usize_of(malicious)).map(|a| Behaviour::Malicious(*a));
-        let special = special.chain(Dropout::ALL.iter().cycle().take(usize_of(dropouts)).map(|d| Behaviour::Dropout(*d)));
+        let special = Attack::ALL
+            .iter()
+            .cycle()
+            .take(usize_of(malicious))
+            .map(|a| Behaviour::Malicious(*a));
+        let special = special.chain(
+            Dropout::ALL
+                .iter()
+                .cycle()
+                .take(usize_of(dropouts))
+                .map(|d| Behaviour::Dropout(*d)),
+        );
         let places = places(&seed, usize_of(clients));
         let by_place: BTreeMap<usize, Behaviour> = places.into_iter().zip(special).collect();
-        let behaviours =
-            (0..usize_of(clients)).map(|place| by_place.get(&place).copied().unwrap_or(Behaviour::Honest)).collect();
-        let plan = Self { config, rounds, seed, behaviours };
+        let behaviours = (0..usize_of(clients))
+            .map(|place| by_place.get(&place).copied().unwrap_or(Behaviour::Honest))
+            .collect();
+        let plan = Self {
+            config,
+            rounds,
+            seed,
+            behaviours,
+        };
         plan.check(malicious, dropouts)?;
         Ok(plan)
     }
@@ -165,17 +183,32 @@ impl Plan {
         }
         let max = self.malicious_max();
         if malicious > max {
-            return Err(PlanError::Malicious { got: malicious, clients, max });
+            return Err(PlanError::Malicious {
+                got: malicious,
+                clients,
+                max,
+            });
         }
         let too_few = |what, lost: u32, needed| {
             let left = clients.saturating_sub(lost);
             if left >= needed {
                 return Ok(());
             }
-            Err(PlanError::TooFewLeft { what, malicious, dropouts, clients, left, needed })
+            Err(PlanError::TooFewLeft {
+                what,
+                malicious,
+                dropouts,
+                clients,
+                left,
+                needed,
+            })
         };
         // At most: some attackers are only convicted in closing, and some dropouts have contributed.
-        too_few("contribute", malicious.saturating_add(dropouts), self.n_min())?;
+        too_few(
+            "contribute",
+            malicious.saturating_add(dropouts),
+            self.n_min(),
+        )?;
         too_few("open the sum", dropouts, self.threshold())
     }
 
@@ -210,7 +243,12 @@ pub(crate) fn usize_of(count: u32) -> usize {
 /// All places in an order that the seed decides.
 fn places(seed: &[u8; 32], count: usize) -> Vec<usize> {
     let mut keyed: Vec<([u8; 32], usize)> = (0..count)
-        .map(|place| (*blake3::keyed_hash(seed, &place.to_le_bytes()).as_bytes(), place))
+        .map(|place| {
+            (
+                *blake3::keyed_hash(seed, &place.to_le_bytes()).as_bytes(),
+                place,
+            )
+        })
         .collect();
     keyed.sort_unstable();
     keyed.into_iter().map(|(_, place)| place).collect()
@@ -227,12 +265,27 @@ mod tests {
     #[test]
     fn defaults_are_the_documented_ones() {
         let plan = plan(20, 3, 2).unwrap();
-        assert_eq!((plan.threshold(), plan.n_min(), plan.malicious_max()), (14, 14, 7));
+        assert_eq!(
+            (plan.threshold(), plan.n_min(), plan.malicious_max()),
+            (14, 14, 7)
+        );
         for attack in Attack::ALL {
-            assert_eq!(plan.behaviours.iter().filter(|b| **b == Behaviour::Malicious(attack)).count(), 1);
+            assert_eq!(
+                plan.behaviours
+                    .iter()
+                    .filter(|b| **b == Behaviour::Malicious(attack))
+                    .count(),
+                1
+            );
         }
         for dropout in Dropout::ALL {
-            assert_eq!(plan.behaviours.iter().filter(|b| **b == Behaviour::Dropout(dropout)).count(), 1);
+            assert_eq!(
+                plan.behaviours
+                    .iter()
+                    .filter(|b| **b == Behaviour::Dropout(dropout))
+                    .count(),
+                1
+            );
         }
         plan.validate().unwrap();
     }
@@ -240,9 +293,27 @@ mod tests {
     #[test]
     fn impossible_demos_are_refused() {
         assert_eq!(plan(3, 0, 0), Err(PlanError::Clients { got: 3 }));
-        assert_eq!(plan(20, 8, 0), Err(PlanError::Malicious { got: 8, clients: 20, max: 7 }));
-        assert!(matches!(plan(20, 3, 4), Err(PlanError::TooFewLeft { what: "contribute", left: 13, needed: 14, .. })));
-        assert!(matches!(plan(20, u32::MAX, u32::MAX), Err(PlanError::Malicious { .. })));
+        assert_eq!(
+            plan(20, 8, 0),
+            Err(PlanError::Malicious {
+                got: 8,
+                clients: 20,
+                max: 7
+            })
+        );
+        assert!(matches!(
+            plan(20, 3, 4),
+            Err(PlanError::TooFewLeft {
+                what: "contribute",
+                left: 13,
+                needed: 14,
+                ..
+            })
+        ));
+        assert!(matches!(
+            plan(20, u32::MAX, u32::MAX),
+            Err(PlanError::Malicious { .. })
+        ));
         assert!(plan(20, 0, 6).is_ok());
         assert!(plan(20, 0, 7).is_err());
     }

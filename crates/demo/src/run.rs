@@ -15,8 +15,8 @@ use veilsum::protocol::Check;
 use veilsum::store::{RealDisk, replace_private};
 use veilsum::wire::{Roster, Wire, cohort_and_committee};
 use veilsum::{
-    ClientKeys, RegistrarKeys, RoundEvent, RoundReport, Server, ServerKeys, ServerOptions, ServerPublic, ServerTimes,
-    now_ms, registrar_to_text,
+    ClientKeys, RegistrarKeys, RoundEvent, RoundReport, Server, ServerKeys, ServerOptions,
+    ServerPublic, ServerTimes, now_ms, registrar_to_text,
 };
 
 use crate::client::{ClientReport, ClientTask, RoundTask};
@@ -35,7 +35,10 @@ pub(crate) struct Ledger(Mutex<BTreeMap<(u64, ClientId), Vec<i64>>>);
 
 impl Ledger {
     pub(crate) fn note(&self, round: u64, client: ClientId, x: &[i64]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((round, client), x.to_vec());
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert((round, client), x.to_vec());
     }
 
     /// The plain sum over `clients`; `None` if one of them told nothing.
@@ -55,7 +58,10 @@ impl Ledger {
     }
 
     fn forget(&self, round: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(r, _), _| *r != round);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|(r, _), _| *r != round);
     }
 }
 
@@ -142,16 +148,25 @@ const MARK: &str = "veilsum-demo-output";
 /// Makes the directory ready: what an earlier demo left in it is removed, anything else is not touched.
 fn clear(out: &Path) -> Result<(), DemoError> {
     let parts = [out.join("server"), out.join("clients")];
-    let failed = |error: std::io::Error| DemoError::Directory { path: out.to_owned(), kind: error.kind() };
+    let failed = |error: std::io::Error| DemoError::Directory {
+        path: out.to_owned(),
+        kind: error.kind(),
+    };
     if out.join(MARK).exists() {
         for part in parts.iter().filter(|part| part.exists()) {
             std::fs::remove_dir_all(part).map_err(failed)?;
         }
     } else if parts.iter().any(|part| part.exists()) {
-        return Err(DemoError::OutUsed { path: out.to_owned() });
+        return Err(DemoError::OutUsed {
+            path: out.to_owned(),
+        });
     }
     std::fs::create_dir_all(out).map_err(failed)?;
-    replace_private(&RealDisk, &out.join(MARK), b"written by `veilsum demo`; the next demo replaces it\n")?;
+    replace_private(
+        &RealDisk,
+        &out.join(MARK),
+        b"written by `veilsum demo`; the next demo replaces it\n",
+    )?;
     Ok(())
 }
 
@@ -159,7 +174,11 @@ fn clear(out: &Path) -> Result<(), DemoError> {
 ///
 /// # Errors
 /// [`DemoError`].
-pub async fn run(plan: &Plan, out: PathBuf, on_event: impl FnMut(DemoEvent) + Send) -> Result<DemoReport, DemoError> {
+pub async fn run(
+    plan: &Plan,
+    out: PathBuf,
+    on_event: impl FnMut(DemoEvent) + Send,
+) -> Result<DemoReport, DemoError> {
     run_with(plan, out, Interference::default(), on_event).await
 }
 
@@ -175,7 +194,12 @@ pub async fn run_with(
 ) -> Result<DemoReport, DemoError> {
     plan.validate()?;
     clear(&out)?;
-    let federation = Federation::new(plan.config, plan.seed, usize_of(plan.clients()), Sharding::Iid)?;
+    let federation = Federation::new(
+        plan.config,
+        plan.seed,
+        usize_of(plan.clients()),
+        Sharding::Iid,
+    )?;
     let federation = Arc::new(federation);
     let parties = Parties::new(plan)?;
     // What it takes to check the transcripts.
@@ -189,8 +213,12 @@ pub async fn run_with(
         Arc::clone(&parties.roster),
         out.join("server"),
     );
-    options.times =
-        ServerTimes { quiet: QUIET, tick: Duration::from_millis(200), give_up: CONTRIBUTE, linger: Duration::from_secs(60) };
+    options.times = ServerTimes {
+        quiet: QUIET,
+        tick: Duration::from_millis(200),
+        give_up: CONTRIBUTE,
+        linger: Duration::from_secs(60),
+    };
     let server_key = options.keys.signing().verifying_key().to_bytes();
     let mut server = Server::bind(options)?;
 
@@ -227,12 +255,21 @@ pub async fn run_with(
     let mut rounds = Vec::new();
     let mut misbehaviour = Vec::new();
     for round in 1..=u64::from(plan.rounds) {
-        on_event(DemoEvent::Round { round, cohort: plan.clients() });
+        on_event(DemoEvent::Round {
+            round,
+            cohort: plan.clients(),
+        });
         let model_digest = model_digest(plan, &global)?;
         let params = params(plan, &parties.roster, server_key, round, model_digest.0)?;
         let shared = Arc::new(global.clone());
-        task.send_replace(Some(RoundTask { round, global: shared, model_digest }));
-        let mut report = server.run(params, |event| on_event(DemoEvent::Server(event))).await?;
+        task.send_replace(Some(RoundTask {
+            round,
+            global: shared,
+            model_digest,
+        }));
+        let mut report = server
+            .run(params, |event| on_event(DemoEvent::Server(event)))
+            .await?;
         let told = collect(&mut reported, plan, round).await?;
 
         if let Some(first) = report.result.vector.first_mut() {
@@ -281,18 +318,23 @@ fn summarise(
 ) -> Result<RoundSummary, DemoError> {
     // Who is in the sum: everybody with a receipt, less those convicted. The clients say who got a receipt.
     let convicted = &report.result.signed.content.convicted;
-    let summed: BTreeSet<ClientId> =
-        told.iter().filter(|r| r.receipted && !convicted.contains(&r.client)).map(|r| r.client).collect();
+    let summed: BTreeSet<ClientId> = told
+        .iter()
+        .filter(|r| r.receipted && !convicted.contains(&r.client))
+        .map(|r| r.client)
+        .collect();
     let vector = &report.result.vector;
     let plain = ledger.sum(report.round_id, vector.len(), &summed);
-    let sum_exact = u32::try_from(summed.len()) == Ok(report.accepted) && plain.as_ref() == Some(vector);
+    let sum_exact =
+        u32::try_from(summed.len()) == Ok(report.accepted) && plain.as_ref() == Some(vector);
     Ok(RoundSummary {
         round: report.round_id,
         accepted: report.accepted,
         rejected: report.rejected,
         dropped: report.dropped,
         sum_exact,
-        light_checks: u32::try_from(told.iter().filter(|r| r.light_check).count()).unwrap_or(u32::MAX),
+        light_checks: u32::try_from(told.iter().filter(|r| r.light_check).count())
+            .unwrap_or(u32::MAX),
         accuracy: federation.accuracy(global)?,
     })
 }
@@ -306,7 +348,9 @@ async fn collect(
     let mut told = Vec::new();
     while told.len() < plan.behaviours.len() {
         // Ends early only when every client's task has ended, and then one of them says why.
-        let Some(report) = reported.recv().await else { return Err(DemoError::Task) };
+        let Some(report) = reported.recv().await else {
+            return Err(DemoError::Task);
+        };
         if let Some(error) = report.error {
             return Err(error);
         }
@@ -319,7 +363,10 @@ async fn collect(
 
 /// The digest that a round binds its model with.
 pub(crate) fn model_digest(plan: &Plan, global: &[f32]) -> Result<Digest, DemoError> {
-    Ok(Digest::of(labels::MODEL_DIGEST, &plan.config.model.canonical_bytes(global)?))
+    Ok(Digest::of(
+        labels::MODEL_DIGEST,
+        &plan.config.model.canonical_bytes(global)?,
+    ))
 }
 
 fn policy(plan: &Plan) -> Policy {
@@ -343,8 +390,9 @@ impl Parties {
     fn new(plan: &Plan) -> Result<Self, DemoError> {
         let registrar = RegistrarKeys::generate(&mut OsRng);
         let server = ServerKeys::generate(&mut OsRng);
-        let clients: Vec<ClientKeys> =
-            (1..=plan.clients()).map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng)).collect();
+        let clients: Vec<ClientKeys> = (1..=plan.clients())
+            .map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng))
+            .collect();
         let signed = registrar.sign_roster(1, clients.iter().map(ClientKeys::entry).collect());
         Ok(Self {
             server_public: server.public()?,
@@ -366,7 +414,11 @@ fn params(
     let n = plan.clients();
     let mut seed = blake3::Hasher::new_derive_key("veilsum demo v1 beacon");
     seed.update(&plan.seed).update(&round_id.to_le_bytes());
-    let beacon = Beacon { source: [0; 32], round: round_id, value: *seed.finalize().as_bytes() };
+    let beacon = Beacon {
+        source: [0; 32],
+        round: round_id,
+        value: *seed.finalize().as_bytes(),
+    };
     let (_, committee) = cohort_and_committee(roster, &beacon, round_id, n, n)?;
     let dim = u32::try_from(plan.config.model.parameter_count()).unwrap_or(u32::MAX);
     let deadline = u64::try_from(CONTRIBUTE.as_millis()).unwrap_or(u64::MAX);

@@ -1,4 +1,5 @@
 //! Whole demos over QUIC: who is caught, and that the comparisons can fail.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 
@@ -11,29 +12,50 @@ fn plan(clients: usize, special: &[(usize, Behaviour)]) -> Plan {
     for (place, behaviour) in special {
         behaviours[*place] = *behaviour;
     }
-    Plan { config: DemoConfig::small(), rounds: 1, seed: [5; 32], behaviours }
+    Plan {
+        config: DemoConfig::small(),
+        rounds: 1,
+        seed: [5; 32],
+        behaviours,
+    }
 }
 
 async fn demo(plan: &Plan, added_to_sum: i64) -> DemoReport {
     let out = tempfile::tempdir().unwrap();
     let interference = Interference { added_to_sum };
-    run_with(plan, out.path().to_owned(), interference, |_| {}).await.unwrap()
+    run_with(plan, out.path().to_owned(), interference, |_| {})
+        .await
+        .unwrap()
 }
 
 fn reasons(report: &DemoReport) -> BTreeMap<ClientId, &'static str> {
-    report.rounds[0].rejected.iter().map(|(client, check)| (*client, check.id())).collect()
+    report.rounds[0]
+        .rejected
+        .iter()
+        .map(|(client, check)| (*client, check.id()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_verdict_moves_with_the_attacker() {
-    let kinds =
-        [(Attack::Scaled, "proof.norm-range"), (Attack::ProofOfAnother, "proof.E2"), (Attack::BadShare, "share.value")];
+    let kinds = [
+        (Attack::Scaled, "proof.norm-range"),
+        (Attack::ProofOfAnother, "proof.E2"),
+        (Attack::BadShare, "share.value"),
+    ];
     for (attack, reason) in kinds {
         for place in [1, 6] {
             let report = demo(&plan(10, &[(place, Behaviour::Malicious(attack))]), 0).await;
             let culprit = ClientId(u32::try_from(place).unwrap() + 1);
-            assert_eq!(reasons(&report), BTreeMap::from([(culprit, reason)]), "{attack:?}");
-            assert_eq!((report.rounds[0].accepted, report.rounds[0].light_checks), (9, 9));
+            assert_eq!(
+                reasons(&report),
+                BTreeMap::from([(culprit, reason)]),
+                "{attack:?}"
+            );
+            assert_eq!(
+                (report.rounds[0].accepted, report.rounds[0].light_checks),
+                (9, 9)
+            );
             assert!(report.held() && report.rounds[0].dropped.is_empty());
         }
     }
@@ -50,11 +72,16 @@ async fn one_unit_added_to_the_sum_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn both_dropouts_cost_themselves_only() {
-    let special =
-        [(0, Behaviour::Dropout(Dropout::BeforeContributing)), (4, Behaviour::Dropout(Dropout::AfterEndorsing))];
+    let special = [
+        (0, Behaviour::Dropout(Dropout::BeforeContributing)),
+        (4, Behaviour::Dropout(Dropout::AfterEndorsing)),
+    ];
     let report = demo(&plan(10, &special), 0).await;
     let round = &report.rounds[0];
     assert_eq!((round.accepted, round.light_checks), (9, 8));
-    assert_eq!(round.dropped.iter().copied().collect::<Vec<_>>(), [ClientId(1), ClientId(5)]);
+    assert_eq!(
+        round.dropped.iter().copied().collect::<Vec<_>>(),
+        [ClientId(1), ClientId(5)]
+    );
     assert!(report.held() && round.rejected.is_empty());
 }

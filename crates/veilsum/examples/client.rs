@@ -2,12 +2,18 @@
 
 use std::{env::args, fs::read, path::PathBuf, time::Duration};
 
-use veilsum::{Client, ClientKeys, ClientOptions, ServerPublic, crypto::Digest, params::Policy, registrar_from_text};
+use veilsum::{
+    Client, ClientKeys, ClientOptions, ServerPublic, crypto::Digest, params::Policy,
+    registrar_from_text,
+};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [server, server_key, registrar, key, state] =
-        args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "see the first line of this file")?;
+    let [server, server_key, registrar, key, state] = args()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| "see the first line of this file")?;
     let mut client = Client::open(ClientOptions {
         server: server.parse()?,
         server_public: ServerPublic::from_text(&read(server_key)?)?,
@@ -21,6 +27,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let round = client.join(0).await?;
     let update = vec![0.0; usize::try_from(round.context.params().dim)?];
     let part = client.take_part(&round, Digest([0; 32]), &update).await?;
-    println!("the mean begins with {:?}", &part.mean[..part.mean.len().min(3)]);
+    println!(
+        "the mean begins with {:?}",
+        &part.mean[..part.mean.len().min(3)]
+    );
     Ok(())
 }

@@ -8,23 +8,45 @@ use veilsum::{Server, ServerKeys, ServerOptions, now_ms, registrar_from_text};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let [listen, key, registrar, roster, state] =
-        args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "see the first line of this file")?;
+    let [listen, key, registrar, roster, state] = args()
+        .skip(1)
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| "see the first line of this file")?;
     let keys = ServerKeys::from_text(&read(key)?)?;
     let registrar = registrar_from_text(&read(registrar)?)?;
-    let roster = Arc::new(Roster::verify(Wire::from_bytes(&read(roster)?)?, &registrar)?);
+    let roster = Arc::new(Roster::verify(
+        Wire::from_bytes(&read(roster)?)?,
+        &registrar,
+    )?);
     let params = params(&roster, keys.signing().verifying_key().to_bytes())?;
-    let mut server = Server::bind(ServerOptions::new(listen.parse()?, keys, roster, PathBuf::from(state)))?;
+    let mut server = Server::bind(ServerOptions::new(
+        listen.parse()?,
+        keys,
+        roster,
+        PathBuf::from(state),
+    ))?;
     println!("listening on {}", server.local_addr());
     let report = server.run(params, |event| println!("{event:?}")).await?;
-    println!("sum of {} contributions in {}", report.accepted, report.transcript.display());
+    println!(
+        "sum of {} contributions in {}",
+        report.accepted,
+        report.transcript.display()
+    );
     Ok(())
 }
 
 /// A round of 1000 coordinates; the beacon's value would come from a public beacon.
-fn params(roster: &Roster, server_key: [u8; 32]) -> Result<RoundParams, Box<dyn std::error::Error>> {
+fn params(
+    roster: &Roster,
+    server_key: [u8; 32],
+) -> Result<RoundParams, Box<dyn std::error::Error>> {
     let n = u32::try_from(roster.entries().len())?;
-    let beacon = Beacon { source: [0; 32], round: 1, value: [7; 32] };
+    let beacon = Beacon {
+        source: [0; 32],
+        round: 1,
+        value: [7; 32],
+    };
     Ok(RoundParams {
         protocol_version: PROTOCOL_VERSION,
         generator_set: GENERATOR_SET,

@@ -12,11 +12,13 @@ use veilsum_encoding::{Encoder, EncodingError};
 use veilsum_params::{ClientId, MemberIndex, Policy};
 use veilsum_proof::{Prepared, ProofError, Round as ProofRound};
 use veilsum_protocol::{
-    Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Event, Evidence, Member,
-    Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update, Upload,
+    Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Event, Evidence,
+    Member, Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update, Upload,
 };
 use veilsum_store::{Disk, LogIdentity, RealDisk, Role, StoreError, write_private};
-use veilsum_transport::{Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError};
+use veilsum_transport::{
+    Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError,
+};
 use veilsum_wire::{ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire};
 use zeroize::Zeroizing;
 
@@ -67,13 +69,17 @@ pub enum ClientError {
         seconds: u64,
     },
     /// The round has no result; the update is spent.
-    #[error("the server declared the round void: the update is spent, train again for the next round")]
+    #[error(
+        "the server declared the round void: the update is spent, train again for the next round"
+    )]
     Void,
     /// A void declaration that the server did not sign.
     #[error("the server's declaration that the round is void is not signed by it")]
     VoidSignature,
     /// A defect of this library.
-    #[error("internal error: a task of the client ended unexpectedly; start it again, and report this")]
+    #[error(
+        "internal error: a task of the client ended unexpectedly; start it again, and report this"
+    )]
     Internal,
 }
 
@@ -111,7 +117,8 @@ impl ClientError {
                 | Self::Refusal(_)
                 | Self::VoidSignature
                 | Self::Request(
-                    RequestError::Refused(_) | RequestError::Transport(TransportError::ServerKeyMismatch { .. })
+                    RequestError::Refused(_)
+                        | RequestError::Transport(TransportError::ServerKeyMismatch { .. })
                 )
         )
     }
@@ -205,8 +212,12 @@ impl Client {
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let server_key = options.server_public.signing;
         let context = state_context("veilsum/v1 client log", &server_key, options.keys.client());
-        let identity = LogIdentity { role: Role::Client, context };
-        let (journal, records) = Journal::open(Arc::clone(&disk), &options.state.join("client"), identity)?;
+        let identity = LogIdentity {
+            role: Role::Client,
+            context,
+        };
+        let (journal, records) =
+            Journal::open(Arc::clone(&disk), &options.state.join("client"), identity)?;
         let signed = requests.roster(0).await?;
         let registrar = options.registrar;
         let verified = tokio::task::spawn_blocking(move || Roster::verify(signed, &registrar));
@@ -217,7 +228,12 @@ impl Client {
             server_key,
             share_key: Some(*options.keys.share().public()),
         };
-        let machine = Machine::new(config, copy(options.keys.identity()), Arc::clone(&roster), records)?;
+        let machine = Machine::new(
+            config,
+            copy(options.keys.identity()),
+            Arc::clone(&roster),
+            records,
+        )?;
         Ok(Self {
             requests,
             machine,
@@ -273,11 +289,18 @@ impl Client {
                 Answer::Void(_) => return Err(ClientError::Void),
             }
         };
-        let context = self.machine.announcement(&announcement).map_err(|e| self.blame(e))?;
+        let context = self
+            .machine
+            .announcement(&announcement)
+            .map_err(|e| self.blame(e))?;
         let member = context.params().member_index(self.id());
         let present = prepare(self.requests.clone(), context.params().round_id, self.id());
         self.presence = Some(Presence(tokio::spawn(present)));
-        Ok(Joined { context, member, announcement })
+        Ok(Joined {
+            context,
+            member,
+            announcement,
+        })
     }
 
     /// Takes part in a round from beginning to end: contributes the update, serves on the committee if drawn, and checks
@@ -295,7 +318,8 @@ impl Client {
         let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
         let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
         let encoded = encoder.encode(update, &mut OsRng)?;
-        self.contribute(round, model_digest, encoded.into_values()).await?;
+        self.contribute(round, model_digest, encoded.into_values())
+            .await?;
         self.serve(round, |_| true).await?;
         self.result(round).await
     }
@@ -315,7 +339,10 @@ impl Client {
             return Ok(receipt.clone());
         }
         let upload = match self.machine.resend(round.round_id()) {
-            Some(Output::Send { message: Message::Contribution(upload), .. }) => upload,
+            Some(Output::Send {
+                message: Message::Contribution(upload),
+                ..
+            }) => upload,
             _ => self.make(round, model_digest, x).await?,
         };
         self.submit(round, upload).await
@@ -330,7 +357,12 @@ impl Client {
         let proof = self.proof_round(&round.context).await?;
         let round_id = round.round_id();
         let made = tokio::task::block_in_place(|| {
-            self.machine.contribute(round_id, &proof, Update::new(model_digest, std::mem::take(&mut *x)), &mut OsRng)
+            self.machine.contribute(
+                round_id,
+                &proof,
+                Update::new(model_digest, std::mem::take(&mut *x)),
+                &mut OsRng,
+            )
         });
         let outputs = made.map_err(|e| self.blame(e))?;
         let messages = self.act(outputs)?;
@@ -343,13 +375,24 @@ impl Client {
             .ok_or(ClientError::Internal)
     }
 
-    async fn submit(&mut self, round: &Joined, upload: Upload) -> Result<Signed<ReceiptContent>, ClientError> {
+    async fn submit(
+        &mut self,
+        round: &Joined,
+        upload: Upload,
+    ) -> Result<Signed<ReceiptContent>, ClientError> {
         let patience = Patience::new(self.patience);
         let body: Arc<[u8]> = upload.body.0.into();
         loop {
-            match self.requests.submit(round.round_id(), &upload.header, Arc::clone(&body)).await? {
+            match self
+                .requests
+                .submit(round.round_id(), &upload.header, Arc::clone(&body))
+                .await?
+            {
                 Answer::Ready(receipt) => {
-                    let outputs = self.machine.receipt(round.round_id(), &receipt).map_err(|e| self.blame(e))?;
+                    let outputs = self
+                        .machine
+                        .receipt(round.round_id(), &receipt)
+                        .map_err(|e| self.blame(e))?;
                     self.act(outputs)?;
                     self.presence = None;
                     return Ok(receipt);
@@ -371,13 +414,19 @@ impl Client {
         mut go_on: impl FnMut(&Message) -> bool + Send,
     ) -> Result<(), ClientError> {
         self.presence = None;
-        let Some(index) = round.member else { return Ok(()) };
+        let Some(index) = round.member else {
+            return Ok(());
+        };
         let (mut member, mut journal, mut outputs) = self.member(round)?;
         let patience = Patience::new(self.patience);
         let mut cursor = 0;
         loop {
             for message in self.act_member(&mut journal, outputs)? {
-                match self.requests.member_send(round.round_id(), index, &message).await {
+                match self
+                    .requests
+                    .member_send(round.round_id(), index, &message)
+                    .await
+                {
                     Ok(()) => {}
                     // The server takes the message for another or a later state; what it still needs it asks for again.
                     Err(RequestError::Refused(check)) => {
@@ -390,15 +439,22 @@ impl Client {
                 }
             }
             outputs = Vec::new();
-            match self.requests.member_poll(&round.context, index, cursor).await? {
+            match self
+                .requests
+                .member_poll(&round.context, index, cursor)
+                .await?
+            {
                 Answer::Ready(polled) => {
                     cursor = polled.next;
                     for message in polled.messages {
                         if let Message::Package(package) = &message {
                             let proposal = &package.proposal;
-                            self.machine.proposal(round.round_id(), proposal).map_err(|e| self.blame(e))?;
+                            self.machine
+                                .proposal(round.round_id(), proposal)
+                                .map_err(|e| self.blame(e))?;
                         }
-                        let handled = tokio::task::block_in_place(|| member.handle(message, &mut OsRng));
+                        let handled =
+                            tokio::task::block_in_place(|| member.handle(message, &mut OsRng));
                         outputs.extend(handled);
                     }
                 }
@@ -410,11 +466,15 @@ impl Client {
     }
 
     fn member(&self, round: &Joined) -> Result<(Member, Journal, Vec<Output>), ClientError> {
-        let identity = LogIdentity { role: Role::Member, context: round.context.digest().0 };
+        let identity = LogIdentity {
+            role: Role::Member,
+            context: round.context.digest().0,
+        };
         let dir = self.state.join("member").join(round.round_id().to_string());
         let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
         let (own, context) = (copy(self.keys.identity()), Arc::clone(&round.context));
-        let share = ShareSecretKey::from_bytes(&self.keys.share().to_bytes()).map_err(|_| KeyError::Invalid)?;
+        let share = ShareSecretKey::from_bytes(&self.keys.share().to_bytes())
+            .map_err(|_| KeyError::Invalid)?;
         if records.is_empty() {
             let (member, outputs) = Member::join(context, round.announcement.clone(), own, share)?;
             return Ok((member, journal, outputs));
@@ -436,14 +496,19 @@ impl Client {
                 Answer::Void(void) => return Err(self.void(&void)),
             }
         };
-        let checked =
-            tokio::task::block_in_place(|| self.machine.result(round.round_id(), &result, &bundle, &mut OsRng));
+        let checked = tokio::task::block_in_place(|| {
+            self.machine
+                .result(round.round_id(), &result, &bundle, &mut OsRng)
+        });
         checked.map_err(|e| self.blame(e))?;
         let params = round.context.params();
         let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
         let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
         let convicted = u32::try_from(result.signed.content.convicted.len()).unwrap_or(u32::MAX);
-        let mean = encoder.decode_mean(&result.vector, bundle.count.saturating_sub(convicted).into())?;
+        let mean = encoder.decode_mean(
+            &result.vector,
+            bundle.count.saturating_sub(convicted).into(),
+        )?;
         Ok(Participation { result, mean })
     }
 
@@ -451,8 +516,15 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Proof`].
-    pub async fn proof_round(&mut self, context: &RoundContext) -> Result<Arc<ProofRound>, ClientError> {
-        let prepared = match self.prepared.as_ref().filter(|p| p.layout() == context.layout()) {
+    pub async fn proof_round(
+        &mut self,
+        context: &RoundContext,
+    ) -> Result<Arc<ProofRound>, ClientError> {
+        let prepared = match self
+            .prepared
+            .as_ref()
+            .filter(|p| p.layout() == context.layout())
+        {
             Some(prepared) => Arc::clone(prepared),
             None => {
                 let layout = context.layout().clone();
@@ -477,7 +549,11 @@ impl Client {
         Ok(messages)
     }
 
-    fn act_member(&mut self, journal: &mut Journal, outputs: Vec<Output>) -> Result<Vec<Message>, ClientError> {
+    fn act_member(
+        &mut self,
+        journal: &mut Journal,
+        outputs: Vec<Output>,
+    ) -> Result<Vec<Message>, ClientError> {
         let (records, messages) = split(outputs, &mut |evidence| self.evidence_out(evidence));
         journal.persist(&records)?;
         Ok(messages)
@@ -508,12 +584,18 @@ impl Client {
     }
 }
 
-fn split(outputs: Vec<Output>, evidence: &mut impl FnMut(&Evidence)) -> (Vec<Record>, Vec<Message>) {
+fn split(
+    outputs: Vec<Output>,
+    evidence: &mut impl FnMut(&Evidence),
+) -> (Vec<Record>, Vec<Message>) {
     let (mut records, mut messages) = (Vec::new(), Vec::new());
     for output in outputs {
         match output {
             Output::Persist(record) => records.push(record),
-            Output::Send { to: Party::Server, message } => messages.push(message),
+            Output::Send {
+                to: Party::Server,
+                message,
+            } => messages.push(message),
             Output::Event(Event::Evidence(found)) => evidence(&found),
             Output::Reject { refusal, .. } => {
                 tracing::warn!(target: "veilsum", event = "server_message_refused", %refusal);
@@ -534,7 +616,9 @@ fn copy(key: &IdentityKey) -> IdentityKey {
 
 fn state_context(label: &str, server_key: &VerifyingKey, client: ClientId) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(label);
-    hasher.update(&server_key.to_bytes()).update(&client.0.to_le_bytes());
+    hasher
+        .update(&server_key.to_bytes())
+        .update(&client.0.to_le_bytes());
     *hasher.finalize().as_bytes()
 }
 
@@ -545,12 +629,18 @@ struct Patience {
 
 impl Patience {
     fn new(all: Duration) -> Self {
-        Self { until: Instant::now().checked_add(all), all }
+        Self {
+            until: Instant::now().checked_add(all),
+            all,
+        }
     }
 
     fn check(&self, what: &'static str) -> Result<(), ClientError> {
         match self.until {
-            Some(until) if Instant::now() >= until => Err(ClientError::Patience { what, seconds: self.all.as_secs() }),
+            Some(until) if Instant::now() >= until => Err(ClientError::Patience {
+                what,
+                seconds: self.all.as_secs(),
+            }),
             _ => Ok(()),
         }
     }

@@ -46,11 +46,12 @@ impl Journal {
         let mut records = Vec::new();
         for record in log.records()? {
             let record = record?;
-            let decoded = Record::from_bytes(&record.payload).map_err(|cause| JournalError::Record {
-                path: log.path().to_owned(),
-                index: record.index,
-                cause,
-            })?;
+            let decoded =
+                Record::from_bytes(&record.payload).map_err(|cause| JournalError::Record {
+                    path: log.path().to_owned(),
+                    index: record.index,
+                    cause,
+                })?;
             records.push(decoded);
         }
         Ok((Self { log }, records))
@@ -61,8 +62,14 @@ impl Journal {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded: Vec<(u16, Vec<u8>)> = records.iter().map(|r| (u16::from(r.tag()), r.to_bytes())).collect();
-        let borrowed: Vec<(u16, &[u8])> = encoded.iter().map(|(kind, bytes)| (*kind, bytes.as_slice())).collect();
+        let encoded: Vec<(u16, Vec<u8>)> = records
+            .iter()
+            .map(|r| (u16::from(r.tag()), r.to_bytes()))
+            .collect();
+        let borrowed: Vec<(u16, &[u8])> = encoded
+            .iter()
+            .map(|(kind, bytes)| (*kind, bytes.as_slice()))
+            .collect();
         self.log.append_batch(&borrowed)?;
         self.log.sync()?;
         Ok(())

@@ -16,10 +16,14 @@ pub const KEY_FILE_MAX: u64 = 4096;
 #[non_exhaustive]
 pub enum KeyError {
     /// Not a key file at all, or cut off.
-    #[error("this is not a Veilsum key file, or it is cut off: restore it, or make a new key with `veilsum keygen`")]
+    #[error(
+        "this is not a Veilsum key file, or it is cut off: restore it, or make a new key with `veilsum keygen`"
+    )]
     Format,
     /// A key file of another kind.
-    #[error("this file holds a {found} key, a {expected} key is needed: give the other file of the pair, or another role's")]
+    #[error(
+        "this file holds a {found} key, a {expected} key is needed: give the other file of the pair, or another role's"
+    )]
     Kind {
         /// What is needed.
         expected: &'static str,
@@ -27,7 +31,9 @@ pub enum KeyError {
         found: &'static str,
     },
     /// The check value does not fit the rest of the file.
-    #[error("the key file is damaged (its check value does not fit): restore it from a copy, or make a new key")]
+    #[error(
+        "the key file is damaged (its check value does not fit): restore it from a copy, or make a new key"
+    )]
     Damaged,
     /// The file is whole and what it holds is no key.
     #[error("the key file holds bytes that are no valid key: make a new key with `veilsum keygen`")]
@@ -60,8 +66,14 @@ fn seal(kind: &'static str, payload: &[u8]) -> Zeroizing<Vec<u8>> {
 fn unseal(expected: &'static str, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let text = std::str::from_utf8(text).map_err(|_| KeyError::Format)?;
     let mut lines = text.lines();
-    let kind = lines.next().and_then(|line| line.strip_prefix("veilsum-key 1 ")).ok_or(KeyError::Format)?;
-    let found = *KINDS.iter().find(|known| **known == kind).ok_or(KeyError::Format)?;
+    let kind = lines
+        .next()
+        .and_then(|line| line.strip_prefix("veilsum-key 1 "))
+        .ok_or(KeyError::Format)?;
+    let found = *KINDS
+        .iter()
+        .find(|known| **known == kind)
+        .ok_or(KeyError::Format)?;
     if found != expected {
         return Err(KeyError::Kind { expected, found });
     }
@@ -96,7 +108,12 @@ pub struct ClientKeys {
 impl ClientKeys {
     /// Fresh keys for the client that the registrar numbered `client`.
     pub fn generate(client: ClientId, epoch: u64, rng: &mut impl CryptoRngCore) -> Self {
-        Self { client, epoch, identity: IdentityKey::generate(rng), share: ShareSecretKey::generate(rng) }
+        Self {
+            client,
+            epoch,
+            identity: IdentityKey::generate(rng),
+            share: ShareSecretKey::generate(rng),
+        }
     }
 
     /// The client's number.
@@ -122,7 +139,12 @@ impl ClientKeys {
     /// The public entry that the registrar puts into the roster.
     #[must_use]
     pub fn entry(&self) -> RosterEntry {
-        RosterEntry::new(self.client, self.epoch, &self.identity, *self.share.public())
+        RosterEntry::new(
+            self.client,
+            self.epoch,
+            &self.identity,
+            *self.share.public(),
+        )
     }
 
     /// The text of the secret file.
@@ -148,7 +170,8 @@ impl ClientKeys {
             client,
             epoch,
             identity: IdentityKey::from_seed(&*secret_array(seed)?),
-            share: ShareSecretKey::from_bytes(&*secret_array(share)?).map_err(|_| KeyError::Invalid)?,
+            share: ShareSecretKey::from_bytes(&*secret_array(share)?)
+                .map_err(|_| KeyError::Invalid)?,
         })
     }
 }
@@ -180,7 +203,10 @@ impl ServerKeys {
     pub fn generate(rng: &mut impl CryptoRngCore) -> Self {
         let mut transport = Zeroizing::new([0; 32]);
         rng.fill_bytes(&mut *transport);
-        Self { signing: IdentityKey::generate(rng), transport }
+        Self {
+            signing: IdentityKey::generate(rng),
+            transport,
+        }
     }
     /// The key that signs messages.
     #[must_use]
@@ -199,7 +225,10 @@ impl ServerKeys {
     /// # Errors
     /// As [`ServerKeys::transport`].
     pub fn public(&self) -> Result<ServerPublic, KeyError> {
-        Ok(ServerPublic { signing: self.signing.verifying_key(), transport: self.transport()?.public_key() })
+        Ok(ServerPublic {
+            signing: self.signing.verifying_key(),
+            transport: self.transport()?.public_key(),
+        })
     }
     /// The text of the secret file.
     #[must_use]
@@ -249,7 +278,8 @@ impl ServerPublic {
         let payload = secret_array::<64>(&unseal("server-public", text)?)?;
         let (signing, transport) = payload.split_at(32);
         Ok(Self {
-            signing: VerifyingKey::decode(&*secret_array(signing)?).map_err(|_| KeyError::Invalid)?,
+            signing: VerifyingKey::decode(&*secret_array(signing)?)
+                .map_err(|_| KeyError::Invalid)?,
             transport: ServerKey::new(*secret_array(transport)?),
         })
     }
@@ -334,13 +364,31 @@ mod tests {
         let public = server.public().unwrap();
         assert_eq!(
             ServerKeys::from_text(&public.to_text()).unwrap_err(),
-            KeyError::Kind { expected: "server-secret", found: "server-public" }
+            KeyError::Kind {
+                expected: "server-secret",
+                found: "server-public"
+            }
         );
         let back = ServerPublic::from_text(&public.to_text()).unwrap();
         assert_eq!(back.transport, public.transport);
-        assert_eq!(ServerKeys::from_text(&server.to_text()).unwrap().public().unwrap().transport, public.transport);
+        assert_eq!(
+            ServerKeys::from_text(&server.to_text())
+                .unwrap()
+                .public()
+                .unwrap()
+                .transport,
+            public.transport
+        );
         let registrar = RegistrarKeys::generate(&mut rng);
-        assert_eq!(registrar_from_text(&registrar_to_text(&registrar.public())).unwrap(), registrar.public());
-        assert_eq!(RegistrarKeys::from_text(&registrar.to_text()).unwrap().public(), registrar.public());
+        assert_eq!(
+            registrar_from_text(&registrar_to_text(&registrar.public())).unwrap(),
+            registrar.public()
+        );
+        assert_eq!(
+            RegistrarKeys::from_text(&registrar.to_text())
+                .unwrap()
+                .public(),
+            registrar.public()
+        );
     }
 }

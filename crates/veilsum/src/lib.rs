@@ -13,11 +13,15 @@ mod server;
 pub use client::{Client, ClientError, ClientOptions, Joined, Participation};
 pub use journal::JournalError;
 pub use keys::{
-    ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text, entry_to_text,
-    registrar_from_text, registrar_to_text,
+    ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text,
+    entry_to_text, registrar_from_text, registrar_to_text,
 };
-pub use requests::{Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id};
-pub use server::{RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms, round_dir};
+pub use requests::{
+    Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id,
+};
+pub use server::{
+    RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms, round_dir,
+};
 
 pub use veilsum_crypto as crypto;
 pub use veilsum_encoding as encoding;

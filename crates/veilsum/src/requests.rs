@@ -5,11 +5,14 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio::time::Duration;
 use veilsum_params::{ClientId, MemberIndex};
-use veilsum_protocol::{Check, Message, RoundContext};
 use veilsum_proof::ProofCheck;
-use veilsum_transport::{Body, Client as Connection, ClientError as TransportError, Reply, ResponseLimits, Status};
+use veilsum_protocol::{Check, Message, RoundContext};
+use veilsum_transport::{
+    Body, Client as Connection, ClientError as TransportError, Reply, ResponseLimits, Status,
+};
 use veilsum_wire::{
-    Announcement, Header, LightBundle, ReceiptContent, RosterContent, RoundResult, Signed, VoidContent, Wire, WireError,
+    Announcement, Header, LightBundle, ReceiptContent, RosterContent, RoundResult, Signed,
+    VoidContent, Wire, WireError,
 };
 
 /// Kinds of requests.
@@ -59,13 +62,17 @@ pub enum RequestError {
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The answer is not what the request asks for.
-    #[error("the server's answer is malformed ({0}): server and client do not speak the same version")]
+    #[error(
+        "the server's answer is malformed ({0}): server and client do not speak the same version"
+    )]
     Answer(#[from] WireError),
     /// The server refused and named the check that failed.
     #[error("the server refused: {0}")]
     Refused(Check),
     /// The server refused with a check that this version does not know.
-    #[error("the server refused for a reason that this version does not know: update the older side")]
+    #[error(
+        "the server refused for a reason that this version does not know: update the older side"
+    )]
     RefusedUnknown,
     /// The server has no such round.
     #[error("the server has no such round (any more)")]
@@ -74,7 +81,9 @@ pub enum RequestError {
     #[error("the server did not understand the request: update the older side")]
     Malformed,
     /// The server cannot store what was sent.
-    #[error("the server cannot store what was sent (its disk fails or is full): tell its operator, and try again later")]
+    #[error(
+        "the server cannot store what was sent (its disk fails or is full): tell its operator, and try again later"
+    )]
     Storage,
     /// A status that has no meaning.
     #[error("the server answered with status {0}, which has no meaning: update the older side")]
@@ -98,7 +107,11 @@ pub enum Answer<T> {
 #[must_use]
 pub fn check_by_id(id: &str) -> Option<Check> {
     let proof = ProofCheck::ALL.iter().map(|check| Check::Proof(*check));
-    Check::ALL.iter().copied().chain(proof).find(|check| check.id() == id)
+    Check::ALL
+        .iter()
+        .copied()
+        .chain(proof)
+        .find(|check| check.id() == id)
 }
 
 /// Messages for a member, and where to go on.
@@ -129,7 +142,11 @@ impl Wire for ServerStatus {
         self.contributions.encode(out);
     }
     fn decode(r: &mut veilsum_wire::Reader<'_>) -> Result<Self, WireError> {
-        Ok(Self { round: Wire::decode(r)?, phase: Wire::decode(r)?, contributions: Wire::decode(r)? })
+        Ok(Self {
+            round: Wire::decode(r)?,
+            phase: Wire::decode(r)?,
+            contributions: Wire::decode(r)?,
+        })
     }
 }
 
@@ -144,11 +161,24 @@ impl Requests {
     /// Requests over `connection`; a single one is given up after `patience`, reconnections included.
     #[must_use]
     pub fn new(connection: Connection, patience: Duration) -> Self {
-        Self { connection, patience }
+        Self {
+            connection,
+            patience,
+        }
     }
 
-    async fn ask(&self, kind: u16, head: &[u8], body: Body, body_max: u64) -> Result<Reply, RequestError> {
-        let limits = ResponseLimits { head_max: 4096, body_max, deadline: self.patience };
+    async fn ask(
+        &self,
+        kind: u16,
+        head: &[u8],
+        body: Body,
+        body_max: u64,
+    ) -> Result<Reply, RequestError> {
+        let limits = ResponseLimits {
+            head_max: 4096,
+            body_max,
+            deadline: self.patience,
+        };
         Ok(self.connection.request(kind, head, &body, limits).await?)
     }
 
@@ -170,10 +200,15 @@ impl Requests {
         read: impl FnOnce(&[u8], &[u8]) -> Result<T, WireError>,
     ) -> Result<Answer<T>, RequestError> {
         match reply.status {
-            Status::OK => Ok(Answer::Ready(read(&reply.head, reply.bytes().unwrap_or_default())?)),
+            Status::OK => Ok(Answer::Ready(read(
+                &reply.head,
+                reply.bytes().unwrap_or_default(),
+            )?)),
             status if status.code() == code::AGAIN => Ok(Answer::Again),
             status if status.code() == code::OVER => Ok(Answer::Over),
-            status if status.code() == code::VOID => Ok(Answer::Void(Box::new(Wire::from_bytes(&reply.head)?))),
+            status if status.code() == code::VOID => {
+                Ok(Answer::Void(Box::new(Wire::from_bytes(&reply.head)?)))
+            }
             _ => Err(Self::failure(reply)),
         }
     }
@@ -182,8 +217,19 @@ impl Requests {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn announcement(&self, after: u64, client: ClientId) -> Result<Answer<Announcement>, RequestError> {
-        let reply = self.ask(kind::ANNOUNCEMENT, &(after, client).to_bytes(), Body::Empty, 1 << 20).await?;
+    pub async fn announcement(
+        &self,
+        after: u64,
+        client: ClientId,
+    ) -> Result<Answer<Announcement>, RequestError> {
+        let reply = self
+            .ask(
+                kind::ANNOUNCEMENT,
+                &(after, client).to_bytes(),
+                Body::Empty,
+                1 << 20,
+            )
+            .await?;
         Self::answer(&reply, |_, body| Wire::from_bytes(body))
     }
 
@@ -192,7 +238,14 @@ impl Requests {
     /// # Errors
     /// [`RequestError`].
     pub async fn roster(&self, round: u64) -> Result<Signed<RosterContent>, RequestError> {
-        let reply = self.ask(kind::ROSTER, &round.to_bytes(), Body::Empty, ROSTER_BYTES_MAX).await?;
+        let reply = self
+            .ask(
+                kind::ROSTER,
+                &round.to_bytes(),
+                Body::Empty,
+                ROSTER_BYTES_MAX,
+            )
+            .await?;
         match reply.status {
             Status::OK => Ok(Wire::from_bytes(reply.bytes().unwrap_or_default())?),
             _ => Err(Self::failure(&reply)),
@@ -205,7 +258,9 @@ impl Requests {
     /// # Errors
     /// [`RequestError`].
     pub async fn prepare(&self, round: u64, client: ClientId) -> Result<Answer<()>, RequestError> {
-        let reply = self.ask(kind::PREPARE, &(round, client).to_bytes(), Body::Empty, 0).await?;
+        let reply = self
+            .ask(kind::PREPARE, &(round, client).to_bytes(), Body::Empty, 0)
+            .await?;
         Self::answer(&reply, |_, _| Ok(()))
     }
 
@@ -236,17 +291,31 @@ impl Requests {
         cursor: u64,
     ) -> Result<Answer<Polled>, RequestError> {
         let head = ((context.params().round_id, member), cursor).to_bytes();
-        let reply = self.ask(kind::MEMBER_POLL, &head, Body::Empty, answer_max(context)).await?;
-        Self::answer(&reply, |head, body| Ok(Polled { next: Wire::from_bytes(head)?, messages: Wire::from_bytes(body)? }))
+        let reply = self
+            .ask(kind::MEMBER_POLL, &head, Body::Empty, answer_max(context))
+            .await?;
+        Self::answer(&reply, |head, body| {
+            Ok(Polled {
+                next: Wire::from_bytes(head)?,
+                messages: Wire::from_bytes(body)?,
+            })
+        })
     }
 
     /// Hands in a member's message.
     ///
     /// # Errors
     /// [`RequestError::Refused`] with the check that failed.
-    pub async fn member_send(&self, round: u64, member: MemberIndex, message: &Message) -> Result<(), RequestError> {
+    pub async fn member_send(
+        &self,
+        round: u64,
+        member: MemberIndex,
+        message: &Message,
+    ) -> Result<(), RequestError> {
         let body = Body::from(message.to_bytes());
-        let reply = self.ask(kind::MEMBER_SEND, &(round, member).to_bytes(), body, 0).await?;
+        let reply = self
+            .ask(kind::MEMBER_SEND, &(round, member).to_bytes(), body, 0)
+            .await?;
         match reply.status {
             Status::OK => Ok(()),
             _ => Err(Self::failure(&reply)),
@@ -263,7 +332,9 @@ impl Requests {
         client: ClientId,
     ) -> Result<Answer<(RoundResult, LightBundle)>, RequestError> {
         let head = (context.params().round_id, client).to_bytes();
-        let reply = self.ask(kind::RESULT, &head, Body::Empty, answer_max(context)).await?;
+        let reply = self
+            .ask(kind::RESULT, &head, Body::Empty, answer_max(context))
+            .await?;
         Self::answer(&reply, |_, body| Wire::from_bytes(body))
     }
 

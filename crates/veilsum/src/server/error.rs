@@ -48,16 +48,22 @@ pub enum ServerError {
         round_id: u64,
     },
     /// The state directory holds the round with other parameters.
-    #[error("round {round_id} was announced with other parameters: restore the configuration, or take the next number")]
+    #[error(
+        "round {round_id} was announced with other parameters: restore the configuration, or take the next number"
+    )]
     OtherParams {
         /// The round.
         round_id: u64,
     },
     /// The round has no result.
-    #[error("the round is void: too few clients contributed, or too few members helped to close it")]
+    #[error(
+        "the round is void: too few clients contributed, or too few members helped to close it"
+    )]
     Void,
     /// A defect of this library.
-    #[error("internal error: a task of the server ended unexpectedly; start it again, and report this")]
+    #[error(
+        "internal error: a task of the server ended unexpectedly; start it again, and report this"
+    )]
     Internal,
 }
 

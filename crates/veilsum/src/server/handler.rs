@@ -8,9 +8,12 @@ use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_protocol::{
-    Admission, Check, Input, Message, Outcome, Output, Party, Refusal, decode_body, verify_contribution,
+    Admission, Check, Input, Message, Outcome, Output, Party, Refusal, decode_body,
+    verify_contribution,
 };
-use veilsum_transport::{Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status};
+use veilsum_transport::{
+    Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status,
+};
 use veilsum_wire::{Header, ReceiptContent, Roster, Signed, Wire};
 
 use super::round::{Denied, RoundRun, is_for_server};
@@ -28,7 +31,11 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn round(&self, id: u64) -> Option<Arc<RoundRun>> {
-        self.rounds.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+        self.rounds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .cloned()
     }
 
     fn newest_round(&self) -> Option<Arc<RoundRun>> {
@@ -45,7 +52,10 @@ fn status(code: u16) -> Response {
 }
 
 fn refused(check: Check) -> Response {
-    Response::new(Status::new(code::REFUSED).unwrap_or(Status::OK), check.id().as_bytes().to_vec())
+    Response::new(
+        Status::new(code::REFUSED).unwrap_or(Status::OK),
+        check.id().as_bytes().to_vec(),
+    )
 }
 
 fn denied(denied: &Denied) -> Response {
@@ -63,19 +73,34 @@ impl Handler for Requests {
     fn limits(&self, kind: u16) -> Option<RequestLimits> {
         let waiting = WAIT + Duration::from_secs(10);
         let (head_max, body_max, deadline) = match kind {
-            kind::ANNOUNCEMENT | kind::ROSTER | kind::MEMBER_POLL | kind::RESULT | kind::STATUS | kind::PREPARE => {
-                (64, 0, waiting)
-            }
+            kind::ANNOUNCEMENT
+            | kind::ROSTER
+            | kind::MEMBER_POLL
+            | kind::RESULT
+            | kind::STATUS
+            | kind::PREPARE => (64, 0, waiting),
             kind::SUBMIT => {
                 let run = self.0.newest_round()?;
                 let params = run.context.params();
-                let sizes = UploadSizes::of(run.context.layout(), params.committee_size(), params.threshold.into());
-                (u32::try_from(sizes.header + 64).ok()?, sizes.body(), Duration::from_secs(600))
+                let sizes = UploadSizes::of(
+                    run.context.layout(),
+                    params.committee_size(),
+                    params.threshold.into(),
+                );
+                (
+                    u32::try_from(sizes.header + 64).ok()?,
+                    sizes.body(),
+                    Duration::from_secs(600),
+                )
             }
             kind::MEMBER_SEND => (64, MEMBER_MESSAGE_MAX, Duration::from_secs(300)),
             _ => return None,
         };
-        Some(RequestLimits { head_max, body_max, deadline })
+        Some(RequestLimits {
+            head_max,
+            body_max,
+            deadline,
+        })
     }
 
     async fn handle(&self, _: PeerInfo, request: Request) -> Response {
@@ -114,18 +139,24 @@ impl Requests {
     async fn announcement(&self, head: &[u8]) -> Option<Response> {
         let (after, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
         let mut newest = self.0.newest.subscribe();
-        let found = tokio::time::timeout(WAIT, newest.wait_for(|id| id.is_some_and(|id| id > after))).await;
+        let found =
+            tokio::time::timeout(WAIT, newest.wait_for(|id| id.is_some_and(|id| id > after))).await;
         if !matches!(found, Ok(Ok(_))) {
             return Some(status(code::AGAIN));
         }
         let run = self.0.newest_round()?;
         run.note_joined(client);
-        Some(Response::new(Status::OK, Vec::new()).with_body(Body::Bytes(Arc::clone(&run.announcement))))
+        Some(
+            Response::new(Status::OK, Vec::new())
+                .with_body(Body::Bytes(Arc::clone(&run.announcement))),
+        )
     }
 
     async fn prepare(&self, head: &[u8]) -> Option<Response> {
         let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        let Some(run) = self.0.round(round) else {
+            return Some(status(code::NO_ROUND));
+        };
         if !run.context.in_cohort(client) {
             return Some(refused(Check::HeaderCohort));
         }
@@ -144,11 +175,15 @@ impl Requests {
         let (round, header) = head.split_at_checked(8)?;
         let round = u64::from_bytes(round).ok()?;
         let header = Header::from_bytes(header).ok()?;
-        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        let Some(run) = self.0.round(round) else {
+            return Some(status(code::NO_ROUND));
+        };
         let verifiers = Arc::clone(&self.0.verifiers);
         // A task of its own: what was verified is also stored when the client goes away meanwhile.
         let work = tokio::spawn(async move {
-            let Ok(_permit) = verifiers.acquire_owned().await else { return Err(Denied::Storage) };
+            let Ok(_permit) = verifiers.acquire_owned().await else {
+                return Err(Denied::Storage);
+            };
             let blocking = tokio::task::spawn_blocking(move || take(&run, header, &body));
             blocking.await.unwrap_or(Err(Denied::Storage))
         });
@@ -160,7 +195,9 @@ impl Requests {
 
     async fn member_poll(&self, head: &[u8]) -> Option<Response> {
         let ((round, index), cursor) = <((u64, MemberIndex), u64)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        let Some(run) = self.0.round(round) else {
+            return Some(status(code::NO_ROUND));
+        };
         run.context.member(index)?;
         let _guard = run.present(Party::Member(index));
         Some(
@@ -189,12 +226,16 @@ impl Requests {
 
     async fn member_send(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
         let (round, index) = <(u64, MemberIndex)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        let Some(run) = self.0.round(round) else {
+            return Some(status(code::NO_ROUND));
+        };
         run.context.member(index)?;
         let work = tokio::task::spawn_blocking(move || {
             let max = usize::try_from(MEMBER_MESSAGE_MAX).unwrap_or(usize::MAX);
             let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
-            let Ok(message) = Message::from_bytes(&bytes) else { return Ok(None) };
+            let Ok(message) = Message::from_bytes(&bytes) else {
+                return Ok(None);
+            };
             if !is_for_server(&message) {
                 return Ok(None);
             }
@@ -221,7 +262,9 @@ impl Requests {
 
     async fn result(&self, head: &[u8]) -> Option<Response> {
         let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else { return Some(status(code::NO_ROUND)) };
+        let Some(run) = self.0.round(round) else {
+            return Some(status(code::NO_ROUND));
+        };
         Some(
             wait_for(&run, || {
                 let mut core = run.lock();
@@ -238,7 +281,9 @@ impl Requests {
                 let machine = core.machine()?;
                 let mut body = machine.result()?.to_bytes();
                 // Only contributions in U have an entry to show.
-                let Some(bundle) = machine.light_bundle(client) else { return Some(refused(Check::LightEntry)) };
+                let Some(bundle) = machine.light_bundle(client) else {
+                    return Some(refused(Check::LightEntry));
+                };
                 bundle.encode(&mut body);
                 Some(with_body(body))
             })
@@ -247,7 +292,9 @@ impl Requests {
     }
 
     fn status(&self) -> Response {
-        let Some(run) = self.0.newest_round() else { return status(code::NO_ROUND) };
+        let Some(run) = self.0.newest_round() else {
+            return status(code::NO_ROUND);
+        };
         let core = run.lock();
         let phase = match (core.done(), core.is_proposed()) {
             (Some(Outcome::Certified { .. }), _) => 2,
@@ -267,7 +314,11 @@ impl Requests {
 }
 
 /// Admits, verifies, stores and receipts one contribution.
-fn take(run: &RoundRun, header: Header, body: &SpooledBody) -> Result<Signed<ReceiptContent>, Denied> {
+fn take(
+    run: &RoundRun,
+    header: Header,
+    body: &SpooledBody,
+) -> Result<Signed<ReceiptContent>, Denied> {
     let client = header.content.client;
     {
         let mut core = run.lock();
@@ -294,7 +345,8 @@ fn take(run: &RoundRun, header: Header, body: &SpooledBody) -> Result<Signed<Rec
         run.note_rejection(&mut core, header, refusal.check, Some(bytes));
         Denied::Refused(refusal.check)
     };
-    let decoded = decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
+    let decoded =
+        decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
     let verified = match verify_contribution(&run.context, &run.proof, header.clone(), decoded) {
         Ok(verified) => verified,
         Err(refusal) => return Err(refuse(refusal, &header, bytes)),
@@ -306,11 +358,21 @@ fn take(run: &RoundRun, header: Header, body: &SpooledBody) -> Result<Signed<Rec
     drop(bytes);
 
     let mut core = run.lock();
-    let refusals = run.input(&mut core, Input::Contribution { contribution: verified, body: Digest(digest.0) })?;
+    let refusals = run.input(
+        &mut core,
+        Input::Contribution {
+            contribution: verified,
+            body: Digest(digest.0),
+        },
+    )?;
     match core.receipt(client) {
-        Some(receipt) if receipt.content.header_digest == header.content.digest() => Ok(receipt.clone()),
+        Some(receipt) if receipt.content.header_digest == header.content.digest() => {
+            Ok(receipt.clone())
+        }
         _ => {
-            let check = refusals.first().map_or(Check::ContributionClosed, |(_, refusal)| refusal.check);
+            let check = refusals
+                .first()
+                .map_or(Check::ContributionClosed, |(_, refusal)| refusal.check);
             run.note_rejection(&mut core, &header, check, None);
             Err(Denied::Refused(check))
         }

@@ -24,8 +24,8 @@ use veilsum_wire::{Roster, RoundResult};
 pub use error::ServerError;
 pub use round::RoundEvent;
 
-use crate::keys::ServerKeys;
 use crate::journal::Journal;
+use crate::keys::ServerKeys;
 use handler::{Requests, Shared};
 use round::{RoundRun, log_identity};
 
@@ -73,6 +73,8 @@ pub struct ServerOptions {
     pub transport: TransportConfig,
     /// Contributions that are verified at the same time.
     pub verifiers: usize,
+    /// Where logs and stored bodies are written; uploads in work always go to the real one.
+    pub disk: Arc<dyn Disk>,
 }
 
 impl ServerOptions {
@@ -81,7 +83,17 @@ impl ServerOptions {
     pub fn new(listen: SocketAddr, keys: ServerKeys, roster: Arc<Roster>, state: PathBuf) -> Self {
         let transport = TransportConfig::new(state.join("spool"));
         let verifiers = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { listen, keys, roster, state, times: ServerTimes::default(), transport, verifiers }
+        let times = ServerTimes::default();
+        Self {
+            listen,
+            keys,
+            roster,
+            state,
+            times,
+            transport,
+            verifiers,
+            disk: Arc::new(RealDisk),
+        }
     }
 }
 
@@ -124,7 +136,6 @@ impl Server {
     /// # Errors
     /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let shared = Arc::new(Shared {
             roster: Arc::clone(&options.roster),
             rounds: Mutex::new(BTreeMap::new()),
@@ -134,13 +145,18 @@ impl Server {
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");
         let transport = options.keys.transport()?;
-        let transport = Transport::bind(options.listen, &transport, config, Requests(Arc::clone(&shared)))?;
+        let transport = Transport::bind(
+            options.listen,
+            &transport,
+            config,
+            Requests(Arc::clone(&shared)),
+        )?;
         Ok(Self {
             transport,
             shared,
             identity: IdentityKey::from_seed(&options.keys.signing().to_seed()),
             roster: options.roster,
-            disk,
+            disk: options.disk,
             state: options.state,
             times: options.times,
             prepared: None,
@@ -204,9 +220,19 @@ impl Server {
         let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
         let identity = IdentityKey::from_seed(&self.identity.to_seed());
         let disk = Arc::clone(&self.disk);
-        let start = move || RoundRun::start(context, proof, identity, disk, dir, journal, records, events);
-        let run = tokio::task::spawn_blocking(start).await.map_err(|_| ServerError::Internal)??;
-        let mut rounds = self.shared.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = move || {
+            RoundRun::start(
+                context, proof, identity, disk, dir, journal, records, events,
+            )
+        };
+        let run = tokio::task::spawn_blocking(start)
+            .await
+            .map_err(|_| ServerError::Internal)??;
+        let mut rounds = self
+            .shared
+            .rounds
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         rounds.insert(round_id, Arc::clone(&run));
         while rounds.len() > ROUNDS_KEPT {
             rounds.pop_first();
@@ -293,7 +319,8 @@ impl Server {
         let result = machine.result().ok_or(ServerError::Internal)?.clone();
         let convicted = &result.signed.content.convicted;
         rejected.extend(convicted.iter().map(|client| (*client, Check::DealtShare)));
-        let accepted = contributions.saturating_sub(u32::try_from(convicted.len()).unwrap_or(u32::MAX));
+        let accepted =
+            contributions.saturating_sub(u32::try_from(convicted.len()).unwrap_or(u32::MAX));
         let dim = usize::try_from(params.dim).map_err(|_| ServerError::Internal)?;
         let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
         let mean = encoder.decode_mean(&result.vector, accepted.into())?;
@@ -338,27 +365,37 @@ fn step(
     match core.done() {
         Some(Outcome::Void) => return Ok(Step::Void),
         Some(Outcome::Certified { .. }) => {
-            return Ok(Step::Certified { settled: core.settled(&run.context, times.quiet) });
+            return Ok(Step::Certified {
+                settled: core.settled(&run.context, times.quiet),
+            });
         }
         None => {}
     }
     let failed = |core: &round::Core| ServerError::from_failure(core.failure().cloned());
     if core.is_proposed() {
         if closing_since.is_some_and(|since| since.elapsed() >= times.give_up) {
-            run.input(&mut core, Input::DeclareVoid).map_err(|_| failed(&core))?;
+            run.input(&mut core, Input::DeclareVoid)
+                .map_err(|_| failed(&core))?;
         } else if closing_since.is_some_and(|since| since.elapsed() >= times.quiet) {
-            for index in core.newly_silent(&run.context, times.quiet) {
-                run.input(&mut core, Input::MemberSilent(index)).map_err(|_| failed(&core))?;
+            for index in core.silent_to_tell(&run.context, times.quiet) {
+                run.input(&mut core, Input::MemberSilent(index))
+                    .map_err(|_| failed(&core))?;
             }
         }
         return Ok(Step::Closing);
     }
-    let enough = core.receipts() >= usize::try_from(run.context.params().n_min).unwrap_or(usize::MAX);
+    let enough =
+        core.receipts() >= usize::try_from(run.context.params().n_min).unwrap_or(usize::MAX);
     if Instant::now() >= deadline {
-        let due = if enough { Input::DeadlineReached } else { Input::DeclareVoid };
+        let due = if enough {
+            Input::DeadlineReached
+        } else {
+            Input::DeclareVoid
+        };
         run.input(&mut core, due).map_err(|_| failed(&core))?;
     } else if enough && core.nobody_left(&run.context, times.quiet) {
-        run.input(&mut core, Input::DeadlineReached).map_err(|_| failed(&core))?;
+        run.input(&mut core, Input::DeadlineReached)
+            .map_err(|_| failed(&core))?;
     }
     Ok(Step::Taking)
 }
@@ -372,7 +409,12 @@ fn deadline(unix_ms: u64) -> Instant {
 
 /// Milliseconds since the Unix epoch, for [`RoundParams::contribute_deadline_ms`].
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the driver is where deadlines meet the clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver is where deadlines meet the clock"
+)]
 pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }

@@ -11,8 +11,8 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Check, Event, Evidence, Input, Message, Outcome, Output, Party, Record, Refusal, RoundContext,
-    ServerRound,
+    Blame, BodySource, Check, Event, Evidence, Input, Message, Outcome, Output, Party, Record,
+    Refusal, RoundContext, ServerRound,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
 use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
@@ -51,7 +51,11 @@ pub(super) struct Bodies {
 
 impl BodySource for Bodies {
     fn read(&mut self, body: &Digest) -> Option<Vec<u8>> {
-        match self.store.reader().read_verified(&BodyDigest(body.0), self.max) {
+        match self
+            .store
+            .reader()
+            .read_verified(&BodyDigest(body.0), self.max)
+        {
             Ok(bytes) => Some(bytes),
             Err(error) => {
                 tracing::error!(target: "veilsum", event = "body_unreadable", %error);
@@ -88,6 +92,8 @@ pub(super) struct Core {
     finals: BTreeSet<MemberIndex>,
     /// Members that the machine was told about.
     told_silent: BTreeSet<MemberIndex>,
+    /// When the machine was last told of all of them.
+    told_at: Option<Instant>,
     proposed: bool,
     done: Option<Outcome>,
     void: Option<Signed<VoidContent>>,
@@ -127,12 +133,18 @@ impl From<StoreError> for Denied {
 pub(super) fn log_identity(server_key: &[u8; 32], round_id: u64) -> LogIdentity {
     let mut hasher = blake3::Hasher::new_derive_key("veilsum/v1 server log");
     hasher.update(server_key).update(&round_id.to_le_bytes());
-    LogIdentity { role: Role::Server, context: *hasher.finalize().as_bytes() }
+    LogIdentity {
+        role: Role::Server,
+        context: *hasher.finalize().as_bytes(),
+    }
 }
 
 impl RoundRun {
     /// Starts the round, or goes on with it when the log has records.
-    #[expect(clippy::too_many_arguments, reason = "called once, by the server that owns all of these")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the server that owns all of these"
+    )]
     pub(super) fn start(
         context: Arc<RoundContext>,
         proof: Arc<ProofRound>,
@@ -145,7 +157,10 @@ impl RoundRun {
     ) -> Result<Arc<Self>, ServerError> {
         let bodies = journal.log().bodies().clone();
         let max = veilsum_wire::Body::encoded_len(context.params(), context.layout());
-        let source = Bodies { store: bodies.clone(), max };
+        let source = Bodies {
+            store: bodies.clone(),
+            max,
+        };
         let mut core = Core {
             machine: None,
             journal,
@@ -157,6 +172,7 @@ impl RoundRun {
             members: BTreeMap::new(),
             finals: BTreeSet::new(),
             told_silent: BTreeSet::new(),
+            told_at: None,
             proposed: false,
             done: None,
             void: None,
@@ -168,9 +184,20 @@ impl RoundRun {
             core.recall(record);
         }
         let (machine, outputs) = if records.is_empty() {
-            ServerRound::announce(Arc::clone(&context), Arc::clone(&proof), identity, Box::new(source))?
+            ServerRound::announce(
+                Arc::clone(&context),
+                Arc::clone(&proof),
+                identity,
+                Box::new(source),
+            )?
         } else {
-            ServerRound::replay(Arc::clone(&context), Arc::clone(&proof), identity, Box::new(source), records)?
+            ServerRound::replay(
+                Arc::clone(&context),
+                Arc::clone(&proof),
+                identity,
+                Box::new(source),
+                records,
+            )?
         };
         let announcement = machine.announcement().to_bytes().into();
         core.machine = Some(machine);
@@ -187,7 +214,8 @@ impl RoundRun {
             events,
         });
         let mut core = run.lock();
-        run.apply(&mut core, outputs).map_err(|_| ServerError::from_failure(core.failure.clone()))?;
+        run.apply(&mut core, outputs)
+            .map_err(|_| ServerError::from_failure(core.failure.clone()))?;
         drop(core);
         Ok(run)
     }
@@ -201,7 +229,9 @@ impl RoundRun {
             core
         });
         if core.machine.is_none() && core.failure.is_none() {
-            core.failure = Some(StoreError::Poisoned { path: core.journal.log().path().to_owned() });
+            core.failure = Some(StoreError::Poisoned {
+                path: core.journal.log().path().to_owned(),
+            });
         }
         core
     }
@@ -211,7 +241,8 @@ impl RoundRun {
     }
 
     fn bump(&self) {
-        self.changed.send_modify(|version| *version = version.wrapping_add(1));
+        self.changed
+            .send_modify(|version| *version = version.wrapping_add(1));
     }
 
     fn tell(&self, event: RoundEvent) {
@@ -220,8 +251,14 @@ impl RoundRun {
     }
 
     /// Feeds the machine and acts on what it says; returns what it refused.
-    pub(super) fn input(&self, core: &mut Core, input: Input) -> Result<Vec<(Party, Refusal)>, Denied> {
-        let Some(machine) = core.machine.as_mut() else { return Err(Denied::Storage) };
+    pub(super) fn input(
+        &self,
+        core: &mut Core,
+        input: Input,
+    ) -> Result<Vec<(Party, Refusal)>, Denied> {
+        let Some(machine) = core.machine.as_mut() else {
+            return Err(Denied::Storage);
+        };
         let outputs = machine.handle(input);
         self.apply(core, outputs)
     }
@@ -231,7 +268,11 @@ impl RoundRun {
         self.apply(core, outputs).map(|_| ())
     }
 
-    fn apply(&self, core: &mut Core, outputs: Vec<Output>) -> Result<Vec<(Party, Refusal)>, Denied> {
+    fn apply(
+        &self,
+        core: &mut Core,
+        outputs: Vec<Output>,
+    ) -> Result<Vec<(Party, Refusal)>, Denied> {
         let mut records = Vec::new();
         let mut rest = Vec::new();
         for output in outputs {
@@ -255,7 +296,10 @@ impl RoundRun {
         for output in rest {
             match output {
                 Output::Persist(_) => {}
-                Output::Send { to: Party::Member(index), message } => {
+                Output::Send {
+                    to: Party::Member(index),
+                    message,
+                } => {
                     let bytes = message.to_bytes();
                     let outbox = core.outboxes.entry(index).or_default();
                     if outbox.known.insert(*blake3::hash(&bytes).as_bytes()) {
@@ -302,7 +346,13 @@ impl RoundRun {
     }
 
     /// Notes a refusal that speaks against the client of a well-signed header.
-    pub(super) fn note_rejection(&self, core: &mut Core, header: &Header, check: Check, body: Option<Vec<u8>>) {
+    pub(super) fn note_rejection(
+        &self,
+        core: &mut Core,
+        header: &Header,
+        check: Check,
+        body: Option<Vec<u8>>,
+    ) {
         let client = header.content.client;
         if !matches!(check.info().blame, Blame::Client | Blame::Dealer)
             || !self.context.in_cohort(client)
@@ -313,7 +363,10 @@ impl RoundRun {
         }
         core.rejected.insert(client, check);
         if let (Check::Proof(_) | Check::MaskedVectorEncoding, Some(body)) = (check, body) {
-            let evidence = Evidence::InvalidProof { header: header.clone(), body: veilsum_protocol::Bytes(body) };
+            let evidence = Evidence::InvalidProof {
+                header: header.clone(),
+                body: veilsum_protocol::Bytes(body),
+            };
             self.keep(core, &evidence);
         }
         self.tell(RoundEvent::Rejected(client, check));
@@ -343,12 +396,27 @@ impl RoundRun {
     }
 
     /// The member's messages behind `cursor`, and the next cursor.
-    pub(super) fn messages(&self, core: &Core, index: MemberIndex, cursor: u64) -> (u64, Vec<Arc<[u8]>>) {
+    pub(super) fn messages(
+        &self,
+        core: &Core,
+        index: MemberIndex,
+        cursor: u64,
+    ) -> (u64, Vec<Arc<[u8]>>) {
         let own = u64::from(self.incarnation) << 32;
-        let from = if cursor >> 32 == u64::from(self.incarnation) { cursor & u64::from(u32::MAX) } else { 0 };
-        let all = core.outboxes.get(&index).map_or(&[][..], |outbox| &outbox.messages);
+        let from = if cursor >> 32 == u64::from(self.incarnation) {
+            cursor & u64::from(u32::MAX)
+        } else {
+            0
+        };
+        let all = core
+            .outboxes
+            .get(&index)
+            .map_or(&[][..], |outbox| &outbox.messages);
         let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
-        (own | u64::try_from(all.len()).unwrap_or(0), all[from..].to_vec())
+        (
+            own | u64::try_from(all.len()).unwrap_or(0),
+            all[from..].to_vec(),
+        )
     }
 
     /// Counts a waiting request of a member, or of a client that prepares its contribution, for as long as the guard lives.
@@ -356,7 +424,10 @@ impl RoundRun {
         if let Some(presence) = self.lock().presence(who) {
             presence.open = presence.open.saturating_add(1);
         }
-        PresenceGuard { run: Arc::clone(self), who }
+        PresenceGuard {
+            run: Arc::clone(self),
+            who,
+        }
     }
 }
 
@@ -441,7 +512,10 @@ impl Core {
             self.receipts.contains_key(client)
                 || self.rejected.contains_key(client)
                 || (self.joined.contains(client)
-                    && self.preparing.get(client).is_some_and(|presence| presence.gone_for(quiet)))
+                    && self
+                        .preparing
+                        .get(client)
+                        .is_some_and(|presence| presence.gone_for(quiet)))
         })
     }
 
@@ -450,19 +524,36 @@ impl Core {
         (1..=context.members())
             .map(MemberIndex)
             .filter(|index| !self.finals.contains(index))
-            .filter(|index| self.members.get(index).is_none_or(|presence| presence.gone_for(quiet)))
+            .filter(|index| {
+                self.members
+                    .get(index)
+                    .is_none_or(|presence| presence.gone_for(quiet))
+            })
             .collect()
     }
 
-    /// Members that are silent and were not when this was last asked.
-    pub(super) fn newly_silent(&mut self, context: &RoundContext, quiet: Duration) -> Vec<MemberIndex> {
+    /// Members that are silent and were not when this was last asked; from time to time all that are silent, because a
+    /// slice may have gone to a member that fell silent before there were slices, or from one silent member to another.
+    pub(super) fn silent_to_tell(
+        &mut self,
+        context: &RoundContext,
+        quiet: Duration,
+    ) -> Vec<MemberIndex> {
         let silent: BTreeSet<MemberIndex> = (1..=context.members())
             .map(MemberIndex)
-            .filter(|index| self.members.get(index).is_none_or(|presence| presence.gone_for(quiet)))
+            .filter(|index| {
+                self.members
+                    .get(index)
+                    .is_none_or(|presence| presence.gone_for(quiet))
+            })
             .collect();
-        let newly = silent.difference(&self.told_silent).copied().collect();
+        if self.told_at.is_none_or(|at| at.elapsed() >= quiet) {
+            self.told_at = Some(Instant::now());
+            self.told_silent.clear();
+        }
+        let tell = silent.difference(&self.told_silent).copied().collect();
         self.told_silent = silent;
-        newly
+        tell
     }
 
     /// Whether each member has signed its Final or is silent.
@@ -475,7 +566,9 @@ impl Core {
         let never = self
             .joined
             .iter()
-            .filter(|client| !self.receipts.contains_key(client) && !self.rejected.contains_key(client))
+            .filter(|client| {
+                !self.receipts.contains_key(client) && !self.rejected.contains_key(client)
+            })
             .copied();
         let silent = (1..=context.members())
             .map(MemberIndex)
@@ -491,7 +584,10 @@ impl Core {
             return Ok(());
         }
         let head = self.journal.log().head();
-        let signed = self.machine.as_mut().and_then(|m| m.log_head(head.records, Digest(head.value)));
+        let signed = self
+            .machine
+            .as_mut()
+            .and_then(|m| m.log_head(head.records, Digest(head.value)));
         if let Some(signed) = signed {
             self.journal.log_mut().close(&signed.to_bytes())?;
             self.sealed = true;
@@ -504,6 +600,10 @@ impl Core {
 pub(super) fn is_for_server(message: &Message) -> bool {
     matches!(
         message,
-        Message::Endorse(_) | Message::Unmask(_) | Message::Reveal(_) | Message::Final(_) | Message::Rows(_)
+        Message::Endorse(_)
+            | Message::Unmask(_)
+            | Message::Reveal(_)
+            | Message::Final(_)
+            | Message::Rows(_)
     )
 }

@@ -1,0 +1,314 @@
+//! A server under bad conditions: peers that send garbage or nothing, a disk that is full.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand_core::OsRng;
+use veilsum::crypto::Digest;
+use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
+use veilsum::protocol::Check;
+use veilsum::store::{SimDisk, StoreError};
+use veilsum::transport::{Body, Client as Connection, ClientConfig, ResponseLimits};
+use veilsum::wire::{Roster, Wire, cohort_and_committee};
+use veilsum::{
+    Answer, Client, ClientError, ClientKeys, ClientOptions, RegistrarKeys, RequestError, Requests,
+    Server, ServerError, ServerKeys, ServerOptions, ServerPublic, ServerTimes, now_ms,
+};
+
+const N: u32 = 4;
+const MODEL: Digest = Digest([9; 32]);
+
+struct World {
+    server: Server,
+    params: RoundParams,
+    server_public: ServerPublic,
+    registrar: veilsum::crypto::VerifyingKey,
+    clients: Vec<ClientKeys>,
+}
+
+impl World {
+    fn new(dir: &Path, change: impl FnOnce(&mut ServerOptions)) -> Self {
+        let registrar = RegistrarKeys::generate(&mut OsRng);
+        let keys = ServerKeys::generate(&mut OsRng);
+        let clients: Vec<ClientKeys> = (1..=N)
+            .map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng))
+            .collect();
+        let signed = registrar.sign_roster(1, clients.iter().map(ClientKeys::entry).collect());
+        let roster = Arc::new(Roster::verify(signed, &registrar.public()).unwrap());
+        let server_public = keys.public().unwrap();
+        let beacon = Beacon {
+            source: [0; 32],
+            round: 1,
+            value: [3; 32],
+        };
+        let params = RoundParams {
+            protocol_version: PROTOCOL_VERSION,
+            generator_set: GENERATOR_SET,
+            round_id: 1,
+            epoch: 1,
+            server_key: server_public.signing.to_bytes(),
+            model_digest: MODEL.0,
+            roster_digest: roster.digest().0,
+            beacon,
+            dim: 10,
+            scale_bits: 8,
+            norm_bound: 32767,
+            weight_max: 1,
+            predicates: 0,
+            groups: 1,
+            cohort_size: N,
+            n_max: N,
+            n_min: 3,
+            malicious_max: 1,
+            threshold: 3,
+            committee: cohort_and_committee(&roster, &beacon, 1, N, N).unwrap().1,
+            contribute_deadline_ms: now_ms() + 60_000,
+        };
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut options = ServerOptions::new(any, keys, roster, dir.join("server"));
+        options.times = ServerTimes {
+            quiet: Duration::from_secs(1),
+            ..ServerTimes::default()
+        };
+        change(&mut options);
+        let server = Server::bind(options).unwrap();
+        Self {
+            server,
+            params,
+            server_public,
+            registrar: registrar.public(),
+            clients,
+        }
+    }
+
+    fn client_options(&self, keys: &ClientKeys, dir: &Path) -> ClientOptions {
+        ClientOptions {
+            server: self.server.local_addr(),
+            server_public: self.server_public.clone(),
+            registrar: self.registrar,
+            keys: ClientKeys::from_text(&keys.to_text()).unwrap(),
+            state: dir.join(keys.client().to_string()),
+            policy: Policy {
+                n_min: 3,
+                committee: N,
+                ..Policy::default()
+            },
+            patience: Duration::from_secs(60),
+        }
+    }
+
+    fn connection(&self) -> Connection {
+        let config = ClientConfig {
+            max_attempts: 1,
+            ..ClientConfig::new([1; 32])
+        };
+        Connection::new(
+            self.server.local_addr(),
+            self.server_public.transport,
+            config,
+        )
+        .unwrap()
+    }
+}
+
+async fn take_part(options: ClientOptions) -> Result<Vec<f64>, ClientError> {
+    let id = f64::from(options.keys.client().0);
+    let mut client = Client::open(options).await?;
+    let round = client.join(0).await?;
+    let part = client.take_part(&round, MODEL, &[id; 10]).await?;
+    client.close().await;
+    Ok(part.mean)
+}
+
+/// Requests that nobody may make, and how they must be answered; ends when all are refused.
+async fn pester(connection: Connection, requests: Requests, params: RoundParams) {
+    let limits = ResponseLimits {
+        head_max: 1024,
+        body_max: 1 << 20,
+        deadline: Duration::from_secs(30),
+    };
+    for kind in 0..12 {
+        for len in [0usize, 1, 8, 12, 60] {
+            let head = vec![0xff; len];
+            // Some kinds wait for something that never comes; each of these is cut off by the test's own patience.
+            let request = connection.request(kind, &head, &Body::Empty, limits);
+            let _ = tokio::time::timeout(Duration::from_millis(300), request).await;
+        }
+    }
+    // A header of nobody's, with a body of the wrong length: refused before anything is kept.
+    let head = [params.round_id.to_bytes(), vec![0; 600]].concat();
+    let _ = connection
+        .request(3, &head, &Body::from(vec![0; 77]), limits)
+        .await;
+    let unknown = requests.result(&context(&params), ClientId(77)).await;
+    assert!(!matches!(unknown, Ok(Answer::Ready(_))), "{unknown:?}");
+}
+
+fn context(params: &RoundParams) -> veilsum::protocol::RoundContext {
+    // Any context of the same shape: only its sizes and its round id are used.
+    let registrar = RegistrarKeys::generate(&mut OsRng);
+    let keys: Vec<ClientKeys> = (1..=N)
+        .map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng))
+        .collect();
+    let signed = registrar.sign_roster(1, keys.iter().map(ClientKeys::entry).collect());
+    let roster = Arc::new(Roster::verify(signed, &registrar.public()).unwrap());
+    let committee = cohort_and_committee(&roster, &params.beacon, 1, N, N)
+        .unwrap()
+        .1;
+    let params = RoundParams {
+        roster_digest: roster.digest().0,
+        committee,
+        ..params.clone()
+    };
+    veilsum::protocol::RoundContext::new(params, roster).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_and_silence_do_not_stop_a_round() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |_| {});
+    let address = world.server.local_addr();
+    let silent: Vec<UdpSocket> = (0..50)
+        .map(|i| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            // Looks like the beginning of a handshake, and is none.
+            socket.send_to(&[0xc0 | i; 1200], address).unwrap();
+            socket
+        })
+        .collect();
+    let pest = {
+        let connection = world.connection();
+        let requests = Requests::new(world.connection(), Duration::from_secs(20));
+        tokio::spawn(pester(connection, requests, world.params.clone()))
+    };
+    let clients: Vec<_> = world
+        .clients
+        .iter()
+        .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
+        .collect();
+    let report = world
+        .server
+        .run(world.params.clone(), |_| {})
+        .await
+        .unwrap();
+    assert_eq!((report.accepted, report.contributions), (4, 4));
+    assert!(report.rejected.is_empty() && report.dropped.is_empty());
+    assert_eq!(report.mean, [2.5; 10]);
+    for client in clients {
+        assert_eq!(client.await.unwrap().unwrap(), [2.5; 10]);
+    }
+    pest.await.unwrap();
+    drop(silent);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_contribution_comes_again_and_another_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |_| {});
+    let options = world.client_options(&world.clients[0], dir.path());
+    let state = options.state.clone();
+    let again = world.client_options(&world.clients[0], dir.path());
+    let amnesiac = ClientOptions {
+        state: dir.path().join("other"),
+        ..world.client_options(&world.clients[0], dir.path())
+    };
+    let test = async move {
+        let mut client = Client::open(options).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        let first = client
+            .contribute(&round, MODEL, vec![1; 10].into())
+            .await
+            .unwrap();
+        client.close().await;
+        drop(client);
+        // A restarted client has its receipt, whatever update it is given now.
+        assert!(state.join("client").exists());
+        let mut client = Client::open(again).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        assert_eq!(
+            client
+                .contribute(&round, MODEL, vec![2; 10].into())
+                .await
+                .unwrap(),
+            first
+        );
+        client.close().await;
+        // One that lost its state contributes twice: that is equivocation.
+        let mut client = Client::open(amnesiac).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        let refused = client
+            .contribute(&round, MODEL, vec![3; 10].into())
+            .await
+            .unwrap_err();
+        assert_eq!(
+            refused,
+            ClientError::Request(RequestError::Refused(Check::ContributionDuplicate))
+        );
+    };
+    tokio::select! {
+        () = test => {}
+        ended = world.server.run(world.params.clone(), |_| {}) => panic!("{ended:?}"),
+    }
+    let evidence = dir.path().join("server/rounds/1/evidence-0000.bin");
+    assert!(evidence.exists(), "equivocation leaves evidence");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_told_to_clients_and_stops_nothing_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::new();
+    let own = disk.clone();
+    let mut world = World::new(dir.path(), |options| options.disk = Arc::new(own));
+    let options = world.client_options(&world.clients[0], dir.path());
+    let again = world.client_options(&world.clients[0], dir.path());
+    let full = disk.clone();
+    let test = async move {
+        let mut client = Client::open(options).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        full.set_capacity(Some(full.used() + 100));
+        let refused = client
+            .contribute(&round, MODEL, vec![1; 10].into())
+            .await
+            .unwrap_err();
+        assert_eq!(refused, ClientError::Request(RequestError::Storage));
+        client.close().await;
+        drop(client);
+        full.set_capacity(None);
+        // There is space again: the same bytes are sent again, and taken.
+        let mut client = Client::open(again).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        client
+            .contribute(&round, MODEL, vec![2; 10].into())
+            .await
+            .unwrap();
+    };
+    tokio::select! {
+        () = test => {}
+        ended = world.server.run(world.params.clone(), |_| {}) => panic!("{ended:?}"),
+    }
+    disk.set_capacity(Some(disk.used()));
+    let other = RoundParams {
+        round_id: 2,
+        ..world.params.clone()
+    };
+    let other = RoundParams {
+        committee: {
+            let beacon = other.beacon;
+            let roster = Client::open(world.client_options(&world.clients[1], dir.path()))
+                .await
+                .unwrap();
+            cohort_and_committee(roster.roster(), &beacon, 2, N, N)
+                .unwrap()
+                .1
+        },
+        ..other
+    };
+    let error = world.server.run(other, |_| {}).await.unwrap_err();
+    assert!(
+        matches!(error, ServerError::Store(StoreError::DiskFull { .. })),
+        "{error:?}"
+    );
+}
