@@ -10,9 +10,9 @@ use rand_core::OsRng;
 use veilsum::crypto::Digest;
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
 use veilsum::protocol::Check;
-use veilsum::store::{SimDisk, StoreError};
+use veilsum::store::{ClosedLog, RealDisk, SimDisk, StoreError};
 use veilsum::transport::{Body, Client as Connection, ClientConfig, ResponseLimits};
-use veilsum::wire::{Roster, Wire, cohort_and_committee};
+use veilsum::wire::{LogHeadContent, Roster, Signed, Wire, cohort_and_committee};
 use veilsum::{
     Answer, Client, ClientError, ClientKeys, ClientOptions, RegistrarKeys, RequestError, Requests,
     Server, ServerError, ServerKeys, ServerOptions, ServerPublic, ServerTimes, now_ms,
@@ -202,6 +202,15 @@ async fn garbage_and_silence_do_not_stop_a_round() {
     }
     pest.await.unwrap();
     drop(silent);
+
+    // The transcript is closed, and its head is signed by the server.
+    let log = ClosedLog::read(Arc::new(RealDisk), &report.transcript).unwrap();
+    let closing = Signed::<LogHeadContent>::from_bytes(log.closing_payload()).unwrap();
+    let head = closing.verify(&world.server_public.signing).unwrap();
+    assert_eq!(
+        (head.records, head.head.0),
+        (log.signed_head().records, log.signed_head().value)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
