@@ -72,6 +72,12 @@ labels! {
     COMPLAINT_BINDING = "complaint binding";
     /// Transcript of the contribution's proof.
     CONTRIBUTION_PROOF = "contribution proof";
+    /// Seed of one attempt of the prover: fresh randomness together with the witness.
+    PROVER_SEED = "prover seed";
+    /// One stream of that randomness, bound to the transcript so far.
+    PROVER_STREAM = "prover stream";
+    /// Nonce of a proof about a discrete logarithm: fresh randomness together with secret and statement.
+    PROVER_NONCE = "prover nonce";
     /// XOF of the projection vectors c_t, d_t.
     PROJECTION_XOF = "projection xof";
     /// XOF of the key-link weights theta_l.

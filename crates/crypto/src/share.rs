@@ -1,5 +1,5 @@
 use crate::transcript::TranscriptExt;
-use crate::{CanonicalPoint, CryptoError, Digest, Hasher, labels};
+use crate::{CanonicalPoint, CryptoError, Digest, Hasher, Xof, labels};
 use chacha20poly1305::aead::{Aead, KeyInit, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, Key, Nonce};
 use curve25519_dalek::constants::{RISTRETTO_BASEPOINT_POINT, RISTRETTO_BASEPOINT_TABLE};
@@ -98,6 +98,26 @@ pub fn decrypt_share_with_point(
     crate::scalar_from_canonical(&bytes)
         .map(Zeroizing::new)
         .map_err(|_| CryptoError::Ciphertext)
+}
+
+/// A nonce from fresh randomness, the secret and the statement: a source of randomness that repeats gives the same proof
+/// again or another nonce, never one nonce under two challenges.
+fn nonce(
+    secret: &Scalar,
+    rng: &mut impl CryptoRngCore,
+    statement: impl FnOnce(&mut Hasher),
+) -> Zeroizing<Scalar> {
+    let mut fresh = Zeroizing::new([0u8; 32]);
+    rng.fill_bytes(fresh.as_mut());
+    let mut hasher = Hasher::new(labels::PROVER_NONCE);
+    hasher
+        .update(fresh.as_ref())
+        .update(Zeroizing::new(secret.to_bytes()).as_ref());
+    statement(&mut hasher);
+    let seed = Zeroizing::new(hasher.finish().0);
+    let mut wide = Zeroizing::new([0u8; 64]);
+    Xof::new(labels::PROVER_NONCE, &seed, 0).fill(wide.as_mut());
+    Zeroizing::new(Scalar::from_bytes_mod_order_wide(&wide))
 }
 
 /// Proof of knowledge of e with E = e B, bound to the dealing it was made for.
@@ -215,7 +235,16 @@ impl EphemeralSecret {
         share_root: &Digest,
         rng: &mut impl CryptoRngCore,
     ) -> KnowledgeProof {
-        let nonce = Zeroizing::new(Scalar::random(rng));
+        let nonce = nonce(&self.secret, rng, |h| {
+            h.update(b"knowledge")
+                .update(&params_digest.0)
+                .update(&dealer.0.to_le_bytes())
+                .u64(commitments.len() as u64);
+            for c in commitments {
+                h.update(c.as_bytes());
+            }
+            h.update(&share_root.0);
+        });
         let announcement = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
         let c = knowledge_challenge(
             params_digest,
@@ -310,7 +339,11 @@ impl ShareSecretKey {
         rng: &mut impl CryptoRngCore,
     ) -> (CanonicalPoint, DleqProof) {
         let shared = CanonicalPoint::from(*self.diffie_hellman(ephemeral));
-        let nonce = Zeroizing::new(Scalar::random(rng));
+        let nonce = nonce(&self.secret, rng, |h| {
+            h.update(b"equality")
+                .update(&binding.0)
+                .update(ephemeral.as_bytes());
+        });
         let on_base = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
         let on_ephemeral = CanonicalPoint::from(*nonce * ephemeral.point());
         let c = dleq_challenge(
@@ -471,6 +504,20 @@ mod tests {
         changed[0] ^= 1;
         assert!(sk.decrypt(&context, &changed).is_err());
         assert!(format!("{sk:?}{e:?}").matches("<redacted>").count() == 2);
+    }
+
+    #[test]
+    fn repeated_randomness_gives_the_same_proof_or_another_nonce() {
+        let rng = || ChaCha20Rng::seed_from_u64(8);
+        let e = EphemeralSecret::generate(&mut rng());
+        let (p, q) = (Digest([1; 32]), Digest([2; 32]));
+        let know = |root| e.prove(&p, ClientId(1), &[], root, &mut rng());
+        assert_eq!(know(&p), know(&p));
+        assert_ne!(know(&p).announcement, know(&q).announcement);
+        let sk = ShareSecretKey::generate(&mut rng());
+        let open = |binding| sk.open_point(e.public(), binding, &mut rng()).1;
+        assert_eq!(open(&p), open(&p));
+        assert_ne!(open(&p).on_base, open(&q).on_base);
     }
 
     #[test]

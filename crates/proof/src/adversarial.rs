@@ -112,7 +112,11 @@ impl Forgery {
         let mut c = encode(prepared, &halves);
         junk(&mut c, &self.key_junk)?;
         for _ in 0..64 {
-            let randomness = Randomness::new(rng);
+            let randomness = Randomness::new(rng, round.params_digest(), &self.r, |h| {
+                self.entries.iter().for_each(|v| {
+                    h.update(&v.to_bytes());
+                });
+            });
             let (r_z, mut masks) = randomness.masks(layout);
             masks.projections[0] = self.first_mask.unwrap_or(masks.projections[0]);
             let mut full = self.entries.clone();

@@ -24,16 +24,16 @@ macro_rules! checks {
 }
 
 checks! {
-    /// The proof is not exactly as long as the layout says.
-    Length = "proof.length";
     /// K, C, y or F do not have as many entries as the layout says.
     Shape = "proof.shape";
+    /// The proof is not exactly as long as the layout says.
+    Length = "proof.length";
     /// A scalar of the proof is not below the group order.
     ScalarEncoding = "proof.scalar-encoding";
-    /// A point of K, C or the proof is not a canonical ristretto255 encoding.
-    PointEncoding = "proof.point-encoding";
     /// A projection is outside [Delta, 2^gamma - Delta): some entry may be huge.
     ProjectionInterval = "proof.projection-interval";
+    /// A point of K, C or the proof is not a canonical ristretto255 encoding.
+    PointEncoding = "proof.point-encoding";
     /// The announced value v is not the opened row's evaluation.
     E2 = "proof.E2";
     /// The mask polynomial does not explain the last claim of the sumcheck: some claim about the witness is false.

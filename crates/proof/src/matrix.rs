@@ -146,7 +146,9 @@ impl Material<'_> {
         &self,
         prepared: &Prepared,
     ) -> Result<Zeroizing<Vec<Point>>, ProofError> {
-        let mut halves = Zeroizing::new(Vec::new());
+        // As much as is needed: growing would leave copies behind.
+        let rows = prepared.layout.projected_rows() as usize;
+        let mut halves = Zeroizing::new(Vec::with_capacity(rows));
         if let (Some(m), Some(k)) = (&self.masked, prepared.layout.masked_constants()) {
             let noise_bits = NOISE_BITS.max(k.cut) + 1;
             halves.extend_from_slice(&commit_integers(prepared, m.witness.noise, noise_bits)?);
@@ -187,12 +189,15 @@ impl Material<'_> {
 const NOISE_BITS: u32 = veilsum_params::SIGMA_E_LOG2 + 5;
 /// |s_l| <= 128.
 const KEY_BITS: u32 = 8;
+pub(crate) const KEY_MAX: u64 = 128;
 
 impl Masks {
     /// Halves of the Z-rows' commitments, without blinding.
     pub(crate) fn commit(&self, prepared: &Prepared) -> Result<Zeroizing<Vec<Point>>, ProofError> {
         let columns = prepared.layout.columns as usize;
-        let mut halves = commit_integers(prepared, &self.projections, prepared.layout.gamma)?;
+        let mut halves = Zeroizing::new(Vec::with_capacity(prepared.layout.z_rows as usize));
+        let projections = commit_integers(prepared, &self.projections, prepared.layout.gamma)?;
+        halves.extend_from_slice(&projections);
         halves.resize(prepared.layout.z_rows as usize, Point::IDENTITY);
         let scalar = Zeroizing::new(self.uniform.to_bytes());
         let last = PROJECTIONS / columns;
@@ -211,7 +216,9 @@ pub(crate) fn key_vector(layout: &Layout, material: &Material<'_>) -> (Zeroizing
                 .witness
                 .key
                 .chunks(2)
-                .map(|p| p[0] + (p.get(1).copied().unwrap_or(0) << k.beta_log2))
+                .map(|p| {
+                    p[0].wrapping_add(p.get(1).copied().unwrap_or(0).wrapping_shl(k.beta_log2))
+                })
                 .collect();
             (Zeroizing::new(packed), k.beta_log2 + KEY_BITS + 1)
         }

@@ -1,8 +1,8 @@
 //! Random projections with 0/1 coefficients (`specs/protocol.md`, "Random projection").
 
-use std::ops::Add;
 use veilsum_crypto::{Xof, labels};
 use veilsum_params::{Layout, PROJECTIONS};
+use zeroize::Zeroize;
 
 /// c_t and d_t for all t, as bytes of eight entries, lowest bit first.
 pub(crate) struct Projections {
@@ -48,23 +48,26 @@ impl Projections {
 }
 
 /// For every subset in `subsets` (bits of the values, lowest first) the sum of its values. Eight values at a time, the sums
-/// of all their subsets are tabulated once; addresses depend on the subsets only, which are public.
-pub(crate) fn subset_sums<T: Copy + Default + Add<Output = T>>(
+/// of all their subsets are tabulated once; addresses depend on the subsets only, which are public. `add` must
+/// not trap: the values may be secret.
+pub(crate) fn subset_sums<T: Copy + Default + Zeroize>(
     values: &[T],
     subsets: &[Vec<u8>],
+    add: impl Fn(T, T) -> T,
 ) -> Vec<T> {
     let mut out = vec![T::default(); subsets.len()];
     let mut table = [T::default(); 256];
     for (group, values) in values.chunks(8).enumerate() {
         for (i, &v) in values.iter().enumerate() {
             for j in 0..1 << i {
-                table[(1 << i) + j] = table[j] + v;
+                table[(1 << i) + j] = add(table[j], v);
             }
         }
         let mask = (1usize << values.len()) - 1;
         for (sum, subset) in out.iter_mut().zip(subsets) {
-            *sum = *sum + table[usize::from(subset[group]) & mask];
+            *sum = add(*sum, table[usize::from(subset[group]) & mask]);
         }
     }
+    table.zeroize();
     out
 }

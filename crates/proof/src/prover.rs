@@ -3,7 +3,7 @@
 use crate::claims::Claims;
 use crate::mask;
 use crate::matrix::{
-    MaskedMaterial, Masks, Material, Matrix, blind, encode, encrypt_key, key_vector,
+    KEY_MAX, MaskedMaterial, Masks, Material, Matrix, blind, encode, encrypt_key, key_vector,
 };
 use crate::message::{Proof, Responses};
 use crate::projection::Projections;
@@ -18,9 +18,9 @@ use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::scalar::Scalar;
 use merlin::Transcript;
 use rand_chacha::ChaCha20Rng;
-use rand_core::{CryptoRngCore, RngCore, SeedableRng};
-use veilsum_crypto::CanonicalPoint;
+use rand_core::{CryptoRng, CryptoRngCore, RngCore, SeedableRng};
 use veilsum_crypto::field::{Fe, eq_table, inner_product};
+use veilsum_crypto::{CanonicalPoint, Digest, Hasher, labels};
 use veilsum_params::{Layout, PROJECTIONS};
 use veilsum_rlwe::Limbs;
 use veilsum_simd::Point;
@@ -30,30 +30,74 @@ use zeroize::{Zeroize, Zeroizing};
 const ATTEMPTS: u32 = 64;
 
 /// Randomness of one attempt: one stream for each purpose, so that the bytes do not depend on the order of work.
+///
+/// Hedged: the seed is hashed with r, the witness and the parameters, and every stream but the first with the transcript up
+/// to its use. A source of randomness that repeats then repeats whole proofs, but never a nonce under two challenges.
 pub(crate) struct Randomness(Zeroizing<[u8; 32]>);
 
+/// A stream that is overwritten when dropped.
+pub(crate) struct Stream(ChaCha20Rng);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // The generator does not wipe itself; the black box keeps the overwrite from being removed as dead.
+        self.0 = ChaCha20Rng::from_seed([0; 32]);
+        std::hint::black_box(&mut self.0);
+    }
+}
+
+impl RngCore for Stream {
+    fn next_u32(&mut self) -> u32 {
+        self.0.next_u32()
+    }
+    fn next_u64(&mut self) -> u64 {
+        self.0.next_u64()
+    }
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        self.0.fill_bytes(dest);
+    }
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.0.try_fill_bytes(dest)
+    }
+}
+
+impl CryptoRng for Stream {}
+
 impl Randomness {
-    pub(crate) fn new(rng: &mut impl CryptoRngCore) -> Self {
+    /// `absorb` feeds the witness: of the layout's fixed lengths, so that the input is uniquely decodable.
+    pub(crate) fn new(
+        rng: &mut impl CryptoRngCore,
+        params: &Digest,
+        r: &Fe,
+        absorb: impl FnOnce(&mut Hasher),
+    ) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         rng.fill_bytes(seed.as_mut());
-        Self(seed)
+        let mut hasher = Hasher::new(labels::PROVER_SEED);
+        hasher
+            .update(seed.as_ref())
+            .update(params.as_bytes())
+            .update(Zeroizing::new(r.to_bytes()).as_ref());
+        absorb(&mut hasher);
+        Self(Zeroizing::new(hasher.finish().0))
     }
-    fn stream(&self, index: u64) -> ChaCha20Rng {
-        let mut rng = ChaCha20Rng::from_seed(*self.0);
-        rng.set_stream(index);
-        rng
+    fn stream(&self, index: u64, transcript: &[u8; 32]) -> Stream {
+        let mut hasher = Hasher::new(labels::PROVER_STREAM);
+        hasher.update(self.0.as_ref()).u64(index).update(transcript);
+        let seed = Zeroizing::new(hasher.finish().0);
+        Stream(ChaCha20Rng::from_seed(*seed))
     }
     /// r_z and the Z-rows.
     pub(crate) fn masks(&self, layout: &Layout) -> (Fe, Masks) {
-        let mut rng = self.stream(0);
+        let mut rng = self.stream(0, &[0; 32]);
         let r_z = random(&mut rng);
         let uniform = random(&mut rng);
         let projections = (0..PROJECTIONS)
             .map(|_| {
-                let mut bytes = [0; 16];
-                rng.fill_bytes(&mut bytes);
+                let mut bytes = Zeroizing::new([0; 16]);
+                rng.fill_bytes(bytes.as_mut());
                 // gamma is at most 120, so the value is not negative.
-                i128::from_le_bytes(bytes) & ((1 << layout.gamma) - 1)
+                i128::from_le_bytes(*bytes) & ((1 << layout.gamma) - 1)
             })
             .collect();
         (
@@ -65,15 +109,16 @@ impl Randomness {
         )
     }
     /// pi, rho_pi, nu.
-    pub(crate) fn blindings(&self, layout: &Layout) -> (Vec<Fe>, Fe, Fe) {
-        let mut rng = self.stream(1);
+    fn blindings(&self, layout: &Layout, transcript: &ProofTranscript) -> (Vec<Fe>, Fe, Fe) {
+        let mut rng = self.stream(1, &transcript.hedge());
         let pi = (0..layout.mask_coefficients())
             .map(|_| random(&mut rng))
             .collect();
         (pi, random(&mut rng), random(&mut rng))
     }
-    pub(crate) fn nonces(&self, layout: &Layout) -> Responses {
-        let mut rng = self.stream(2);
+    /// `transcript` holds all that determines the closing challenge but what these nonces and the range proof add.
+    fn nonces(&self, layout: &Layout, transcript: &ProofTranscript) -> Responses {
+        let mut rng = self.stream(2, &transcript.hedge());
         Responses {
             u: (0..layout.columns).map(|_| random(&mut rng)).collect(),
             pi: (0..layout.mask_coefficients())
@@ -87,12 +132,12 @@ impl Randomness {
             nu: random(&mut rng),
         }
     }
-    pub(crate) fn range(&self) -> ChaCha20Rng {
-        self.stream(3)
+    fn range(&self, transcript: &ProofTranscript) -> Stream {
+        self.stream(3, &transcript.hedge())
     }
 }
 
-fn random(rng: &mut ChaCha20Rng) -> Fe {
+fn random(rng: &mut Stream) -> Fe {
     let mut wide = [0; 64];
     rng.fill_bytes(&mut wide);
     let value = Fe::from_bytes_wide(&wide);
@@ -144,10 +189,12 @@ pub fn contribute<E>(
     blind(prepared, &mut update_rows, 0, &r)?;
     let update_rows = encode(prepared, &update_rows);
     let masked_rows = material.commit_masked(prepared)?;
-    let norm = Fe::from_u64(squared_norm(witness.update).unwrap_or(u64::MAX));
+    let norm = Zeroizing::new(Fe::from_u64(
+        squared_norm(witness.update).unwrap_or(u64::MAX),
+    ));
 
     for _ in 0..ATTEMPTS {
-        let randomness = Randomness::new(rng);
+        let randomness = Randomness::new(rng, round.params_digest(), &r, |h| absorb(witness, h));
         let (r_z, masks) = randomness.masks(layout);
         let mut k = update_rows.clone();
         let mut rows = Zeroizing::new([masked_rows.as_slice(), &masks.commit(prepared)?].concat());
@@ -169,7 +216,7 @@ pub fn contribute<E>(
             r: *r,
             r_z,
             key: key.clone(),
-            norm,
+            norm: *norm,
         };
         let y = witness.masked.map_or(&[][..], |m| m.y);
         let session = Session {
@@ -191,6 +238,21 @@ pub fn contribute<E>(
         }
     }
     Err(ProofError::Restarts { attempts: ATTEMPTS }.into())
+}
+
+fn absorb(witness: &Witness<'_>, hasher: &mut Hasher) {
+    let integers = |hasher: &mut Hasher, values: &[i64]| {
+        for v in values {
+            hasher.update(Zeroizing::new(v.to_le_bytes()).as_ref());
+        }
+    };
+    integers(hasher, witness.update);
+    if let Some(m) = witness.masked {
+        integers(hasher, m.key);
+        for v in m.noise {
+            hasher.update(Zeroizing::new(v.to_le_bytes()).as_ref());
+        }
+    }
 }
 
 /// sum v^2 when it fits.
@@ -256,19 +318,23 @@ fn check<'a>(round: &Round, witness: &Witness<'a>) -> Result<Material<'a>, Proof
             length("the key", m.key.len(), veilsum_params::RING_DEGREE)?;
             length("the noise", m.noise.len(), k.ring_len)?;
             length("the masked vector", m.y.len(), k.ring_len)?;
-            let noise_norm = veilsum_rlwe::masking::norm_squared(m.noise);
-            let e = slack(noise_norm, k.e_bound).ok_or(ProofError::Norm { what: "the noise" })?;
-            let key_norm = squared_norm(m.key).ok_or(ProofError::Norm { what: "the key" })?;
-            let s = slack([key_norm, 0, 0, 0, 0], k.s_bound.into())
-                .ok_or(ProofError::Norm { what: "the key" })?;
-            let bits = |v: [u64; 4], count: u32| {
-                (0..count).map(move |i| (v[i as usize / 64] >> (i % 64) & 1) as i64)
-            };
-            let slack = Zeroizing::new(
-                bits(e, k.e_slack_bits)
-                    .chain(bits(s, k.s_slack_bits))
-                    .collect(),
+            let noise_norm = Zeroizing::new(veilsum_rlwe::masking::norm_squared(m.noise));
+            let e = Zeroizing::new(
+                slack(*noise_norm, k.e_bound).ok_or(ProofError::Norm { what: "the noise" })?,
             );
+            let key_error = ProofError::Norm { what: "the key" };
+            if m.key.iter().any(|s| s.unsigned_abs() > KEY_MAX) {
+                return Err(key_error);
+            }
+            let key_norm = Zeroizing::new(squared_norm(m.key).ok_or(key_error.clone())?);
+            let s =
+                Zeroizing::new(slack([*key_norm, 0, 0, 0, 0], k.s_bound.into()).ok_or(key_error)?);
+            let bit = |v: &[u64; 4], i: u32| (v[i as usize / 64] >> (i % 64) & 1) as i64;
+            let mut slack = Zeroizing::new(Vec::with_capacity(
+                (k.e_slack_bits + k.s_slack_bits) as usize,
+            ));
+            slack.extend((0..k.e_slack_bits).map(|i| bit(&e, i)));
+            slack.extend((0..k.s_slack_bits).map(|i| bit(&s, i)));
             Some(MaskedMaterial { witness: m, slack })
         }
     };
@@ -305,7 +371,7 @@ impl Session<'_> {
         };
         transcript.projections(layout, &z);
 
-        let (pi, rho, nu) = randomness.blindings(layout);
+        let (pi, rho, nu) = randomness.blindings(layout, &transcript);
         let mut secret = Zeroizing::new(Responses {
             u: Vec::new(),
             pi,
@@ -340,16 +406,9 @@ impl Session<'_> {
             + inner_product(&secret.pi, &mask_sums);
         transcript.sum(sum);
         let range_slack = deviation.range_slack.unwrap_or(slack);
+        let mut range_rng = randomness.range(&transcript);
         let (range, folded) = rayon::join(
-            || {
-                range_proof(
-                    prepared,
-                    range_transcript,
-                    range_slack,
-                    nu,
-                    &mut randomness.range(),
-                )
-            },
+            || range_proof(prepared, range_transcript, range_slack, nu, &mut range_rng),
             || {
                 sumcheck::prove(
                     layout,
@@ -383,7 +442,7 @@ impl Session<'_> {
         }
         secret.u = folded.row.to_vec();
 
-        let mut nonces = Zeroizing::new(randomness.nonces(layout));
+        let mut nonces = Zeroizing::new(randomness.nonces(layout, &transcript));
         let scalars = [
             inner_product(&nonces.u, &eq_columns),
             inner_product(&nonces.pi, &basis),
@@ -511,15 +570,15 @@ fn range_proof(
     mut transcript: Transcript,
     slack: Fe,
     nu: Fe,
-    rng: &mut ChaCha20Rng,
+    rng: &mut Stream,
 ) -> Result<Vec<u8>, ProofError> {
-    let [value, ..] = slack.to_limbs();
+    let limbs = Zeroizing::new(slack.to_limbs());
     let blinding = Zeroizing::new(Scalar::from(nu));
     RangeProof::prove_single_with_rng(
         &prepared.range_generators,
         &prepared.range_bases,
         &mut transcript,
-        value,
+        limbs[0],
         &blinding,
         prepared.layout.range_bits as usize,
         rng,

@@ -128,10 +128,10 @@ impl RowSums {
         let sum = |a: usize| {
             Zeroizing::new(match (matrix.small_row(a), matrix.full_row(a)) {
                 (Some(row), _) => {
-                    let sums = Zeroizing::new(subset_sums(row, columns));
+                    let sums = Zeroizing::new(subset_sums(row, columns, i64::wrapping_add));
                     sums.iter().map(|v| Fe::from_i64(*v)).collect()
                 }
-                (None, Some(row)) => subset_sums(row, columns),
+                (None, Some(row)) => subset_sums(row, columns, |a: Fe, b| a + b),
                 (None, None) => vec![Fe::ZERO; columns.len()],
             })
         };

@@ -89,6 +89,12 @@ impl ProofTranscript {
         t.append_u64(b"dim", layout.dim.into());
         t.append_u64(b"norm bound", layout.norm_bound.into());
         t.append_u64(b"n_max", layout.n_max.into());
+        t.append_u64(b"columns", layout.columns.into());
+        if let Some(k) = layout.masked_constants() {
+            t.append_u64(b"kappa", k.kappa.into());
+            t.append_u64(b"cut", k.cut.into());
+            t.append_u64(b"ring_len", k.ring_len.into());
+        }
         t.digest(b"params", round.params_digest());
         t.append_u64(b"client", context.client.0.into());
         t.append_u64(b"threshold", context.commitments.len() as u64);
@@ -103,6 +109,12 @@ impl ProofTranscript {
         t.digest(b"H(C)", &context.c_digest);
         t.digest(b"H(K)", &context.k_digest);
         Self(t)
+    }
+
+    /// A value that depends on all that was absorbed, for the prover's own randomness: drawn from a copy, so that the
+    /// transcript stays that of the verifier.
+    pub(crate) fn hedge(&self) -> [u8; 32] {
+        self.0.clone().challenge_seed(b"prover")
     }
 
     /// Seed of the projections.

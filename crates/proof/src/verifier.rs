@@ -177,6 +177,9 @@ impl<'a> Opened<'a> {
             .first()
             .ok_or(ProofCheck::Shape)?;
         let proof = Proof::decode(layout, statement.proof)?;
+        let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
+        let inside = proof.z.iter().all(|z| (low..high).contains(z));
+        require(inside, ProofCheck::ProjectionInterval)?;
         let k = decode(prepared, statement.k)?;
         let c = decode(prepared, statement.c)?;
         let mut own = proof.points.to_vec();
@@ -190,9 +193,6 @@ impl<'a> Opened<'a> {
 
         let mut transcript = ProofTranscript::new(round, statement.context, statement.f_z);
         let projections = Projections::expand(layout, &transcript.projection_seed());
-        let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
-        let inside = proof.z.iter().all(|z| (low..high).contains(z));
-        require(inside, ProofCheck::ProjectionInterval)?;
         transcript.projections(layout, &proof.z);
         let range_transcript = transcript.norm_commitment(&proof.v_x);
         let challenges = transcript.challenges(layout, &proof.com_pi);

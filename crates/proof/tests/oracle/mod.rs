@@ -16,7 +16,7 @@ use merlin::Transcript;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use veilsum_crypto::field::Fe;
-use veilsum_crypto::{CanonicalPoint, Generators, Xof, labels};
+use veilsum_crypto::{CanonicalPoint, Generators, Hasher, Xof, labels};
 use veilsum_params::{Layout, Mode, PROJECTIONS};
 use veilsum_proof::{
     Context, Contribution, Parts, Proof, ProofCheck, Responses, Round, Statement, Witness,
@@ -137,6 +137,12 @@ impl<'a> Oracle<'a> {
                 },
                 &u64::from(v).to_le_bytes(),
             );
+        }
+        t.append_message(b"columns", &u64::from(l.columns).to_le_bytes());
+        if let Some(k) = l.masked_constants() {
+            t.append_message(b"kappa", &u64::from(k.kappa).to_le_bytes());
+            t.append_message(b"cut", &u64::from(k.cut).to_le_bytes());
+            t.append_message(b"ring_len", &u64::from(k.ring_len).to_le_bytes());
         }
         t.append_message(b"params", &self.round.params_digest().0);
         t.append_message(b"client", &u64::from(context.client.0).to_le_bytes());
@@ -503,6 +509,23 @@ impl<'a> Oracle<'a> {
         loop {
             let mut seed = [0; 32];
             rng.fill_bytes(&mut seed);
+            let mut hasher = Hasher::new(labels::PROVER_SEED);
+            hasher
+                .update(&seed)
+                .update(&self.round.params_digest().0)
+                .update(witness.r.as_bytes());
+            let masked = witness.masked;
+            for v in witness
+                .update
+                .iter()
+                .chain(masked.map_or(&[][..], |m| m.key))
+            {
+                hasher.update(&v.to_le_bytes());
+            }
+            for v in masked.map_or(&[][..], |m| m.noise) {
+                hasher.update(&v.to_le_bytes());
+            }
+            let seed = hasher.finish().0;
             if let Some(done) = self.attempt(witness.r, &entries, &key, &c, y, &bind, seed) {
                 return done;
             }
@@ -521,12 +544,16 @@ impl<'a> Oracle<'a> {
         seed: [u8; 32],
     ) -> Option<Contribution> {
         let l = self.layout;
-        let stream = |i: u64| {
-            let mut rng = ChaCha20Rng::from_seed(seed);
-            rng.set_stream(i);
-            rng
+        let stream = |i: u64, t: Option<&Transcript>| {
+            let mut challenge = [0; 32];
+            if let Some(t) = t {
+                t.clone().challenge_bytes(b"prover", &mut challenge);
+            }
+            let mut hasher = Hasher::new(labels::PROVER_STREAM);
+            hasher.update(&seed).u64(i).update(&challenge);
+            ChaCha20Rng::from_seed(hasher.finish().0)
         };
-        let mut rng = stream(0);
+        let mut rng = stream(0, None);
         let (r_z, uniform) = (Scalar::random(&mut rng), Scalar::random(&mut rng));
         let mut w = entries.to_vec();
         w.extend((0..PROJECTIONS).map(|_| {
@@ -572,7 +599,7 @@ impl<'a> Oracle<'a> {
             z.push(value);
         }
         absorb_z(l, &mut t, &z);
-        let mut rng = stream(1);
+        let mut rng = stream(1, Some(&t));
         let pi: Table = (0..l.mask_coefficients())
             .map(|_| Scalar::random(&mut rng))
             .collect();
@@ -604,7 +631,7 @@ impl<'a> Oracle<'a> {
             value_64,
             &nu,
             l.range_bits as usize,
-            &mut stream(3),
+            &mut stream(3, Some(&t)),
         )
         .unwrap()
         .0
@@ -668,7 +695,7 @@ impl<'a> Oracle<'a> {
             .collect();
         let v_k = dot(&drawn.theta, key);
 
-        let mut rng = stream(2);
+        let mut rng = stream(2, Some(&t));
         let mut next = || Scalar::random(&mut rng);
         let u_n: Table = (0..u.len()).map(|_| next()).collect();
         let pi_n: Table = (0..pi.len()).map(|_| next()).collect();
