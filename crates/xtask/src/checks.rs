@@ -63,35 +63,63 @@ fn names(test: &str, slug: &str) -> bool {
     })
 }
 
-/// Names and bodies of the functions that follow a test attribute; a body ends with the brace under its `fn`.
-fn tests_of(text: &str) -> Vec<(String, String)> {
-    let (mut tests, mut armed): (Vec<(String, String)>, bool) = (Vec::new(), false);
+/// A function of a test file; its body ends with the brace under its `fn`.
+struct Function {
+    name: String,
+    body: String,
+    is_test: bool,
+}
+
+fn functions(text: &str) -> Vec<Function> {
+    let (mut all, mut armed): (Vec<Function>, bool) = (Vec::new(), false);
     let mut open: Option<String> = None;
     for line in text.lines() {
         let word = line.trim();
         if let Some(end) = &open {
-            if let Some((_, body)) = tests.last_mut() {
-                body.push_str(line);
-                body.push('\n');
+            if let Some(function) = all.last_mut() {
+                function.body.push_str(line);
+                function.body.push('\n');
             }
             if line == end {
                 open = None;
             }
         } else if word == "#[test]" || word.starts_with("#[tokio::test") {
             armed = true;
-        } else if let (true, Some((_, rest))) = (armed, word.split_once("fn ")) {
+        } else if let Some((before, rest)) = word.split_once("fn ") {
+            let declared = before
+                .split(' ')
+                .all(|w| w.is_empty() || w.starts_with("pub") || w == "async");
+            if !declared {
+                continue;
+            }
+            let name = rest.split(['(', '<']).next().unwrap_or_default().to_owned();
+            all.push(Function {
+                name,
+                body: String::new(),
+                is_test: armed,
+            });
             armed = false;
-            tests.push((
-                rest.split(['(', '<']).next().unwrap_or_default().to_owned(),
-                String::new(),
-            ));
             let indent = line
                 .get(..line.len() - line.trim_start().len())
                 .unwrap_or_default();
             open = (!word.ends_with('}')).then(|| format!("{indent}}}"));
         }
     }
+    all
+}
+
+/// Names and bodies of the tests of a file; with a body stand the bodies of the file's other functions that it calls.
+fn tests_of(text: &str) -> Vec<(String, String)> {
+    let (tests, helpers): (Vec<Function>, Vec<Function>) =
+        functions(text).into_iter().partition(|f| f.is_test);
     tests
+        .into_iter()
+        .map(|test| {
+            let called = helpers.iter().filter(|h| mentions(&test.body, &h.name));
+            let bodies: String = called.map(|h| h.body.as_str()).collect();
+            (test.name, test.body + &bodies)
+        })
+        .collect()
 }
 
 /// The test target that a file belongs to: `crates/x/tests/name.rs` or `crates/x/tests/name/...`.
@@ -323,6 +351,13 @@ mod tests {
         let names: Vec<&str> = tests.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a", "c", "d"]);
         assert!(mentions(&tests[1].1, "Check::A") && !mentions(&tests[1].1, "Check::B"));
+    }
+
+    #[test]
+    fn a_table_beside_a_test_belongs_to_the_tests_that_use_it() {
+        let text = "fn table() {\n    Check::A\n}\n#[test]\nfn a() {\n    table();\n}\n#[test]\nfn b() {\n}\n";
+        let tests = tests_of(text);
+        assert!(mentions(&tests[0].1, "Check::A") && !mentions(&tests[1].1, "Check::A"));
     }
 
     #[test]
