@@ -17,7 +17,10 @@ pub struct Refusal {
 
 impl From<Check> for Refusal {
     fn from(check: Check) -> Self {
-        Self { check, culprit: None }
+        Self {
+            check,
+            culprit: None,
+        }
     }
 }
 
@@ -54,9 +57,11 @@ impl RoundContext {
     /// # Errors
     /// The first check that fails.
     pub fn new(params: RoundParams, roster: Arc<Roster>) -> Result<Self, ContextError> {
-        let layout = params.layout().map_err(|e| ContextError::Params(Check::AnnouncementParams, e))?;
-        let server_key =
-            VerifyingKey::decode(&params.server_key).map_err(|_| ContextError::Check(Check::AnnouncementServerKey))?;
+        let layout = params
+            .layout()
+            .map_err(|e| ContextError::Params(Check::AnnouncementParams, e))?;
+        let server_key = VerifyingKey::decode(&params.server_key)
+            .map_err(|_| ContextError::Check(Check::AnnouncementServerKey))?;
         if params.roster_digest != roster.digest().0 || params.epoch != roster.epoch() {
             return Err(ContextError::Check(Check::AnnouncementRoster));
         }
@@ -76,7 +81,15 @@ impl RoundContext {
             .collect::<Result<_, _>>()
             .map_err(|_| ContextError::Check(Check::AnnouncementCommittee))?;
         let digest = params_digest(&params);
-        Ok(Self { params, digest, layout, roster, cohort, share_keys, server_key })
+        Ok(Self {
+            params,
+            digest,
+            layout,
+            roster,
+            cohort,
+            share_keys,
+            server_key,
+        })
     }
 
     /// Checks a server's announcement against the pinned server key, then as [`RoundContext::new`].

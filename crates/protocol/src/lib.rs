@@ -21,20 +21,23 @@ mod record;
 mod server;
 mod set;
 
-pub use check::{Blame, Check, CheckInfo, EvidenceKind};
-pub use context::{ContextError, Refusal, RoundContext};
 pub use certificate::{FinalTerms, check_certificate, check_finals, strictly_increasing};
+pub use check::{Blame, Check, CheckInfo, EvidenceKind};
 pub use client::{Client, ClientConfig, ClientError, Update};
 pub use complaint::{Verdict, check_share_path, complain, judge_complaint, open_share};
+pub use context::{ContextError, Refusal, RoundContext};
 pub use contribution::{
-    BuildError, VerifiedContribution, build_contribution, check_body, decode_body, row_leaf, share_leaf, verify_contribution,
-    verify_contributions,
+    BuildError, VerifiedContribution, build_contribution, check_body, decode_body, row_leaf,
+    share_leaf, verify_contribution, verify_contributions,
 };
 pub use evidence::{Evidence, MemberStatement, ServerStatement};
 pub use header::{check_header, check_header_content};
 pub use judge::{Conviction, Culprit, JudgeError, judge, judge_with};
 pub use light::light_check;
-pub use machine::{Admission, BodySource, Event, Fault, Input, Message, Outcome, Output, Party, ReplayError, Upload};
+pub use machine::{
+    Admission, BodySource, Event, Fault, Input, Message, Outcome, Output, Party, ReplayError,
+    Upload,
+};
 pub use member::Member;
 pub use open::{OpenError, RoundSums};
 pub use record::{Bytes, Record};

@@ -816,3 +816,21 @@ fn every_check_that_names_evidence_says_whom_it_speaks_against() {
     let ids: std::collections::BTreeSet<_> = Check::ALL.iter().map(|c| c.id()).collect();
     assert_eq!(ids.len(), Check::ALL.len());
 }
+
+#[test]
+fn statements_of_others_evidence_signature_and_equal_ones_evidence_content() {
+    let w = world();
+    let first = w.header(1).clone();
+    let mut unsigned = forge(w, 1, &Cheat::default()).header;
+    unsigned.signature.0[0] ^= 1;
+    let judged = |second: &Header| {
+        w.judge(&Evidence::ClientEquivocation {
+            first: first.clone(),
+            second: second.clone(),
+            other_params: vec![],
+        })
+    };
+    let refused = |check: Check| Err(JudgeError::Refused(check.into()));
+    assert_eq!(judged(&unsigned), refused(Check::EvidenceSignature));
+    assert_eq!(judged(&first), refused(Check::EvidenceContent));
+}

@@ -373,6 +373,10 @@ fn step(
     }
     let failed = |core: &round::Core| ServerError::from_failure(core.failure().cloned());
     if core.is_proposed() {
+        let patience_over = closing_since.is_some_and(|since| since.elapsed() >= 4 * times.quiet);
+        if core.release_unmask(&run.context, times.quiet, patience_over) {
+            run.bump();
+        }
         if closing_since.is_some_and(|since| since.elapsed() >= times.give_up) {
             run.input(&mut core, Input::DeclareVoid)
                 .map_err(|_| failed(&core))?;

@@ -69,6 +69,8 @@ impl BodySource for Bodies {
 #[derive(Debug, Default)]
 struct Outbox {
     messages: Vec<Arc<[u8]>>,
+    /// Place of the first request to unmask.
+    unmask_at: Option<usize>,
     known: BTreeSet<[u8; 32]>,
 }
 
@@ -90,6 +92,10 @@ pub(super) struct Core {
     preparing: BTreeMap<ClientId, Presence>,
     members: BTreeMap<MemberIndex, Presence>,
     finals: BTreeSet<MemberIndex>,
+    endorsed: BTreeSet<MemberIndex>,
+    /// Requests to unmask wait for the endorsements of all who are there, because complaints come with them: a bad dealer
+    /// whose victim is slower than t others would go unnoticed.
+    unmask_held: bool,
     /// Members that the machine was told about.
     told_silent: BTreeSet<MemberIndex>,
     /// When the machine was last told of all of them.
@@ -171,6 +177,8 @@ impl RoundRun {
             preparing: BTreeMap::new(),
             members: BTreeMap::new(),
             finals: BTreeSet::new(),
+            endorsed: BTreeSet::new(),
+            unmask_held: true,
             told_silent: BTreeSet::new(),
             told_at: None,
             proposed: false,
@@ -240,7 +248,7 @@ impl RoundRun {
         self.changed.subscribe()
     }
 
-    fn bump(&self) {
+    pub(super) fn bump(&self) {
         self.changed
             .send_modify(|version| *version = version.wrapping_add(1));
     }
@@ -301,8 +309,12 @@ impl RoundRun {
                     message,
                 } => {
                     let bytes = message.to_bytes();
+                    let unmask = matches!(message, Message::UnmaskRequest(_));
                     let outbox = core.outboxes.entry(index).or_default();
                     if outbox.known.insert(*blake3::hash(&bytes).as_bytes()) {
+                        if unmask {
+                            outbox.unmask_at.get_or_insert(outbox.messages.len());
+                        }
                         outbox.messages.push(bytes.into());
                     }
                 }
@@ -470,6 +482,9 @@ impl Core {
                 self.joined.insert(sent.content.client);
             }
             Record::ServerProposal { .. } => self.proposed = true,
+            Record::ServerEndorse { accepted } => {
+                self.endorsed.insert(accepted.signed.content.member);
+            }
             Record::ServerFinal { accepted } => {
                 self.finals.insert(accepted.content.member);
             }
@@ -554,6 +569,23 @@ impl Core {
         let tell = silent.difference(&self.told_silent).copied().collect();
         self.told_silent = silent;
         tell
+    }
+
+    /// Lets the requests to unmask go when each member has endorsed or is gone, or when `patience` is at its end; says
+    /// whether it did so now.
+    pub(super) fn release_unmask(
+        &mut self,
+        context: &RoundContext,
+        quiet: Duration,
+        patience_over: bool,
+    ) -> bool {
+        let missing = (1..=context.members()).map(MemberIndex).any(|index| {
+            !self.endorsed.contains(&index)
+                && self.members.get(&index).is_some_and(|p| !p.gone_for(quiet))
+        });
+        let release = self.unmask_held && (patience_over || !missing);
+        self.unmask_held &= !release;
+        release
     }
 
     /// Whether each member has signed its Final or is silent.
