@@ -112,7 +112,11 @@ fn update(config: &BenchConfig, client: u32, rng: &mut ChaCha20Rng) -> Vec<f32> 
     if client % 7 == 6 {
         let mut v = vec![0.0; dim];
         if let Some(first) = v.first_mut() {
-            *first = if client % 2 == 0 { bound } else { -bound };
+            *first = if client.is_multiple_of(2) {
+                bound
+            } else {
+                -bound
+            };
         }
         return v;
     }
