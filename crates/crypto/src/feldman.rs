@@ -5,7 +5,7 @@
 //! generator, and is several times slower. Shares leave this module as zeroizing scalars only, because the library's
 //! types print their secrets and do not zeroise.
 
-use crate::{CanonicalPoint, CryptoError, Digest, Xof, labels};
+use crate::{CanonicalPoint, CryptoError, Xof, labels};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -233,16 +233,6 @@ pub fn combine(shares: &[SecretShare], threshold: u16) -> Result<Scalar, CryptoE
         share.value_mut().0.zeroize();
     }
     secret
-}
-
-/// A digest of polynomial commitments, for transcripts.
-pub fn commitments_digest(label: labels::Label, commitments: &[CanonicalPoint]) -> Digest {
-    let mut h = crate::Hasher::new(label);
-    h.u64(commitments.len() as u64);
-    for c in commitments {
-        h.update(c.as_bytes());
-    }
-    h.finish()
 }
 
 #[cfg(test)]
