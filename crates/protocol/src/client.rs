@@ -1,3 +1,4 @@
+use crate::set::check_proposal;
 use crate::{
     BuildError, Bytes, Check, ContextError, Evidence, Message, Output, Party, Record, Refusal,
     RoundContext, ServerStatement, Upload, build_contribution, light_check,
@@ -443,13 +444,11 @@ impl Client {
             .rounds
             .get(&round_id)
             .ok_or(ClientError::UnknownRound { round_id })?;
-        let content = proposal
-            .signed
-            .verify(&self.config.server_key)
-            .map_err(|_| Check::ProposalSignature)?;
-        if content.params_digest != participation.digest {
-            return Err(Check::ProposalRound.into());
-        }
+        let content = check_proposal(
+            &self.config.server_key,
+            &participation.digest,
+            &proposal.signed,
+        )?;
         if proposal_root(&proposal.entries) != content.root {
             return Err(Check::ProposalRoot.into());
         }

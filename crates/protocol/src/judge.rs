@@ -359,14 +359,16 @@ impl MemberStatement {
             Self::Final { signed } => &signed.content.params_digest,
         }
     }
-    fn member(&self) -> MemberIndex {
+    /// Whose statement it is.
+    pub(crate) fn member(&self) -> MemberIndex {
         match self {
             Self::Endorse { signed } => signed.content.member,
             Self::Unmask { signed } => signed.content.member,
             Self::Final { signed } => signed.content.member,
         }
     }
-    fn check(&self) -> Check {
+    /// The check that a statement fails that excludes another one of the same member.
+    pub(crate) fn check(&self) -> Check {
         match self {
             Self::Endorse { .. } => Check::EndorseEquivocation,
             Self::Unmask { .. } => Check::UnmaskEquivocation,

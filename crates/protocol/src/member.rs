@@ -1,5 +1,5 @@
 use crate::machine::Outputs;
-use crate::set::AgreedSet;
+use crate::set::{AgreedSet, check_proposal};
 use crate::{
     Check, Event, Evidence, Message, Outcome, Output, Party, Record, Refusal, ReplayError,
     RoundContext, ServerStatement, Verdict, check_certificate, check_share_path, complain,
@@ -306,12 +306,7 @@ impl Member {
         rng: &mut impl CryptoRngCore,
     ) -> Result<(), Refusal> {
         let signed = &package.proposal.signed;
-        let content = signed
-            .verify(self.context.server_key())
-            .map_err(|_| Check::ProposalSignature)?;
-        if content.params_digest != *self.context.digest() {
-            return Err(Check::ProposalRound.into());
-        }
+        let content = check_proposal(self.context.server_key(), self.context.digest(), signed)?;
         match &self.dealt {
             Some(dealt) if dealt.set.root() != content.root => {
                 let first = ServerStatement::Proposal {
@@ -613,12 +608,10 @@ impl Member {
         out: &mut Outputs,
     ) -> Result<(), Refusal> {
         let dealt = self.dealt_under(&request.root)?;
-        let convicted = &self
-            .signed_final
-            .as_ref()
-            .ok_or(Check::RowsBeforeFinal)?
-            .content
-            .convicted;
+        let signed_final = self.signed_final.as_ref();
+        let convicted = signed_final
+            .map(|signed| &signed.content.convicted[..])
+            .ok_or(Check::RowsBeforeFinal)?;
         let slice = request.slice;
         if !self.rows.contains_key(&slice) {
             let values = sum_rows(&self.context, &dealt.set, convicted, slice, &request.leaves)?;

@@ -4,9 +4,9 @@ use crate::{Check, Refusal, RoundContext, check_header, strictly_increasing};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::traits::Identity;
 use std::collections::BTreeMap;
-use veilsum_crypto::{CanonicalPoint, Digest};
+use veilsum_crypto::{CanonicalPoint, Digest, VerifyingKey};
 use veilsum_params::ClientId;
-use veilsum_wire::{Header, Proposal, proposal_root};
+use veilsum_wire::{Header, Proposal, ProposalContent, Signed, proposal_root};
 
 /// U: a proposal whose entries were checked, with their headers.
 #[derive(Clone, Debug)]
@@ -16,6 +16,24 @@ pub(crate) struct AgreedSet {
     places: BTreeMap<Digest, usize>,
     count: u32,
     summed: Vec<RistrettoPoint>,
+}
+
+/// What everybody checks first of a proposal: that the server signed it, for this round.
+///
+/// # Errors
+/// `proposal.signature`, `proposal.round`.
+pub(crate) fn check_proposal<'a>(
+    server_key: &VerifyingKey,
+    params_digest: &Digest,
+    signed: &'a Signed<ProposalContent>,
+) -> Result<&'a ProposalContent, Refusal> {
+    let content = signed
+        .verify(server_key)
+        .map_err(|_| Check::ProposalSignature)?;
+    if content.params_digest != *params_digest {
+        return Err(Check::ProposalRound.into());
+    }
+    Ok(content)
 }
 
 impl AgreedSet {
@@ -29,13 +47,7 @@ impl AgreedSet {
         proposal: Proposal,
         headers: Vec<Header>,
     ) -> Result<Self, Refusal> {
-        let content = proposal
-            .signed
-            .verify(ctx.server_key())
-            .map_err(|_| Check::ProposalSignature)?;
-        if content.params_digest != *ctx.digest() {
-            return Err(Check::ProposalRound.into());
-        }
+        let content = check_proposal(ctx.server_key(), ctx.digest(), &proposal.signed)?;
         let entries = &proposal.entries;
         let count = u32::try_from(entries.len()).map_err(|_| Check::ProposalCount)?;
         if !(ctx.params().n_min..=ctx.params().n_max).contains(&count) {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{assert_round, assert_round_with, run};
+use common::*;
 use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -12,26 +12,11 @@ use std::collections::BTreeMap;
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{Message, Party, Record};
-use veilsum_sim::{Deviation, Faults, Hands, Plan, Report, Setup, Tamper, World, forge, truth};
+use veilsum_sim::{Deviation, Faults, Hands, Plan, Report, Tamper, World, forge, truth};
 use veilsum_wire::{
-    ComplaintContent, Content, Endorse, Proposal, ProposalContent, Signed, complaints_digest,
+    ComplaintContent, Endorse, Proposal, ProposalContent, Signed, complaints_digest,
     row_values_digest,
 };
-
-const M: fn(u16) -> MemberIndex = MemberIndex;
-
-fn world(seed: u64) -> World {
-    World::new(Setup::small(seed)).unwrap()
-}
-
-/// A world in which every slice holds rows.
-fn wide(seed: u64) -> World {
-    World::new(Setup {
-        dim: 300,
-        ..Setup::small(seed)
-    })
-    .unwrap()
-}
 
 fn cheat(world: &World, client: ClientId, deviation: Deviation) -> Plan {
     let mut rng = ChaCha20Rng::seed_from_u64(world.setup.seed);
@@ -40,6 +25,13 @@ fn cheat(world: &World, client: ClientId, deviation: Deviation) -> Plan {
         uploads: BTreeMap::from([(client, vec![upload])]),
         ..Plan::default()
     }
+}
+
+/// A round on a rough network in which one client cheats: it is convicted by exactly this check and left out.
+fn caught(world: &World, client: ClientId, deviation: Deviation, id: &str) {
+    let report = run(world, Faults::ROUGH, cheat(world, client, deviation));
+    assert_round(world, &report, &[(Party::Client(client), id)]);
+    assert!(!is_in(&report, client), "{id}");
 }
 
 fn tamper(f: impl FnMut(&World, MemberIndex, Message) -> Vec<Message> + 'static) -> Tamper {
@@ -57,17 +49,6 @@ fn corrupt(
     }
 }
 
-fn resign<T: Content + Clone>(
-    world: &World,
-    member: MemberIndex,
-    signed: &Signed<T>,
-    f: impl FnOnce(&mut T),
-) -> Signed<T> {
-    let mut content = signed.content.clone();
-    f(&mut content);
-    Signed::sign(content, world.member_keys(member).unwrap().1)
-}
-
 fn is_in(report: &Report, client: ClientId) -> bool {
     truth::summed(report).contains(&client)
 }
@@ -78,63 +59,42 @@ fn is_in(report: &Report, client: ClientId) -> bool {
 fn a03_ephemeral_key_of_somebody_else_header_knowledge() {
     let world = world(100);
     let (thief, victim) = (world.plain_clients()[0], world.plain_clients()[1]);
-    let plan = cheat(
-        &world,
-        thief,
-        Deviation {
-            knowledge_of: Some(victim),
-            ..Deviation::default()
-        },
-    );
-    let report = run(&world, Faults::ROUGH, plan);
-    assert_round(
-        &world,
-        &report,
-        &[(Party::Client(thief), "header.knowledge")],
-    );
-    assert!(!is_in(&report, thief));
+    let deviation = Deviation {
+        knowledge_of: Some(victim),
+        ..Deviation::default()
+    };
+    caught(&world, thief, deviation, "header.knowledge");
 }
 
 #[test]
 fn polynomial_of_another_degree_header_commitments() {
     for (seed, degree) in [(101, 1), (102, -1)] {
         let world = world(seed);
-        let dealer = world.plain_clients()[0];
-        let plan = cheat(
+        let deviation = Deviation {
+            degree,
+            ..Deviation::default()
+        };
+        caught(
             &world,
-            dealer,
-            Deviation {
-                degree,
-                ..Deviation::default()
-            },
+            world.plain_clients()[0],
+            deviation,
+            "header.commitments",
         );
-        let report = run(&world, Faults::ROUGH, plan);
-        assert_round(
-            &world,
-            &report,
-            &[(Party::Client(dealer), "header.commitments")],
-        );
-        assert!(!is_in(&report, dealer));
     }
 }
 
 #[test]
 fn ephemeral_key_is_the_identity_header_identity() {
     let world = world(103);
-    let dealer = world.plain_clients()[0];
-    let plan = cheat(
+    let deviation = Deviation {
+        ephemeral_identity: true,
+        ..Deviation::default()
+    };
+    caught(
         &world,
-        dealer,
-        Deviation {
-            ephemeral_identity: true,
-            ..Deviation::default()
-        },
-    );
-    let report = run(&world, Faults::ROUGH, plan);
-    assert_round(
-        &world,
-        &report,
-        &[(Party::Client(dealer), "header.identity")],
+        world.plain_clients()[0],
+        deviation,
+        "header.identity",
     );
 }
 
@@ -161,24 +121,18 @@ fn a11_proof_copied_from_another_client() {
 #[test]
 fn update_over_the_norm_bound() {
     let world = world(105);
-    let client = world.plain_clients()[0];
     let mut update = vec![0; 12];
     (update[0], update[11]) = (1000, 1);
-    let plan = cheat(
+    let deviation = Deviation {
+        update: Some(update),
+        ..Deviation::default()
+    };
+    caught(
         &world,
-        client,
-        Deviation {
-            update: Some(update),
-            ..Deviation::default()
-        },
+        world.plain_clients()[0],
+        deviation,
+        "proof.norm-range",
     );
-    let report = run(&world, Faults::ROUGH, plan);
-    assert_round(
-        &world,
-        &report,
-        &[(Party::Client(client), "proof.norm-range")],
-    );
-    assert!(!is_in(&report, client));
 }
 
 #[test]

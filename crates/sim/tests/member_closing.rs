@@ -3,9 +3,9 @@
 mod common;
 
 use common::member_bench::*;
+use common::*;
 use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey};
 use veilsum_protocol::{Culprit, Message, Record};
-use veilsum_sim::{Setup, World};
 use veilsum_wire::{Signed, VoidContent};
 
 // ---- unmasking
@@ -16,7 +16,7 @@ fn nothing_is_signed_without_a_package_package_missing() {
     let hands = honest(&world);
     let proposal = hands.proposal(&everybody(&world));
     let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     let unmask = Message::UnmaskRequest(hands.unmask_request(&proposal, &certificate, &[], &[]));
     let convicted = Message::Convicted(hands.convicted(&proposal, &certificate, &[], &[]));
     bench.give(unmask.clone()).refused_by("package.missing");
@@ -39,10 +39,7 @@ fn nothing_is_signed_without_a_package_package_missing() {
 fn list_of_another_key_list_signature() {
     let world = world(331);
     let hands = honest(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let mut request = hands.unmask_request(&proposal, &certificate, &[], &[]);
     request.list = Signed::sign(
         request.list.content,
@@ -57,11 +54,8 @@ fn list_of_another_key_list_signature() {
 fn list_out_of_order_or_of_another_round_list_content() {
     let world = world(332);
     let (hands, dealer) = with_bad_dealer(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let complaint = hands.complaint(&proposal, dealer, M(2)).unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
     let doubled = hands.unmask_request(
         &proposal,
         &certificate,
@@ -84,8 +78,7 @@ fn dealers_without_complaints_that_count_list_complaints() {
     let world = world(333);
     let (hands, dealer) = with_bad_dealer(&world);
     let victim = world.plain_clients()[1];
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let (good, false_one) = (
         hands.complaint(&proposal, dealer, M(2)).unwrap(),
         hands.complaint(&proposal, victim, M(3)).unwrap(),
@@ -93,8 +86,6 @@ fn dealers_without_complaints_that_count_list_complaints() {
     let elsewhere = hands
         .complaint(&hands.proposal(&everybody(&world)[1..]), dealer, M(2))
         .unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
     for (list, complaints) in [
         (vec![victim], vec![]),
         (vec![victim], vec![false_one.clone()]),
@@ -124,7 +115,7 @@ fn fewer_than_t_or_doubled_members_certificate_members() {
     let world = world(334);
     let hands = honest(&world);
     let proposal = hands.proposal(&everybody(&world));
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     for members in [&[2, 3, 4][..], &[2, 3, 4, 4], &[2, 2, 3, 4], &[5, 4, 3, 2]] {
         let certificate = hands.certificate(&proposal, members).unwrap();
@@ -140,7 +131,7 @@ fn endorsements_that_members_did_not_sign_certificate_signature() {
     let world = world(335);
     let hands = honest(&world);
     let proposal = hands.proposal(&everybody(&world));
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     let mut certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
     certificate.endorsements[3].signature = certificate.endorsements[2].signature;
@@ -155,7 +146,7 @@ fn endorsements_of_another_root_certificate_root() {
     let world = world(336);
     let hands = honest(&world);
     let proposal = hands.proposal(&everybody(&world));
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     let other = hands
         .certificate(&hands.proposal(&everybody(&world)[1..]), &[2, 3, 4, 5])
@@ -170,11 +161,8 @@ fn endorsements_of_another_root_certificate_root() {
 fn one_unmask_message_whatever_list_comes_later_and_whenever_it_stops() {
     let world = world(337);
     let (hands, dealer) = with_bad_dealer(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let complaint = hands.complaint(&proposal, dealer, M(2)).unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
     let short = Message::UnmaskRequest(hands.unmask_request(&proposal, &certificate, &[], &[]));
     let long = Message::UnmaskRequest(hands.unmask_request(
         &proposal,
@@ -193,7 +181,7 @@ fn one_unmask_message_whatever_list_comes_later_and_whenever_it_stops() {
     bench.restart();
     assert_eq!(bench.give(reveal.clone()).one(), revealed);
     // A member that left the dealer out has nothing to reveal.
-    let mut other = Bench::new(&hands, 2);
+    let mut other = MemberBench::new(&hands, 2);
     let Message::Endorse(endorsed) = other.package(&proposal).one() else {
         panic!("endorsed")
     };
@@ -219,7 +207,7 @@ fn nothing_is_revealed_before_unmasking_reveal_content() {
     let (hands, dealer) = with_bad_dealer(&world);
     let proposal = hands.proposal(&everybody(&world));
     let complaint = hands.complaint(&proposal, dealer, M(2)).unwrap();
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     bench
         .give(Message::RevealRequest(
@@ -234,10 +222,7 @@ fn nothing_is_revealed_before_unmasking_reveal_content() {
 fn list_signed_by_somebody_else_convicted_signature() {
     let world = world(340);
     let hands = honest(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let mut message = hands.convicted(&proposal, &certificate, &[], &[]);
     message.signed = Signed::sign(
         message.signed.content,
@@ -252,11 +237,8 @@ fn list_signed_by_somebody_else_convicted_signature() {
 fn list_in_another_order_convicted_order() {
     let world = world(341);
     let (hands, dealer) = with_bad_dealer(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let complaint = hands.complaint(&proposal, dealer, M(2)).unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
     let doubled = hands.convicted(
         &proposal,
         &certificate,
@@ -285,7 +267,7 @@ fn a18_dealers_outside_u_would_change_the_divisor_convicted_in_set() {
     let proposal = hands.proposal(&others);
     let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
     let complaint = hands.complaint(&proposal, dealer, M(2)).unwrap();
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     let message = hands.convicted(&proposal, &certificate, &[dealer], &[complaint]);
     bench
@@ -298,10 +280,7 @@ fn dealers_without_complaints_that_count_convicted_complaints() {
     let world = world(343);
     let hands = honest(&world);
     let victim = world.plain_clients()[0];
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     for complaints in [
         vec![],
         vec![hands.complaint(&proposal, victim, M(3)).unwrap()],
@@ -318,7 +297,7 @@ fn a_final_needs_a_certificate() {
     let world = world(344);
     let hands = honest(&world);
     let proposal = hands.proposal(&everybody(&world));
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     let certificate = hands.certificate(&proposal, &[3, 4, 5]).unwrap();
     bench
@@ -335,14 +314,11 @@ fn a_final_needs_a_certificate() {
 fn two_fixed_lists_convict_the_server_convicted_equivocation() {
     let world = world(345);
     let (hands, dealer) = with_bad_dealer(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let certificate = hands.certificate(&proposal, &[2, 3, 4, 5]).unwrap();
+    let (proposal, certificate, mut bench) = endorsed(&hands);
     let complaint = hands.complaint(&proposal, dealer, M(2)).unwrap();
     let first = Message::Convicted(hands.convicted(&proposal, &certificate, &[], &[]));
     let second =
         Message::Convicted(hands.convicted(&proposal, &certificate, &[dealer], &[complaint]));
-    let mut bench = Bench::new(&hands, 1);
-    bench.package(&proposal).one();
     // It needs not have unmasked.
     let signed = bench.give(first.clone()).one();
     assert!(bench.member.is_final());
@@ -367,7 +343,7 @@ fn a_void_round_beside_a_fixed_list_convicts_the_server_void_equivocation() {
     ));
     let convicted = Message::Convicted(hands.convicted(&proposal, &certificate, &[], &[]));
     for void_first in [true, false] {
-        let mut bench = Bench::new(&hands, 1);
+        let mut bench = MemberBench::new(&hands, 1);
         bench.package(&proposal).one();
         let (first, second) = if void_first {
             (&void, &convicted)
@@ -386,7 +362,7 @@ fn a_void_round_beside_a_fixed_list_convicts_the_server_void_equivocation() {
 fn nothing_is_signed_for_a_void_round() {
     let world = world(347);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.give(Message::Void(Signed::sign(
         VoidContent {
             params_digest: world.digest(),
@@ -408,7 +384,7 @@ fn void_declared_by_somebody_else_void_signature() {
         },
         somebody,
     );
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .give(Message::Void(void))
         .refused_by("void.signature");
 }
@@ -423,7 +399,7 @@ fn another_round_declared_void_void_round() {
         },
         &world.server,
     );
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .give(Message::Void(void))
         .refused_by("void.round");
 }
@@ -435,7 +411,7 @@ fn rows_are_summed_for_a_fixed_list_only_rows_before_final() {
     let world = world(350);
     let hands = honest(&world);
     let proposal = hands.proposal(&everybody(&world));
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&proposal).one();
     bench
         .give(Message::RowsRequest(hands.rows_request(&proposal, 4)))
@@ -444,14 +420,9 @@ fn rows_are_summed_for_a_fixed_list_only_rows_before_final() {
 
 #[test]
 fn a15_rows_that_no_header_states_rows_path() {
-    let world = World::new(Setup {
-        dim: 300,
-        ..Setup::small(351)
-    })
-    .unwrap();
+    let world = wide(351);
     let hands = honest(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let mut bench = finalised(&hands, &proposal);
+    let (proposal, mut bench) = finalised(&hands);
     let good = hands.rows_request(&proposal, 2);
     let mut requests = vec![good.clone(); 5];
     requests[0].leaves[3].rows[0] = requests[0].leaves[2].rows[0];
@@ -472,14 +443,9 @@ fn a15_rows_that_no_header_states_rows_path() {
 
 #[test]
 fn row_lists_grow_and_the_same_bytes_come_again() {
-    let world = World::new(Setup {
-        dim: 300,
-        ..Setup::small(352)
-    })
-    .unwrap();
+    let world = wide(352);
     let hands = honest(&world);
-    let proposal = hands.proposal(&everybody(&world));
-    let mut bench = finalised(&hands, &proposal);
+    let (proposal, mut bench) = finalised(&hands);
     let (first, second) = (
         hands.rows_request(&proposal, 3),
         hands.rows_request(&proposal, 1),
@@ -524,8 +490,7 @@ fn a_row_that_is_no_point_rows_encoding() {
         contribution.header.content.clone(),
         &world.identities[&liar],
     );
-    let proposal = hands.proposal(&everybody(&world));
-    let mut bench = finalised(&hands, &proposal);
+    let (proposal, mut bench) = finalised(&hands);
     bench
         .give(Message::RowsRequest(hands.rows_request(&proposal, 4)))
         .refused_by("rows.encoding");
@@ -544,13 +509,13 @@ fn a_member_stops_after_any_record_and_signs_nothing_else() {
         Message::Convicted(hands.convicted(&proposal, &certificate, &[dealer], &[complaint])),
         Message::RowsRequest(hands.rows_request(&proposal, 4)),
     ];
-    let mut whole = Bench::new(&hands, 2);
+    let mut whole = MemberBench::new(&hands, 2);
     let sent: Vec<Message> = messages
         .iter()
         .map(|m| whole.give(m.clone()).one())
         .collect();
     for records in 1..=whole.log.len() {
-        let mut bench = Bench::new(&hands, 2);
+        let mut bench = MemberBench::new(&hands, 2);
         bench.log = whole.log[..records].to_vec();
         bench.restart();
         // Whoever asks gets the bytes that are in the log, and for what is not in it something was never sent.
@@ -569,7 +534,7 @@ fn a_member_stops_after_any_record_and_signs_nothing_else() {
 fn debug_output_holds_no_secret() {
     let world = world(355);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands, 1);
+    let mut bench = MemberBench::new(&hands, 1);
     bench.package(&hands.proposal(&everybody(&world))).one();
     let shown = format!("{:?}", bench.member);
     assert!(shown.contains("<redacted>"));

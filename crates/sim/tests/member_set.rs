@@ -3,6 +3,7 @@
 mod common;
 
 use common::member_bench::*;
+use common::*;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
@@ -129,7 +130,7 @@ fn proposal_of_another_key_proposal_signature() {
         proposal.signed.content.clone(),
         &world.identities[&everybody(&world)[0]],
     );
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .package(&proposal)
         .refused_by("proposal.signature");
 }
@@ -141,7 +142,7 @@ fn proposal_of_another_round_proposal_round() {
     let mut proposal = hands.proposal(&everybody(&world));
     proposal.signed.content.params_digest = Digest([1; 32]);
     proposal.signed = Signed::sign(proposal.signed.content.clone(), &world.server);
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .package(&proposal)
         .refused_by("proposal.round");
 }
@@ -155,7 +156,7 @@ fn doubled_or_unordered_ids_proposal_order() {
     let mut unordered = everybody(&world);
     unordered.swap(2, 3);
     for clients in [doubled, unordered] {
-        Bench::new(&hands, 1)
+        MemberBench::new(&hands, 1)
             .package(&hands.proposal(&clients))
             .refused_by("proposal.order");
     }
@@ -179,7 +180,7 @@ fn a13_one_victim_among_sybils_that_were_not_sampled_proposal_cohort() {
         .collect();
     clients.push(victim);
     clients.sort_unstable();
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .package(&hands.proposal(&clients))
         .refused_by("proposal.cohort");
 }
@@ -195,7 +196,7 @@ fn too_small_or_too_large_proposal_count() {
     let few = &everybody(&world)[..4];
     let many: Vec<_> = world.identities.keys().copied().collect();
     for clients in [few, &many] {
-        Bench::new(&hands, 1)
+        MemberBench::new(&hands, 1)
             .package(&hands.proposal(clients))
             .refused_by("proposal.count");
     }
@@ -207,7 +208,7 @@ fn root_of_other_entries_proposal_root() {
     let hands = honest(&world);
     let mut proposal = hands.proposal(&everybody(&world));
     proposal.entries.pop();
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .package(&proposal)
         .refused_by("proposal.root");
 }
@@ -220,7 +221,7 @@ fn headers_that_are_not_the_entries_proposal_headers() {
     let package = |change: &dyn Fn(&mut MemberPackage)| {
         let mut package = hands.package(&proposal, M(1));
         change(&mut package);
-        Bench::new(&hands, 1)
+        MemberBench::new(&hands, 1)
             .give(Message::Package(package))
             .refused_by("proposal.headers");
     };
@@ -238,7 +239,7 @@ fn a_header_that_nobody_signed_is_refused_by_the_common_check() {
     let mut package = hands.package(&proposal, M(1));
     package.headers[2] = Signed::sign(package.headers[2].content.clone(), &world.server);
     assert_eq!(package.headers[2].content.client, victim);
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .give(Message::Package(package))
         .refused_by("header.signature");
 }
@@ -249,7 +250,7 @@ fn a_share_for_each_entry_share_count() {
     let hands = honest(&world);
     let mut package = hands.package(&hands.proposal(&everybody(&world)), M(1));
     package.shares.pop();
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .give(Message::Package(package))
         .refused_by("share.count");
 }
@@ -262,7 +263,7 @@ fn a14_share_of_another_member_is_never_decrypted_share_path() {
     let mut package = hands.package(&proposal, M(1));
     package.shares[2] = hands.leaf(proposal.entries[2].0, M(2));
     // Neither endorsed nor complained of: it is the server's doing.
-    Bench::new(&hands, 1)
+    MemberBench::new(&hands, 1)
         .give(Message::Package(package))
         .refused_by("share.path");
 }
@@ -274,7 +275,7 @@ fn a05_a_member_is_bound_to_one_root_proposal_equivocation() {
     let all = everybody(&world);
     let (first, second) = (hands.proposal(&all), hands.proposal(&all[..6]));
     for restart in [false, true] {
-        let mut bench = Bench::new(&hands, 1);
+        let mut bench = MemberBench::new(&hands, 1);
         let endorsed = bench.package(&first).one();
         if restart {
             bench.restart();
@@ -302,13 +303,13 @@ fn a05_no_two_sets_are_opened_by_honest_shares_member_one_root() {
         hands.proposal(&all),
     ];
     let mut opened: BTreeMap<u16, Vec<Digest>> = BTreeMap::new();
-    let mut benches: Vec<_> = (1..=3).map(|j| Bench::new(&hands, j)).collect();
+    let mut benches: Vec<_> = (1..=3).map(|j| MemberBench::new(&hands, j)).collect();
     let mut endorsements: BTreeMap<Digest, Vec<Signed<EndorseContent>>> = BTreeMap::new();
     for (i, bench) in benches.iter_mut().enumerate() {
         // Each honest member is shown another proposal first, then all.
         for k in 0..3 {
             let proposal = &proposals[(i / 2 + k) % 3];
-            for message in bench.package(proposal).sent {
+            for message in bench.package(proposal).messages() {
                 let Message::Endorse(e) = message else {
                     panic!("an endorsement")
                 };
@@ -328,7 +329,10 @@ fn a05_no_two_sets_are_opened_by_honest_shares_member_one_root() {
         list.sort_by_key(|e| e.content.member);
         let request = hands.unmask_request(proposal, &Certificate { endorsements: list }, &[], &[]);
         for bench in &mut benches {
-            for message in bench.give(Message::UnmaskRequest(request.clone())).sent {
+            for message in bench
+                .give(Message::UnmaskRequest(request.clone()))
+                .messages()
+            {
                 let Message::Unmask(u) = message else {
                     panic!("an unmask message")
                 };

@@ -3,6 +3,7 @@
 mod common;
 
 use common::server_bench::*;
+use common::*;
 use curve25519_dalek::scalar::Scalar;
 use veilsum_crypto::Digest;
 use veilsum_params::ClientId;
@@ -19,12 +20,12 @@ use veilsum_wire::{Unmask, Wire};
 fn sum_in_another_name_unmask_signature() {
     let world = world(420);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = certified(&mut bench);
     let good = unmask(&bench.answers(1, &requests)[0]);
     for index in [2, 0, 6] {
         let mut forged = good.clone();
-        forged.signed = resign(&world, 1, &good.signed, |c| c.member = M(index));
+        forged.signed = resign(&world, M(1), &good.signed, |c| c.member = M(index));
         bench
             .give(Message::Unmask(forged))
             .refused_by("unmask.signature");
@@ -35,12 +36,12 @@ fn sum_in_another_name_unmask_signature() {
 fn sum_of_something_else_unmask_content() {
     let world = world(421);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = certified(&mut bench);
     let good = unmask(&bench.answers(1, &requests)[0]);
     let victim = world.plain_clients()[0];
     let mut give = |f: &dyn Fn(&mut veilsum_wire::UnmaskContent)| {
-        let signed = resign(&world, 1, &good.signed, f);
+        let signed = resign(&world, M(1), &good.signed, f);
         bench
             .give(Message::Unmask(Unmask {
                 signed,
@@ -51,7 +52,7 @@ fn sum_of_something_else_unmask_content() {
     give(&|c| c.params_digest = Digest([0; 32]));
     give(&|c| c.root = Digest([0; 32]));
     give(&|c| c.convicted = vec![victim; 2]);
-    let mut early = Bench::new(&hands);
+    let mut early = ServerBench::new(&hands);
     early.propose();
     early
         .give(Message::Unmask(good))
@@ -62,12 +63,12 @@ fn sum_of_something_else_unmask_content() {
 fn a_wrong_sum_is_recorded_once_however_often_it_is_changed() {
     let world = world(422);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = certified(&mut bench);
     let good = unmask(&bench.answers(1, &requests)[0]);
     let mut records = Vec::new();
     for i in 1..4u64 {
-        let signed = resign(&world, 1, &good.signed, |c| c.sum += Scalar::from(i));
+        let signed = resign(&world, M(1), &good.signed, |c| c.sum += Scalar::from(i));
         let got = bench.give(Message::Unmask(Unmask {
             signed,
             complaints: vec![],
@@ -89,7 +90,7 @@ fn a_wrong_sum_is_recorded_once_however_often_it_is_changed() {
 fn reveal_in_another_name_reveal_signature() {
     let world = world(423);
     let (hands, _) = with_bad_dealer(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = revealing(&mut bench);
     // A longer list for those that did not unmask, reveals from those that did.
     assert_eq!(
@@ -108,7 +109,7 @@ fn reveal_in_another_name_reveal_signature() {
         panic!("a reveal")
     };
     for index in [2, 0, 6] {
-        let forged = resign(&world, 1, &good, |c| c.member = M(index));
+        let forged = resign(&world, M(1), &good, |c| c.member = M(index));
         bench
             .give(Message::Reveal(forged))
             .refused_by("reveal.signature");
@@ -119,7 +120,7 @@ fn reveal_in_another_name_reveal_signature() {
 fn reveal_of_something_else_reveal_content() {
     let world = world(424);
     let (hands, _) = with_bad_dealer(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = revealing(&mut bench);
     let answer = bench
         .answers(1, &requests)
@@ -134,7 +135,7 @@ fn reveal_of_something_else_reveal_content() {
         .digest();
     let mut give = |f: &dyn Fn(&mut veilsum_wire::RevealContent)| {
         bench
-            .give(Message::Reveal(resign(&world, 1, &good, f)))
+            .give(Message::Reveal(resign(&world, M(1), &good, f)))
             .refused_by("reveal.content");
     };
     give(&|c| c.params_digest = Digest([0; 32]));
@@ -156,14 +157,14 @@ fn reveal_of_something_else_reveal_content() {
 fn final_in_another_name_final_signature() {
     let world = world(430);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let lists = fixed(&mut bench);
     let Message::Final(good) = bench.answers(1, &lists)[0].clone() else {
         panic!("a Final")
     };
     for index in [2, 0, 6] {
         bench
-            .give(Message::Final(resign(&world, 1, &good, |c| {
+            .give(Message::Final(resign(&world, M(1), &good, |c| {
                 c.member = M(index)
             })))
             .refused_by("final.signature");
@@ -174,7 +175,7 @@ fn final_in_another_name_final_signature() {
 fn final_about_something_else_final_content() {
     let world = world(431);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let lists = fixed(&mut bench);
     let Message::Final(good) = bench.answers(1, &lists)[0].clone() else {
         panic!("a Final")
@@ -188,7 +189,7 @@ fn final_about_something_else_final_content() {
     );
     let mut give = |f: &dyn Fn(&mut veilsum_wire::FinalContent)| {
         bench
-            .give(Message::Final(resign(&world, 1, &good, f)))
+            .give(Message::Final(resign(&world, M(1), &good, f)))
             .refused_by("final.content");
     };
     give(&|c| c.params_digest = Digest([0; 32]));
@@ -199,7 +200,7 @@ fn final_about_something_else_final_content() {
     // Wrong ones do not count: three right ones are not t.
     bench.answered([2, 3, 4], &lists);
     assert!(bench.server.result().is_none());
-    let mut early = Bench::new(&hands);
+    let mut early = ServerBench::new(&hands);
     early.propose();
     early.give(Message::Final(good)).refused_by("final.content");
 }
@@ -208,12 +209,12 @@ fn final_about_something_else_final_content() {
 fn row_sums_in_another_name_rows_signature() {
     let world = wide(432);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = opened(&mut bench);
     let good = rows(&bench.answers(1, &requests)[0]);
     for index in [2, 0, 6] {
         let mut forged = good.clone();
-        forged.signed = resign(&world, 1, &good.signed, |c| c.member = M(index));
+        forged.signed = resign(&world, M(1), &good.signed, |c| c.member = M(index));
         bench
             .give(Message::Rows(forged))
             .refused_by("rows.signature");
@@ -224,7 +225,7 @@ fn row_sums_in_another_name_rows_signature() {
 fn row_sums_of_something_else_rows_content() {
     let world = wide(433);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = opened(&mut bench);
     let answers = bench.answers(1, &requests);
     let good = rows(answers.last().unwrap());
@@ -235,7 +236,7 @@ fn row_sums_of_something_else_rows_content() {
     );
     let mut give = |f: &dyn Fn(&mut veilsum_wire::RowsContent)| {
         let mut rows = good.clone();
-        rows.signed = resign(&world, 1, &good.signed, f);
+        rows.signed = resign(&world, M(1), &good.signed, f);
         bench.give(Message::Rows(rows)).refused_by("rows.content");
     };
     give(&|c| c.params_digest = Digest([0; 32]));
@@ -249,7 +250,7 @@ fn row_sums_of_something_else_rows_content() {
     bench
         .give(Message::Rows(other_values))
         .refused_by("rows.content");
-    let mut early = Bench::new(&hands);
+    let mut early = ServerBench::new(&hands);
     early.propose();
     early.give(Message::Rows(good)).refused_by("rows.content");
 }
@@ -258,7 +259,7 @@ fn row_sums_of_something_else_rows_content() {
 fn slices_of_silent_members_go_to_others_in_turn() {
     let world = wide(434);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = opened(&mut bench);
     // Slice q goes to members q + 1 .. q + 3 first.
     assert_eq!(requests.sent.len(), 15);
@@ -302,7 +303,7 @@ fn a_sum_over_nobody_is_zero() {
         .map(|c| (*c, deviation.clone()))
         .collect();
     let hands = Hands::new(&world, &all).unwrap();
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let lists = fixed(&mut bench);
     bench.answered([1, 2, 3, 4], &lists);
     let result = bench.server.result().unwrap();
@@ -316,9 +317,9 @@ fn a_sum_over_nobody_is_zero() {
 fn a_round_is_void_before_the_list_is_fixed_and_never_after_void_late() {
     let world = world(440);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = certified(&mut bench);
-    let mut other = Bench::new(&hands);
+    let mut other = ServerBench::new(&hands);
     certified(&mut other);
     let void = other.input(Input::DeclareVoid);
     assert_eq!(
@@ -348,7 +349,7 @@ fn a_round_is_void_before_the_list_is_fixed_and_never_after_void_late() {
 fn logs_that_are_not_this_servers_are_not_replayed() {
     let world = world(450);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     bench.propose();
     let log = bench.log.clone();
     let error = |records: Vec<Record>| bench.replay(records).err().unwrap();
@@ -400,7 +401,7 @@ fn a_missing_or_damaged_body_is_named() {
     let world = world(451);
     let hands = honest(&world);
     let client = world.context.cohort()[0];
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     bench.propose();
     let digest = hands.contributions[&client].header.content.digest();
     let bytes = bench.bodies.0.lock().unwrap().remove(&digest).unwrap();
@@ -421,7 +422,7 @@ fn a_missing_or_damaged_body_is_named() {
 fn a_body_missing_when_its_dealer_is_taken_out_stops_the_round_until_it_is_back() {
     let world = world(452);
     let (hands, dealer) = with_bad_dealer(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let lists = fixed(&mut bench);
     let digest = hands.contributions[&dealer].header.content.digest();
     let bytes = bench.bodies.0.lock().unwrap().remove(&digest).unwrap();
@@ -455,7 +456,7 @@ fn a_body_missing_when_its_dealer_is_taken_out_stops_the_round_until_it_is_back(
 fn a_closed_log_takes_nothing_more() {
     let world = world(453);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let requests = opened(&mut bench);
     assert!(
         bench.server.log_head(9, Digest([1; 32])).is_none(),
@@ -478,7 +479,7 @@ fn a_closed_log_takes_nothing_more() {
 fn messages_have_one_encoding() {
     let world = world(460);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let packages = bench.propose();
     let mut all: Vec<Message> = packages.sent.iter().map(|(_, m)| m.clone()).collect();
     let requests = bench.answered([1, 2, 3, 4], &packages);

@@ -4,6 +4,7 @@
 mod common;
 
 use common::server_bench::*;
+use common::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use veilsum_crypto::{Digest, IdentityKey};
@@ -37,7 +38,7 @@ fn the_same_contribution_gets_the_same_receipt_and_one_record() {
     let world = world(401);
     let hands = honest(&world);
     let client = world.context.cohort()[0];
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let (first, again) = (bench.upload(client), bench.upload(client));
     assert_eq!((first.persisted, again.persisted), (2, 0));
     assert_eq!(first.sent, again.sent);
@@ -52,7 +53,7 @@ fn a16_nothing_is_taken_after_u_is_fixed_contribution_closed() {
     let world = world(402);
     let hands = honest(&world);
     let late = world.context.cohort()[6];
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     for client in &world.context.cohort()[..6] {
         bench.upload(*client);
     }
@@ -83,7 +84,7 @@ fn a16_nothing_is_taken_after_u_is_fixed_contribution_closed() {
 fn a16_a_contribution_whose_receipt_was_not_signed_when_the_server_stopped_is_in_u() {
     let world = world(403);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     for client in &world.context.cohort()[..5] {
         bench.upload(*client);
     }
@@ -104,7 +105,7 @@ fn a16_a_contribution_whose_receipt_was_not_signed_when_the_server_stopped_is_in
 fn too_few_contributions_then_enough() {
     let world = world(404);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     for client in &world.context.cohort()[..4] {
         bench.upload(*client);
     }
@@ -138,7 +139,7 @@ fn a_refused_contribution_is_recorded_once_however_often_it_comes() {
     )
     .err()
     .unwrap();
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let mut records = Vec::new();
     for _ in 0..3 {
         let (header, body) = (c.header.clone(), Bytes(c.body.to_bytes()));
@@ -171,7 +172,7 @@ fn a_body_that_does_not_belong_to_its_header_speaks_against_nobody() {
     )
     .err()
     .unwrap();
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let got = bench.input(Input::Invalid {
         header: victim.header.clone(),
         body: Bytes(body.to_bytes()),
@@ -187,12 +188,12 @@ fn a_body_that_does_not_belong_to_its_header_speaks_against_nobody() {
 fn endorsement_in_another_name_endorse_signature() {
     let world = world(410);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let packages = bench.propose();
     let good = endorse(&bench.answers(1, &packages)[0]);
     for index in [2, 0, 6] {
         let mut forged = good.clone();
-        forged.signed = resign(&world, 1, &good.signed, |c| c.member = M(index));
+        forged.signed = resign(&world, M(1), &good.signed, |c| c.member = M(index));
         bench
             .give(Message::Endorse(forged))
             .refused_by("endorse.signature");
@@ -203,7 +204,7 @@ fn endorsement_in_another_name_endorse_signature() {
 fn endorsement_of_something_else_endorse_content() {
     let world = world(411);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let early = hands
         .endorsement(&hands.proposal(world.context.cohort()), M(1))
         .unwrap();
@@ -216,7 +217,7 @@ fn endorsement_of_something_else_endorse_content() {
     let packages = bench.propose();
     let good = endorse(&bench.answers(1, &packages)[0]);
     let mut give = |f: &dyn Fn(&mut veilsum_wire::EndorseContent)| {
-        let signed = resign(&world, 1, &good.signed, f);
+        let signed = resign(&world, M(1), &good.signed, f);
         bench
             .give(Message::Endorse(Endorse {
                 signed,
@@ -233,7 +234,7 @@ fn endorsement_of_something_else_endorse_content() {
 fn complaints_that_were_not_endorsed_endorse_complaints() {
     let world = world(412);
     let (hands, dealer) = with_bad_dealer(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let packages = bench.propose();
     let proposal = bench.server.proposal().unwrap().clone();
     let mut message = endorse(&bench.answers(1, &packages)[0]);
@@ -252,7 +253,7 @@ fn complaints_that_were_not_endorsed_endorse_complaints() {
 fn t_distinct_members_make_a_certificate_and_doubled_ones_do_not() {
     let world = world(413);
     let hands = honest(&world);
-    let mut bench = Bench::new(&hands);
+    let mut bench = ServerBench::new(&hands);
     let packages = bench.propose();
     for _ in 0..3 {
         assert!(bench.answered([1, 2, 3], &packages).sent.is_empty());

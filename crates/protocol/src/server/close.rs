@@ -13,8 +13,8 @@ use veilsum_crypto::feldman::{self, SecretShare};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
     Certificate, ComplaintContent, ComplaintListContent, Convicted, ConvictedContent, Endorse,
-    EndorseContent, FinalContent, RevealContent, RevealRequest, Signed, Unmask, UnmaskContent,
-    UnmaskRequest, complaints_digest,
+    FinalContent, RevealContent, RevealRequest, Signed, Unmask, UnmaskContent, UnmaskRequest,
+    complaints_digest,
 };
 
 impl ServerRound {
@@ -88,13 +88,13 @@ impl ServerRound {
             return Err(Check::EndorseContent.into());
         }
         if content.root != set.root() {
-            let own = self.endorsements.get(&member).cloned();
-            self.foreign_endorsements
-                .insert(member, endorse.signed.clone());
-            return match own {
-                Some(own) => Err(self.two_endorsements(own, endorse.signed, out)),
-                None => Err(self.culprit(Check::EndorseContent, member)),
+            let signed = endorse.signed;
+            self.foreign_endorsements.insert(member, signed.clone());
+            let Some(own) = self.endorsements.get(&member).cloned() else {
+                return Err(self.culprit(Check::EndorseContent, member));
             };
+            let second = MemberStatement::Endorse { signed };
+            return Err(self.two_statements(MemberStatement::Endorse { signed: own }, second, out));
         }
         if content.count != set.count() {
             return Err(self.culprit(Check::EndorseContent, member));
@@ -115,33 +115,33 @@ impl ServerRound {
         });
         self.act_on(&endorse.complaints, &verdicts, out);
         if let Some(foreign) = self.foreign_endorsements.get(&member).cloned() {
-            let refusal = self.two_endorsements(endorse.signed, foreign, out);
+            let (first, second) = (
+                MemberStatement::Endorse {
+                    signed: endorse.signed,
+                },
+                MemberStatement::Endorse { signed: foreign },
+            );
+            let refusal = self.two_statements(first, second, out);
             out.reject(Party::Member(member), refusal);
         }
         Ok(())
     }
 
-    fn two_endorsements(
+    /// Convicts a member of two statements that exclude each other.
+    fn two_statements(
         &mut self,
-        first: Signed<EndorseContent>,
-        second: Signed<EndorseContent>,
+        first: MemberStatement,
+        second: MemberStatement,
         out: &mut Outputs,
     ) -> Refusal {
-        let member = first.content.member;
-        let (first, second) = (
-            MemberStatement::Endorse { signed: first },
-            MemberStatement::Endorse { signed: second },
-        );
-        self.convict(
-            Evidence::MemberEquivocation {
-                first,
-                second,
-                other_params: Vec::new(),
-            },
-            false,
-            out,
-        );
-        self.culprit(Check::EndorseEquivocation, member)
+        let refusal = self.culprit(second.check(), first.member());
+        let evidence = Evidence::MemberEquivocation {
+            first,
+            second,
+            other_params: Vec::new(),
+        };
+        self.convict(evidence, false, out);
+        refusal
     }
 
     /// t endorsements by increasing index.
@@ -235,16 +235,7 @@ impl ServerRound {
             let second = MemberStatement::Unmask {
                 signed: unmask.signed,
             };
-            self.convict(
-                Evidence::MemberEquivocation {
-                    first,
-                    second,
-                    other_params: Vec::new(),
-                },
-                false,
-                out,
-            );
-            return Err(self.culprit(Check::UnmaskEquivocation, member));
+            return Err(self.two_statements(first, second, out));
         }
         let verdicts: Vec<Verdict> = unmask.complaints.iter().map(|c| self.judge(c)).collect();
         let counts = |dealer: &ClientId| {
@@ -485,12 +476,12 @@ impl ServerRound {
             return Err(self.culprit(Check::FinalContent, member));
         }
         if signed.content != terms.content(*self.context.digest(), member) {
-            let own = self.finals.get(&member).cloned();
             self.foreign_finals.insert(member, signed.clone());
-            return match own {
-                Some(own) => Err(self.two_finals(own, signed, out)),
-                None => Err(self.culprit(Check::FinalContent, member)),
+            let Some(own) = self.finals.get(&member).cloned() else {
+                return Err(self.culprit(Check::FinalContent, member));
             };
+            let second = MemberStatement::Final { signed };
+            return Err(self.two_statements(MemberStatement::Final { signed: own }, second, out));
         }
         if self.finals.contains_key(&member) {
             return Ok(());
@@ -500,32 +491,13 @@ impl ServerRound {
             accepted: signed.clone(),
         });
         if let Some(foreign) = self.foreign_finals.get(&member).cloned() {
-            let refusal = self.two_finals(signed, foreign, out);
+            let (first, second) = (
+                MemberStatement::Final { signed },
+                MemberStatement::Final { signed: foreign },
+            );
+            let refusal = self.two_statements(first, second, out);
             out.reject(Party::Member(member), refusal);
         }
         Ok(())
-    }
-
-    fn two_finals(
-        &mut self,
-        first: Signed<FinalContent>,
-        second: Signed<FinalContent>,
-        out: &mut Outputs,
-    ) -> Refusal {
-        let member = first.content.member;
-        let (first, second) = (
-            MemberStatement::Final { signed: first },
-            MemberStatement::Final { signed: second },
-        );
-        self.convict(
-            Evidence::MemberEquivocation {
-                first,
-                second,
-                other_params: Vec::new(),
-            },
-            false,
-            out,
-        );
-        self.culprit(Check::FinalEquivocation, member)
     }
 }

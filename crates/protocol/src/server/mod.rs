@@ -554,7 +554,6 @@ impl From<Fault> for Stop {
 
 /// Kind and accused of evidence that was made here; [`crate::judge`] is what convicts.
 fn culprit_of(evidence: &Evidence) -> (EvidenceKind, Party) {
-    use crate::MemberStatement as M;
     match evidence {
         Evidence::InvalidHeader { header } | Evidence::InvalidProof { header, .. } => (
             EvidenceKind::InvalidProof,
@@ -579,14 +578,10 @@ fn culprit_of(evidence: &Evidence) -> (EvidenceKind, Party) {
             EvidenceKind::ClientEquivocation,
             Party::Client(first.content.client),
         ),
-        Evidence::MemberEquivocation { first, .. } => {
-            let member = match first {
-                M::Endorse { signed } => signed.content.member,
-                M::Unmask { signed } => signed.content.member,
-                M::Final { signed } => signed.content.member,
-            };
-            (EvidenceKind::MemberEquivocation, Party::Member(member))
-        }
+        Evidence::MemberEquivocation { first, .. } => (
+            EvidenceKind::MemberEquivocation,
+            Party::Member(first.member()),
+        ),
         Evidence::WrongRowSum { signed, .. } => (
             EvidenceKind::WrongRowSum,
             Party::Member(signed.content.member),

@@ -2,12 +2,65 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failed test panics")]
 
+mod bench;
 pub(crate) mod member_bench;
 pub(crate) mod server_bench;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{Outcome, Party};
-use veilsum_sim::{Faults, Plan, Report, Simulation, World, truth};
+use veilsum_sim::{Deviation, Faults, Hands, Plan, Report, Setup, Simulation, World, truth};
+use veilsum_wire::{Content, Signed};
+
+pub(crate) use bench::Got;
+
+pub(crate) const M: fn(u16) -> MemberIndex = MemberIndex;
+
+pub(crate) fn world(seed: u64) -> World {
+    World::new(Setup::small(seed)).unwrap()
+}
+
+/// A world in which every slice holds rows.
+pub(crate) fn wide(seed: u64) -> World {
+    World::new(Setup {
+        dim: 300,
+        ..Setup::small(seed)
+    })
+    .unwrap()
+}
+
+pub(crate) fn everybody(world: &World) -> Vec<ClientId> {
+    world.context.cohort().to_vec()
+}
+
+pub(crate) fn honest(world: &World) -> Hands<'_> {
+    Hands::new(world, &BTreeMap::new()).unwrap()
+}
+
+/// Everybody honest but one dealer, whose share for member 2 is bad.
+pub(crate) fn with_bad_dealer(world: &World) -> (Hands<'_>, ClientId) {
+    let dealer = world.plain_clients()[0];
+    let deviation = Deviation {
+        bad_shares: vec![M(2)],
+        ..Deviation::default()
+    };
+    (
+        Hands::new(world, &BTreeMap::from([(dealer, deviation)])).unwrap(),
+        dealer,
+    )
+}
+
+/// The content changed, and signed again by the member.
+pub(crate) fn resign<T: Content + Clone>(
+    world: &World,
+    member: MemberIndex,
+    signed: &Signed<T>,
+    f: impl FnOnce(&mut T),
+) -> Signed<T> {
+    let mut content = signed.content.clone();
+    f(&mut content);
+    Signed::sign(content, world.member_keys(member).unwrap().1)
+}
 
 /// Runs a round; it must come to an end.
 pub(crate) fn run(world: &World, faults: Faults, plan: Plan) -> Report {

@@ -1,5 +1,6 @@
 //! The server against members and clients whose every message is made by hand.
 
+use super::{Got, M};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
@@ -7,13 +8,11 @@ use std::sync::{Arc, Mutex};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    BodySource, Culprit, Event, Fault, Input, Member, Message, Outcome, Output, Party, Record,
-    ReplayError, ServerRound, judge, verify_contribution,
+    BodySource, Input, Member, Message, Output, Party, Record, ReplayError, ServerRound,
+    verify_contribution,
 };
-use veilsum_sim::{Deviation, Hands, Setup, World};
-use veilsum_wire::{Content, Endorse, Rows, Signed, Unmask};
-
-pub(crate) const M: fn(u16) -> MemberIndex = MemberIndex;
+use veilsum_sim::Hands;
+use veilsum_wire::{Endorse, Rows, Unmask};
 
 #[derive(Clone, Default)]
 pub(crate) struct Bodies(pub(crate) Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>);
@@ -25,7 +24,7 @@ impl BodySource for Bodies {
 }
 
 /// A server, honest members, and hands that make everything else.
-pub(crate) struct Bench<'w> {
+pub(crate) struct ServerBench<'w> {
     pub(crate) hands: &'w Hands<'w>,
     pub(crate) server: ServerRound,
     pub(crate) bodies: Bodies,
@@ -34,29 +33,7 @@ pub(crate) struct Bench<'w> {
     pub(crate) rng: ChaCha20Rng,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Got {
-    pub(crate) sent: Vec<(Party, Message)>,
-    pub(crate) refused: Vec<&'static str>,
-    pub(crate) convicted: Vec<(Culprit, &'static str)>,
-    pub(crate) faults: Vec<Fault>,
-    pub(crate) events: Vec<Event>,
-    pub(crate) outcome: Option<Outcome>,
-    pub(crate) persisted: usize,
-}
-
-impl Got {
-    /// Refused by exactly this check, nothing else done but recording evidence.
-    pub(crate) fn refused_by(&self, id: &str) {
-        assert_eq!((&self.refused[..], self.sent.len()), (&[id][..], 0));
-        assert_eq!(self.persisted, self.convicted.len());
-    }
-    pub(crate) fn names(&self) -> Vec<&'static str> {
-        self.sent.iter().map(|(_, m)| m.name()).collect()
-    }
-}
-
-impl<'w> Bench<'w> {
+impl<'w> ServerBench<'w> {
     pub(crate) fn new(hands: &'w Hands<'w>) -> Self {
         let w = hands.world;
         let bodies = Bodies::default();
@@ -97,26 +74,7 @@ impl<'w> Bench<'w> {
     }
 
     pub(crate) fn read(&mut self, outputs: Vec<Output>) -> Got {
-        let mut got = Got::default();
-        for output in outputs {
-            match output {
-                Output::Persist(record) => {
-                    got.persisted += 1;
-                    self.log.push(record);
-                }
-                Output::Send { to, message } => got.sent.push((to, message)),
-                Output::Reject { refusal, .. } => got.refused.push(refusal.check.id()),
-                Output::Event(Event::Evidence(evidence)) => {
-                    let conviction = judge(&self.hands.world.context, &evidence).unwrap();
-                    got.convicted
-                        .push((conviction.culprit, conviction.check.id()));
-                }
-                Output::Event(event) => got.events.push(event),
-                Output::Failed(fault) => got.faults.push(fault),
-                Output::Done(outcome) => got.outcome = Some(outcome),
-            }
-        }
-        got
+        Got::read(&self.hands.world.context, outputs, &mut self.log)
     }
 
     pub(crate) fn input(&mut self, input: Input) -> Got {
@@ -210,37 +168,6 @@ impl<'w> Bench<'w> {
     }
 }
 
-pub(crate) fn world(seed: u64) -> World {
-    World::new(Setup::small(seed)).unwrap()
-}
-
-pub(crate) fn honest(world: &World) -> Hands<'_> {
-    Hands::new(world, &BTreeMap::new()).unwrap()
-}
-
-pub(crate) fn with_bad_dealer(world: &World) -> (Hands<'_>, ClientId) {
-    let dealer = world.plain_clients()[0];
-    let deviation = Deviation {
-        bad_shares: vec![M(2)],
-        ..Deviation::default()
-    };
-    (
-        Hands::new(world, &BTreeMap::from([(dealer, deviation)])).unwrap(),
-        dealer,
-    )
-}
-
-pub(crate) fn resign<T: Content + Clone>(
-    world: &World,
-    member: u16,
-    signed: &Signed<T>,
-    f: impl FnOnce(&mut T),
-) -> Signed<T> {
-    let mut content = signed.content.clone();
-    f(&mut content);
-    Signed::sign(content, world.member_keys(M(member)).unwrap().1)
-}
-
 pub(crate) fn endorse(message: &Message) -> Endorse {
     let Message::Endorse(m) = message else {
         panic!("an endorsement")
@@ -263,7 +190,7 @@ pub(crate) fn rows(message: &Message) -> Rows {
 }
 
 /// As far as the requests to unmask.
-pub(crate) fn certified(bench: &mut Bench<'_>) -> Got {
+pub(crate) fn certified(bench: &mut ServerBench<'_>) -> Got {
     let packages = bench.propose();
     // Member 5 has the package as well; its endorsement is on its way.
     bench.answers(5, &packages);
@@ -271,7 +198,7 @@ pub(crate) fn certified(bench: &mut Bench<'_>) -> Got {
 }
 
 /// A late complaint: members 1, 3, 4 unmasked with the dealer's shares, then member 2 complains.
-pub(crate) fn revealing(bench: &mut Bench<'_>) -> Got {
+pub(crate) fn revealing(bench: &mut ServerBench<'_>) -> Got {
     let packages = bench.propose();
     let requests = bench.answered([1, 3, 4, 5], &packages);
     assert!(bench.answered([1, 3, 4], &requests).sent.is_empty());
@@ -280,24 +207,16 @@ pub(crate) fn revealing(bench: &mut Bench<'_>) -> Got {
     got
 }
 
-pub(crate) fn fixed(bench: &mut Bench<'_>) -> Got {
+pub(crate) fn fixed(bench: &mut ServerBench<'_>) -> Got {
     let requests = certified(bench);
     bench.answered([1, 2, 3, 4], &requests)
 }
 
-pub(crate) fn opened(bench: &mut Bench<'_>) -> Got {
+pub(crate) fn opened(bench: &mut ServerBench<'_>) -> Got {
     let lists = fixed(bench);
     let requests = bench.answered([1, 2, 3, 4], &lists);
     assert!(bench.server.result().is_some());
     // Member 5 signs its Final as well, so that everybody can sum rows.
     bench.answered([5], &lists);
     requests
-}
-
-pub(crate) fn wide(seed: u64) -> World {
-    World::new(Setup {
-        dim: 300,
-        ..Setup::small(seed)
-    })
-    .unwrap()
 }
