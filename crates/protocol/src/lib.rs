@@ -35,7 +35,7 @@ pub use header::{check_header, check_header_content};
 pub use judge::{Conviction, Culprit, JudgeError, judge, judge_with};
 pub use light::light_check;
 pub use machine::{
-    Admission, BodySource, Event, Fault, Input, Message, Outcome, Output, Party, ReplayError,
+    Admission, BodySource, Event, Fault, Input, Message, Outcome, Output, Owed, Party, ReplayError,
     Upload,
 };
 pub use member::Member;

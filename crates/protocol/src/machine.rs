@@ -200,6 +200,14 @@ pub enum Output {
         /// The message.
         message: Message,
     },
+    /// Send a member a message that is too large to be made for all members at once: the driver has it made by
+    /// [`crate::ServerRound::owed`] when the member is there to take it.
+    Owe {
+        /// The receiver.
+        to: MemberIndex,
+        /// Which message.
+        what: Owed,
+    },
     /// An input was refused, nothing changed.
     Reject {
         /// Who sent it.
@@ -213,6 +221,18 @@ pub enum Output {
     Failed(Fault),
     /// The machine is done; it still answers messages that come again.
     Done(Outcome),
+}
+
+/// A message that holds a part of every contribution of U. It is the same whenever it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owed {
+    /// [`Message::Package`]: another one for each member.
+    Package,
+    /// [`Message::RowsRequest`]: the same for all members that are asked for this slice.
+    Rows {
+        /// The slice.
+        slice: u16,
+    },
 }
 
 /// What a driver tells the server's machine.
@@ -350,6 +370,9 @@ impl Outputs {
     }
     pub(crate) fn send(&mut self, to: Party, message: Message) {
         self.push(Output::Send { to, message });
+    }
+    pub(crate) fn owe(&mut self, to: MemberIndex, what: Owed) {
+        self.push(Output::Owe { to, what });
     }
     pub(crate) fn reject(&mut self, from: Party, refusal: Refusal) {
         self.push(Output::Reject { from, refusal });

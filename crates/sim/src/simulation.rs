@@ -302,6 +302,7 @@ impl<'w> Simulation<'w> {
             w.server.clone(),
             bodies,
         )?;
+        let outputs = server.with_owed(outputs);
         self.server = Some(server);
         self.act(outputs);
         Ok(())
@@ -345,6 +346,8 @@ impl<'w> Simulation<'w> {
                     }
                 }
                 Output::Send { to, message } => self.send(Party::Server, to, message),
+                // Was put in as a message before.
+                Output::Owe { .. } => {}
                 Output::Reject { from, refusal } => {
                     self.report.refused.push((Party::Server, from, refusal))
                 }
@@ -359,6 +362,7 @@ impl<'w> Simulation<'w> {
     fn give_server(&mut self, input: Input) {
         if let Some(server) = &mut self.server {
             let outputs = server.handle(input);
+            let outputs = server.with_owed(outputs);
             self.act(outputs);
         }
     }
@@ -378,6 +382,7 @@ impl<'w> Simulation<'w> {
                 bodies,
                 records,
             )?;
+            let outputs = server.with_owed(outputs);
             self.server = Some(server);
             self.act(outputs);
         }
@@ -542,7 +547,7 @@ impl<'w> Simulation<'w> {
                         .push((Party::Member(index), from, refusal))
                 }
                 Output::Event(Event::Evidence(evidence)) => self.report.evidence.push(*evidence),
-                Output::Event(_) | Output::Done(_) | Output::Failed(_) => {}
+                Output::Event(_) | Output::Done(_) | Output::Failed(_) | Output::Owe { .. } => {}
             }
         }
         if stops {

@@ -286,6 +286,16 @@ fn slices_of_silent_members_go_to_others_in_turn() {
             .light_bundle(world.context.cohort()[0])
             .is_some()
     );
+    let [first, last] = [0, 1].map(|i| {
+        let client = world.context.cohort()[i];
+        let bundle = bench.server.light_bundle(client).unwrap();
+        let parts = bundle.to_parts();
+        assert_eq!(parts.concat(), bundle.to_bytes());
+        assert_eq!(parts[1], bench.server.place_of(client).unwrap().to_bytes());
+        parts
+    });
+    assert_eq!((&first[0], &first[2]), (&last[0], &last[2]));
+    assert_ne!(first[1], last[1]);
     assert!(bench.server.light_bundle(ClientId(999)).is_none());
 }
 

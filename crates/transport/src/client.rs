@@ -436,7 +436,7 @@ async fn exchange(
     };
     let body_path = match request.body {
         Body::File(path) => path.as_path(),
-        Body::Empty | Body::Bytes(_) => Path::new(""),
+        Body::Empty | Body::Bytes(_) | Body::Parts(_) => Path::new(""),
     };
     let source = Source::open(request.body)
         .await

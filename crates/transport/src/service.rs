@@ -58,6 +58,8 @@ pub enum Body {
     Empty,
     /// Bytes in memory, which many messages can share.
     Bytes(Arc<[u8]>),
+    /// The bytes of these one after the other: messages that have most of their bytes in common share them.
+    Parts(Vec<Arc<[u8]>>),
     /// The bytes of a file, which must not change meanwhile.
     File(PathBuf),
 }
@@ -527,6 +529,7 @@ async fn read_exact<R: AsyncRead + Unpin>(
 /// A body that is ready to be sent.
 pub(crate) enum Source<'a> {
     Bytes(&'a [u8]),
+    Parts(&'a [Arc<[u8]>]),
     File(tokio::fs::File, u64),
 }
 
@@ -535,6 +538,7 @@ impl<'a> Source<'a> {
         match body {
             Body::Empty => Ok(Self::Bytes(&[])),
             Body::Bytes(bytes) => Ok(Self::Bytes(bytes)),
+            Body::Parts(parts) => Ok(Self::Parts(parts)),
             Body::File(path) => {
                 let file = tokio::fs::File::open(path).await?;
                 let len = file.metadata().await?.len();
@@ -544,8 +548,12 @@ impl<'a> Source<'a> {
     }
 
     pub(crate) fn len(&self) -> u64 {
+        let len = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         match self {
-            Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::Bytes(bytes) => len(bytes),
+            Self::Parts(parts) => parts
+                .iter()
+                .fold(0, |sum: u64, part| sum.saturating_add(len(part))),
             Self::File(_, len) => *len,
         }
     }
@@ -578,6 +586,14 @@ pub(crate) async fn send<W: AsyncWrite + Unpin>(
             .write_all(writer, bytes)
             .await
             .map_err(SendError::Stream)?,
+        Source::Parts(parts) => {
+            for part in parts {
+                pacer
+                    .write_all(writer, part)
+                    .await
+                    .map_err(SendError::Stream)?;
+            }
+        }
         Source::File(file, len) => {
             let mut file = file.take(len);
             let mut buffer = vec![0; usize::try_from(BUFFER).unwrap_or(FIRST_STEP)];

@@ -354,6 +354,20 @@ message! {
         row_lists: Vec<Signed<RowsContent>>,
     }
 }
+impl LightBundle {
+    /// Its bytes in three parts, of which the first and the last are the same for all clients of a round.
+    pub fn to_parts(&self) -> [Vec<u8>; 3] {
+        [
+            (self.certificate.clone(), self.count).to_bytes(),
+            (self.position, self.path.clone()).to_bytes(),
+            (
+                (self.finals.clone(), self.rows.clone()),
+                self.row_lists.clone(),
+            )
+                .to_bytes(),
+        ]
+    }
+}
 message! {
     /// Signed by the server: this round has no result and never will.
     VoidContent {

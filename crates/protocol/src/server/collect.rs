@@ -4,14 +4,14 @@ use super::{ServerRound, Stop};
 use crate::machine::Outputs;
 use crate::set::AgreedSet;
 use crate::{
-    Blame, Bytes, Check, Event, Evidence, Fault, Message, Party, Record, Refusal,
+    Blame, Bytes, Check, Event, Evidence, Fault, Message, Output, Owed, Party, Record, Refusal,
     VerifiedContribution, check_header,
 };
 use veilsum_crypto::{CIPHERTEXT_LEN, Digest, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    Body, Header, MemberPackage, Proposal, ProposalContent, ReceiptContent, ShareLeaf, Signed,
-    proposal_root, row_leaves, share_leaves,
+    Body, Header, MemberPackage, Proposal, ProposalContent, ReceiptContent, RowsRequest, ShareLeaf,
+    Signed, Wire, proposal_root, row_leaves, share_leaves,
 };
 
 /// What the server keeps of a contribution: all but the large parts, which are in the body store and in the sums.
@@ -205,21 +205,62 @@ impl ServerRound {
     }
 
     pub(super) fn send_packages(&self, out: &mut Outputs) {
-        let Some(set) = &self.set else { return };
-        for member in (1..=self.context.members()).map(MemberIndex) {
-            if self.endorsements.contains_key(&member) || self.finals.contains_key(&member) {
-                continue;
-            }
-            let package = MemberPackage {
-                proposal: set.proposal().clone(),
-                headers: set.headers().to_vec(),
-                shares: self
-                    .stored
-                    .values()
-                    .filter_map(|s| s.share_leaf(member))
-                    .collect(),
-            };
-            out.send(Party::Member(member), Message::Package(package));
+        if self.set.is_none() {
+            return;
         }
+        for member in (1..=self.context.members()).map(MemberIndex) {
+            if !self.endorsements.contains_key(&member) && !self.finals.contains_key(&member) {
+                out.owe(member, Owed::Package);
+            }
+        }
+    }
+
+    /// Makes a message that an [`Output::Owe`] stands for: about |U| times the size of a header, or of a slice of rows.
+    /// None before U is fixed, and for a member or slice that there is not.
+    pub fn owed(&self, to: MemberIndex, what: Owed) -> Option<Message> {
+        let set = self.set.as_ref()?;
+        match what {
+            Owed::Package => {
+                let shares = self.stored.values().map(|stored| stored.share_leaf(to));
+                Some(Message::Package(MemberPackage {
+                    proposal: set.proposal().clone(),
+                    headers: set.headers().to_vec(),
+                    shares: shares.collect::<Option<_>>()?,
+                }))
+            }
+            Owed::Rows { slice } => (slice < self.context.members()).then(|| {
+                Message::RowsRequest(RowsRequest {
+                    root: set.root(),
+                    slice,
+                    leaves: self.row_leaves(slice),
+                })
+            }),
+        }
+    }
+
+    /// The bytes of the same message in two parts, the first of which all members share.
+    pub fn owed_parts(&self, to: MemberIndex, what: Owed) -> Option<[Vec<u8>; 2]> {
+        let message = self.owed(to, what)?;
+        let Message::Package(package) = &message else {
+            return Some([message.to_bytes(), Vec::new()]);
+        };
+        let mut shared = vec![message.tag()];
+        package.proposal.encode(&mut shared);
+        package.headers.encode(&mut shared);
+        Some([shared, package.shares.to_bytes()])
+    }
+
+    /// Puts the messages in place of what [`Output::Owe`] announces, for drivers that keep all of them in memory.
+    pub fn with_owed(&self, outputs: Vec<Output>) -> Vec<Output> {
+        let fill = |output| match output {
+            Output::Owe { to, what } => {
+                self.owed(to, what).map_or(output, |message| Output::Send {
+                    to: Party::Member(to),
+                    message,
+                })
+            }
+            other => other,
+        };
+        outputs.into_iter().map(fill).collect()
     }
 }

@@ -2,16 +2,15 @@
 
 use super::ServerRound;
 use crate::machine::Outputs;
-use crate::set::AgreedSet;
-use crate::{Check, Event, Evidence, Fault, Message, Party, Record, Refusal};
+use crate::{Check, Event, Evidence, Fault, Owed, Record, Refusal};
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use veilsum_crypto::{Digest, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    LightBundle, ResultContent, RoundResult, RowLeaf, RowValues, Rows, RowsContent, RowsRequest,
-    Signed, convicted_digest, proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
+    LightBundle, ResultContent, RoundResult, RowLeaf, RowValues, Rows, RowsContent, Signed,
+    convicted_digest, proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
 };
 
 /// One slice of the X-rows, summed by the server itself, and who signed the sum.
@@ -198,7 +197,7 @@ impl ServerRound {
         Ok(())
     }
 
-    fn row_leaves(&self, slice: u16) -> Vec<RowLeaf> {
+    pub(super) fn row_leaves(&self, slice: u16) -> Vec<RowLeaf> {
         let rows = slice_rows(
             self.context.layout(),
             self.context.members().into(),
@@ -217,23 +216,11 @@ impl ServerRound {
         only: Option<&[(u16, MemberIndex)]>,
         out: &mut Outputs,
     ) {
-        let (Some(rows), Some(root)) = (&self.rows, self.set.as_ref().map(AgreedSet::root)) else {
-            return;
-        };
+        let Some(rows) = &self.rows else { return };
         for (q, slice) in rows.open_slices() {
             let asked = |j: &MemberIndex| only.is_none_or(|only| only.contains(&(*q, *j)));
-            let members: Vec<MemberIndex> = rows.outstanding(slice).filter(asked).collect();
-            if members.is_empty() {
-                continue;
-            }
-            let leaves = self.row_leaves(*q);
-            for member in members {
-                let request = RowsRequest {
-                    root,
-                    slice: *q,
-                    leaves: leaves.clone(),
-                };
-                out.send(Party::Member(member), Message::RowsRequest(request));
+            for member in rows.outstanding(slice).filter(asked) {
+                out.owe(member, Owed::Rows { slice: *q });
             }
         }
     }
@@ -356,7 +343,7 @@ impl ServerRound {
             self.set.as_ref()?,
             self.rows.as_ref().filter(|_| self.done)?,
         );
-        let place = set.place(client)?;
+        let (position, path) = self.place_of(client)?;
         let needed: BTreeSet<MemberIndex> = rows
             .slices
             .values()
@@ -366,12 +353,8 @@ impl ServerRound {
         Some(LightBundle {
             certificate: self.certificate()?,
             count: set.count(),
-            position: u32::try_from(place).ok()?,
-            path: merkle::path(
-                labels::PROPOSAL_TREE,
-                &proposal_leaves(set.entries()),
-                place,
-            ),
+            position,
+            path,
             finals: self
                 .finals
                 .values()
@@ -393,5 +376,15 @@ impl ServerRound {
                 .map(|(_, l)| l.clone())
                 .collect(),
         })
+    }
+
+    /// The place of a client's entry in U and the path from it to the root: what its [`LightBundle`] differs in from those
+    /// of others.
+    pub fn place_of(&self, client: ClientId) -> Option<(u32, Vec<Digest>)> {
+        let set = self.set.as_ref()?;
+        let place = set.place(client)?;
+        let leaves = proposal_leaves(set.entries());
+        let path = merkle::path(labels::PROPOSAL_TREE, &leaves, place);
+        Some((u32::try_from(place).ok()?, path))
     }
 }

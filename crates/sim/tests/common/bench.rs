@@ -30,6 +30,7 @@ impl Got {
                     log.push(record);
                 }
                 Output::Send { to, message } => got.sent.push((to, message)),
+                Output::Owe { to, what } => panic!("{to} is owed {what:?} and gets nothing"),
                 Output::Reject { refusal, .. } => got.refused.push(refusal.check.id()),
                 Output::Event(Event::Evidence(evidence)) => {
                     let conviction = judge(ctx, &evidence).unwrap();

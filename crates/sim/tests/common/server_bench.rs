@@ -8,11 +8,11 @@ use std::sync::{Arc, Mutex};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    BodySource, Input, Member, Message, Output, Party, Record, ReplayError, ServerRound,
+    BodySource, Input, Member, Message, Output, Owed, Party, Record, ReplayError, ServerRound,
     verify_contribution,
 };
 use veilsum_sim::Hands;
-use veilsum_wire::{Endorse, Rows, Unmask};
+use veilsum_wire::{Endorse, Rows, Unmask, Wire};
 
 #[derive(Clone, Default)]
 pub(crate) struct Bodies(pub(crate) Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>);
@@ -74,6 +74,18 @@ impl<'w> ServerBench<'w> {
     }
 
     pub(crate) fn read(&mut self, outputs: Vec<Output>) -> Got {
+        for output in &outputs {
+            if let Output::Owe { to, what } = *output {
+                let message = self.server.owed(to, what).unwrap();
+                let parts = self.server.owed_parts(to, what).unwrap();
+                assert_eq!(parts.concat(), message.to_bytes());
+                if what == Owed::Package {
+                    let other = self.server.owed_parts(M(1), what).unwrap();
+                    assert_eq!(parts[0], other[0], "what members share is the same for all");
+                }
+            }
+        }
+        let outputs = self.server.with_owed(outputs);
         Got::read(&self.hands.world.context, outputs, &mut self.log)
     }
 

@@ -28,6 +28,7 @@ pub(crate) const FILE: u16 = 6;
 pub(crate) const WHERE: u16 = 7;
 /// Answers with as many zeros as the head says (u64).
 pub(crate) const ZEROS: u16 = 8;
+pub(crate) const PARTS: u16 = 9;
 pub(crate) const UNKNOWN: u16 = 99;
 
 pub(crate) const HEAD_MAX: u32 = 100;
@@ -69,6 +70,11 @@ impl Handler for TestHandler {
             ECHO => {
                 let body = request.body.read_all(BODY_MAX as usize).unwrap();
                 Response::new(Status::OK, request.head).with_body(body.into())
+            }
+            PARTS => {
+                let body = request.body.read_all(BODY_MAX as usize).unwrap();
+                let parts = body.chunks(70_000).map(Into::into).collect();
+                Response::new(Status::OK, request.head).with_body(Body::Parts(parts))
             }
             DIGEST => Response::new(Status::OK, request.body.digest().to_vec()),
             POLL => {

@@ -22,9 +22,14 @@ async fn heads_and_bodies_come_back_unchanged() {
         assert_eq!(reply.head, b"head");
         assert_eq!(reply.digest, *blake3::hash(&sent).as_bytes());
         assert!(reply.bytes() == Some(&sent), "{len} bytes");
+        let reply = client
+            .request(PARTS, b"", &sent.clone().into(), limits())
+            .await
+            .unwrap();
+        assert!(reply.bytes() == Some(&sent), "{len} bytes in parts");
     }
     let stats = world.server.shutdown(Duration::from_secs(1)).await;
-    assert_eq!(stats.requests_answered, 6);
+    assert_eq!(stats.requests_answered, 12);
     assert_eq!(stats.connections_accepted, 1, "one connection is reused");
     assert_eq!(stats.refused.len(), 0);
     assert_eq!((stats.memory_in_use, stats.spool_in_use), (0, 0));

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_protocol::{
-    Admission, Check, Input, Message, Outcome, Output, Party, Refusal, decode_body,
+    Admission, Check, Input, Message, Outcome, Output, Owed, Party, Refusal, decode_body,
     verify_contribution,
 };
 use veilsum_transport::{
@@ -16,7 +16,8 @@ use veilsum_transport::{
 };
 use veilsum_wire::{Header, ReceiptContent, Roster, Signed, Wire};
 
-use super::round::{Denied, RoundRun, is_for_server};
+use super::outbox::Batch;
+use super::round::{Core, Denied, RoundRun, is_for_server};
 use crate::requests::{MEMBER_MESSAGE_MAX, ServerStatus, WAIT, code, kind};
 
 /// What all requests share.
@@ -25,8 +26,11 @@ pub(super) struct Shared {
     /// The newest rounds, by id.
     pub(super) rounds: Mutex<BTreeMap<u64, Arc<RoundRun>>>,
     pub(super) newest: watch::Sender<Option<u64>>,
-    /// Verifications at one time.
+    /// Verifications at one time; first come, first served, and each client holds one place.
     pub(super) verifiers: Arc<Semaphore>,
+    /// Headers that are looked at at one time, before a contribution may wait to be verified: so that whoever signs
+    /// nothing waits for nobody but others like it.
+    pub(super) admissions: Arc<Semaphore>,
 }
 
 impl Shared {
@@ -63,6 +67,11 @@ fn denied(denied: &Denied) -> Response {
         Denied::Refused(check) => refused(*check),
         Denied::Storage => status(code::STORAGE),
     }
+}
+
+fn void(core: &Core) -> Option<Response> {
+    let code = Status::new(code::VOID).unwrap_or(Status::OK);
+    Some(Response::new(code, core.void()?.to_bytes()))
 }
 
 fn with_body(bytes: Vec<u8>) -> Response {
@@ -119,19 +128,44 @@ impl Handler for Requests {
     }
 }
 
-/// Looks until there is an answer, something fails or the time is over.
-async fn wait_for(run: &RoundRun, mut look: impl FnMut() -> Option<Response>) -> Response {
+/// Looks until there is something, or the time is over.
+async fn wait_for<T>(run: &RoundRun, mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let until = Instant::now() + WAIT;
     let mut changed = run.watch();
     loop {
         changed.mark_unchanged();
-        if let Some(answer) = look() {
-            return answer;
+        if let Some(found) = look() {
+            return Some(found);
         }
         // The sender lives in `run`.
         if !matches!(timeout_at(until, changed.changed()).await, Ok(Ok(()))) {
-            return status(code::AGAIN);
+            return None;
         }
+    }
+}
+
+async fn answer_for(run: &RoundRun, look: impl FnMut() -> Option<Response>) -> Response {
+    let found = wait_for(run, look).await;
+    found.unwrap_or_else(|| status(code::AGAIN))
+}
+
+/// What a poll of a member finds.
+enum Found {
+    Answer(Response),
+    /// A message to be made, and the cursor behind it.
+    Owed(u64, Owed),
+}
+
+/// Ends the verification of a client's contribution, whatever becomes of the task.
+struct Place {
+    run: Arc<RoundRun>,
+    client: ClientId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.run.lock().end_verifying(self.client);
+        self.run.bump();
     }
 }
 
@@ -162,7 +196,7 @@ impl Requests {
         }
         let _guard = run.present(Party::Client(client));
         Some(
-            wait_for(&run, || {
+            answer_for(&run, || {
                 let core = run.lock();
                 (core.is_proposed() || core.done().is_some() || core.receipt(client).is_some())
                     .then(|| Response::new(Status::OK, Vec::new()))
@@ -178,17 +212,41 @@ impl Requests {
         let Some(run) = self.0.round(round) else {
             return Some(status(code::NO_ROUND));
         };
-        let verifiers = Arc::clone(&self.0.verifiers);
+        let (verifiers, admissions) = (
+            Arc::clone(&self.0.verifiers),
+            Arc::clone(&self.0.admissions),
+        );
         // A task of its own: what was verified is also stored when the client goes away meanwhile.
         let work = tokio::spawn(async move {
+            let client = header.content.client;
+            let admission = admissions.acquire_owned().await;
+            let (looked_at, known) = (Arc::clone(&run), header.clone());
+            let admitted = tokio::task::spawn_blocking(move || admit(&looked_at, &known));
+            if let Some(receipt) = admitted.await.unwrap_or(Err(Denied::Storage))? {
+                return Ok(Some(receipt));
+            }
+            drop(admission);
+            // Only now, when it is certain that the client signed this, does it take the client's one place.
+            let place = wait_for(&run, || run.lock().begin_verifying(client).then_some(()));
+            if place.await.is_none() {
+                return Ok(None);
+            }
+            let place = Place {
+                run: Arc::clone(&run),
+                client,
+            };
             let Ok(_permit) = verifiers.acquire_owned().await else {
                 return Err(Denied::Storage);
             };
-            let blocking = tokio::task::spawn_blocking(move || take(&run, header, &body));
-            blocking.await.unwrap_or(Err(Denied::Storage))
+            let blocking = tokio::task::spawn_blocking(move || {
+                let _place = place;
+                take(&run, header, &body)
+            });
+            blocking.await.unwrap_or(Err(Denied::Storage)).map(Some)
         });
         Some(match work.await.unwrap_or(Err(Denied::Storage)) {
-            Ok(receipt) => Response::new(Status::OK, receipt.to_bytes()),
+            Ok(Some(receipt)) => Response::new(Status::OK, receipt.to_bytes()),
+            Ok(None) => status(code::AGAIN),
             Err(reason) => denied(&reason),
         })
     }
@@ -200,28 +258,35 @@ impl Requests {
         };
         run.context.member(index)?;
         let _guard = run.present(Party::Member(index));
-        Some(
-            wait_for(&run, || {
-                let core = run.lock();
-                let (next, messages) = run.messages(&core, index, cursor);
-                if messages.is_empty() {
-                    if let Some(void) = core.void() {
-                        let code = Status::new(code::VOID).unwrap_or(Status::OK);
-                        return Some(Response::new(code, void.to_bytes()));
-                    }
-                    if core.done().is_some() {
-                        return Some(status(code::OVER));
-                    }
-                    return core.failure().map(|_| status(code::STORAGE));
+        let found = wait_for(&run, || {
+            let core = run.lock();
+            let answer = match run.messages(&core, index, cursor) {
+                Some((next, Batch::Owed(what))) => return Some(Found::Owed(next, what)),
+                Some((next, Batch::Messages(messages))) => {
+                    let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+                    let mut parts = vec![Arc::from(count.to_bytes())];
+                    parts.extend(messages);
+                    Response::new(Status::OK, next.to_bytes()).with_body(Body::Parts(parts))
                 }
-                let mut body = u32::try_from(messages.len()).unwrap_or(u32::MAX).to_bytes();
-                for message in messages {
-                    body.extend_from_slice(&message);
-                }
-                Some(Response::new(Status::OK, next.to_bytes()).with_body(Body::from(body)))
-            })
-            .await,
-        )
+                None if core.void().is_some() => void(&core)?,
+                None if core.done().is_some() => status(code::OVER),
+                None => core.failure().map(|_| status(code::STORAGE))?,
+            };
+            Some(Found::Answer(answer))
+        });
+        let (next, what) = match found.await {
+            Some(Found::Owed(next, what)) => (next, what),
+            Some(Found::Answer(answer)) => return Some(answer),
+            None => return Some(status(code::AGAIN)),
+        };
+        let making = Arc::clone(&run);
+        let made = tokio::task::spawn_blocking(move || making.owed(index, what));
+        let Ok(Some(parts)) = made.await else {
+            return Some(status(code::STORAGE));
+        };
+        let mut body = vec![Arc::from(1u32.to_bytes())];
+        body.extend(parts);
+        Some(Response::new(Status::OK, next.to_bytes()).with_body(Body::Parts(body)))
     }
 
     async fn member_send(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
@@ -266,11 +331,10 @@ impl Requests {
             return Some(status(code::NO_ROUND));
         };
         Some(
-            wait_for(&run, || {
+            answer_for(&run, || {
                 let mut core = run.lock();
-                if let Some(void) = core.void() {
-                    let code = Status::new(code::VOID).unwrap_or(Status::OK);
-                    return Some(Response::new(code, void.to_bytes()));
+                if core.void().is_some() {
+                    return void(&core);
                 }
                 if core.failure().is_some() {
                     return Some(status(code::STORAGE));
@@ -278,14 +342,13 @@ impl Requests {
                 if !matches!(core.done(), Some(Outcome::Certified { .. })) {
                     return None;
                 }
-                let machine = core.machine()?;
-                let mut body = machine.result()?.to_bytes();
                 // Only contributions in U have an entry to show.
-                let Some(bundle) = machine.light_bundle(client) else {
-                    return Some(refused(Check::LightEntry));
-                };
-                bundle.encode(&mut body);
-                Some(with_body(body))
+                Some(match core.result_parts(client) {
+                    Some(parts) => {
+                        Response::new(Status::OK, Vec::new()).with_body(Body::Parts(parts))
+                    }
+                    None => refused(Check::LightEntry),
+                })
             })
             .await,
         )
@@ -313,30 +376,39 @@ impl Requests {
     }
 }
 
-/// Admits, verifies, stores and receipts one contribution.
+/// The receipt of a contribution that is there already; none for one that is to be verified.
+fn admit(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptContent>>, Denied> {
+    let mut core = run.lock();
+    match core.machine().ok_or(Denied::Storage)?.admit(header) {
+        // Whoever signed a contribution that was refused has used up its place in this round.
+        Admission::Verify => match core.rejected().get(&header.content.client) {
+            Some(check) => Err(Denied::Refused(*check)),
+            None => Ok(None),
+        },
+        Admission::Known(receipt) => Ok(Some(*receipt)),
+        Admission::Refused(outputs) => {
+            let refused = outputs.iter().find_map(|output| match output {
+                Output::Reject { refusal, .. } => Some(refusal.check),
+                _ => None,
+            });
+            run.act(&mut core, outputs)?;
+            let check = refused.unwrap_or(Check::ContributionClosed);
+            run.note_rejection(&mut core, header, check, None);
+            Err(Denied::Refused(check))
+        }
+    }
+}
+
+/// Verifies, stores and receipts one contribution.
 fn take(
     run: &RoundRun,
     header: Header,
     body: &SpooledBody,
 ) -> Result<Signed<ReceiptContent>, Denied> {
     let client = header.content.client;
-    {
-        let mut core = run.lock();
-        let admission = core.machine().ok_or(Denied::Storage)?.admit(&header);
-        match admission {
-            Admission::Verify => {}
-            Admission::Known(receipt) => return Ok(*receipt),
-            Admission::Refused(outputs) => {
-                let refused = outputs.iter().find_map(|output| match output {
-                    Output::Reject { refusal, .. } => Some(refusal.check),
-                    _ => None,
-                });
-                run.act(&mut core, outputs)?;
-                let check = refused.unwrap_or(Check::ContributionClosed);
-                run.note_rejection(&mut core, &header, check, None);
-                return Err(Denied::Refused(check));
-            }
-        }
+    // What was there before may have been taken, or refused, while this one waited.
+    if let Some(receipt) = admit(run, &header)? {
+        return Ok(receipt);
     }
     let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
     let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;

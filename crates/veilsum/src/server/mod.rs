@@ -2,6 +2,7 @@
 
 mod error;
 mod handler;
+mod outbox;
 mod round;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -141,6 +142,7 @@ impl Server {
             rounds: Mutex::new(BTreeMap::new()),
             newest: watch::Sender::new(None),
             verifiers: Arc::new(Semaphore::new(options.verifiers.max(1))),
+            admissions: Arc::new(Semaphore::new(options.verifiers.max(1))),
         });
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");

@@ -11,13 +11,14 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Check, Event, Evidence, Input, Message, Outcome, Output, Party, Record,
-    Refusal, RoundContext, ServerRound,
+    Blame, BodySource, Check, Event, Evidence, Input, Message, Outcome, Output, Owed, Party,
+    Record, Refusal, RoundContext, ServerRound,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
 use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
+use super::outbox::{Batch, Outgoing};
 use crate::journal::Journal;
 
 /// What happens in a round, for whoever watches it; nothing depends on it.
@@ -65,15 +66,6 @@ impl BodySource for Bodies {
     }
 }
 
-/// Messages for one member, in the order in which they were first sent.
-#[derive(Debug, Default)]
-struct Outbox {
-    messages: Vec<Arc<[u8]>>,
-    /// Place of the first request to unmask.
-    unmask_at: Option<usize>,
-    known: BTreeSet<[u8; 32]>,
-}
-
 #[derive(Debug, Default)]
 pub(super) struct Presence {
     open: u32,
@@ -85,9 +77,11 @@ pub(super) struct Core {
     /// None once the log failed: what the machine then holds never happened.
     machine: Option<ServerRound>,
     journal: Journal,
-    outboxes: BTreeMap<MemberIndex, Outbox>,
+    outgoing: Outgoing,
     receipts: BTreeMap<ClientId, Signed<ReceiptContent>>,
     rejected: BTreeMap<ClientId, Check>,
+    /// Clients whose contribution is being verified: one at a time for each.
+    verifying: BTreeSet<ClientId>,
     joined: BTreeSet<ClientId>,
     preparing: BTreeMap<ClientId, Presence>,
     members: BTreeMap<MemberIndex, Presence>,
@@ -170,7 +164,8 @@ impl RoundRun {
         let mut core = Core {
             machine: None,
             journal,
-            outboxes: BTreeMap::new(),
+            outgoing: Outgoing::default(),
+            verifying: BTreeSet::new(),
             receipts: BTreeMap::new(),
             rejected: BTreeMap::new(),
             joined: BTreeSet::new(),
@@ -308,16 +303,9 @@ impl RoundRun {
                     to: Party::Member(index),
                     message,
                 } => {
-                    let bytes = message.to_bytes();
-                    let unmask = matches!(message, Message::UnmaskRequest(_));
-                    let outbox = core.outboxes.entry(index).or_default();
-                    if outbox.known.insert(*blake3::hash(&bytes).as_bytes()) {
-                        if unmask {
-                            outbox.unmask_at.get_or_insert(outbox.messages.len());
-                        }
-                        outbox.messages.push(bytes.into());
-                    }
+                    core.outgoing.send(index, &message);
                 }
+                Output::Owe { to, what } => core.outgoing.owe(to, what),
                 // Clients ask for theirs: receipts, results and the void declaration are recalled from the records.
                 Output::Send { .. } => {}
                 Output::Reject { from, refusal } => refused.push((from, refusal)),
@@ -407,28 +395,29 @@ impl RoundRun {
         self.tell(RoundEvent::Heard(index));
     }
 
-    /// The member's messages behind `cursor`, and the next cursor.
+    /// The member's messages behind `cursor`, and the next cursor; none while there are none.
     pub(super) fn messages(
         &self,
         core: &Core,
         index: MemberIndex,
         cursor: u64,
-    ) -> (u64, Vec<Arc<[u8]>>) {
+    ) -> Option<(u64, Batch)> {
         let own = u64::from(self.incarnation) << 32;
         let from = if cursor >> 32 == u64::from(self.incarnation) {
             cursor & u64::from(u32::MAX)
         } else {
             0
         };
-        let all = core
-            .outboxes
-            .get(&index)
-            .map_or(&[][..], |outbox| &outbox.messages);
-        let from = usize::try_from(from).unwrap_or(usize::MAX).min(all.len());
-        (
-            own | u64::try_from(all.len()).unwrap_or(0),
-            all[from..].to_vec(),
-        )
+        let from = usize::try_from(from).ok()?;
+        let (next, batch) = core.outgoing.behind(index, from, core.unmask_held)?;
+        Some((own | u64::try_from(next).ok()?, batch))
+    }
+
+    /// A large message for a member, in parts.
+    pub(super) fn owed(&self, index: MemberIndex, what: Owed) -> Option<Vec<Arc<[u8]>>> {
+        let mut core = self.lock();
+        let core = &mut *core;
+        core.outgoing.owed(core.machine.as_ref()?, index, what)
     }
 
     /// Counts a waiting request of a member, or of a client that prepares its contribution, for as long as the guard lives.
@@ -507,6 +496,17 @@ impl Core {
     }
     pub(super) fn void(&self) -> Option<&Signed<VoidContent>> {
         self.void.as_ref()
+    }
+    /// The result and what one client checks it with, in parts.
+    pub(super) fn result_parts(&mut self, client: ClientId) -> Option<Vec<Arc<[u8]>>> {
+        self.outgoing.result(self.machine.as_ref()?, client)
+    }
+    /// Whether a contribution of this client may be verified now; [`Core::end_verifying`] ends it.
+    pub(super) fn begin_verifying(&mut self, client: ClientId) -> bool {
+        self.verifying.insert(client)
+    }
+    pub(super) fn end_verifying(&mut self, client: ClientId) {
+        self.verifying.remove(&client);
     }
     pub(super) fn done(&self) -> Option<Outcome> {
         self.done
