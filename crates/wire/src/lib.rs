@@ -11,6 +11,7 @@ mod messages;
 mod params;
 mod roster;
 mod signed;
+mod table;
 
 pub use codec::{Reader, Wire, WireError};
 pub use contribution::{Body, Contribution, Header, HeaderContent, slice_rows};
@@ -20,3 +21,4 @@ pub use roster::{
     Roster, RosterContent, RosterEntry, RosterError, ShareKeyContent, cohort_and_committee,
 };
 pub use signed::{Content, Signed};
+pub use table::{MESSAGES, MessageInfo};

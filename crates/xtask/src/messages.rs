@@ -3,41 +3,7 @@
 use crate::error::{TaskError, none};
 use crate::tree::Tree;
 use std::collections::BTreeMap;
-use veilsum_crypto::labels::Label;
-use veilsum_wire::*;
-
-/// One message type.
-pub(crate) struct Message {
-    pub(crate) name: &'static str,
-    /// Name and type of each field, in the order of the bytes.
-    pub(crate) fields: &'static [(&'static str, &'static str)],
-    /// The context under which it is signed.
-    pub(crate) label: Option<Label>,
-}
-
-macro_rules! messages {
-    (signed { $($signed:ident)* } plain { $($plain:ident)* }) => {
-        vec![
-            $(Message { name: stringify!($signed), fields: $signed::FIELDS, label: Some($signed::LABEL) },)*
-            $(Message { name: stringify!($plain), fields: $plain::FIELDS, label: None },)*
-        ]
-    };
-}
-
-/// All messages: what is signed first.
-pub(crate) fn all() -> Vec<Message> {
-    messages! {
-        signed {
-            ShareKeyContent RosterContent AnnouncementContent HeaderContent ReceiptContent ProposalContent ComplaintContent
-            EndorseContent ComplaintListContent UnmaskContent RevealContent ConvictedContent FinalContent RowsContent
-            ResultContent VoidContent LogHeadContent
-        }
-        plain {
-            RosterEntry Announcement Proposal ShareLeaf MemberPackage Endorse Certificate UnmaskRequest Unmask RevealRequest
-            Convicted RowLeaf RowsRequest RowValues Rows RoundResult LightBundle
-        }
-    }
-}
+use veilsum_wire::MESSAGES;
 
 /// What the sources say of a message and of its fields.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -73,15 +39,14 @@ fn parse(text: &str) -> BTreeMap<String, Docs> {
     out
 }
 
-/// Documentation of every message; fails when a message or a field has none, or when the list above lacks one.
+/// Documentation of every message; fails when a message or a field has none, or when the list of the wire crate lacks one.
 pub(crate) fn docs(tree: &Tree) -> Result<BTreeMap<String, Docs>, TaskError> {
     let mut docs = BTreeMap::new();
     for source in tree.files("crates/wire/src", ".rs")? {
         docs.extend(parse(&source.text));
     }
     let mut findings = Vec::new();
-    let all = all();
-    for message in &all {
+    for message in MESSAGES {
         for (field, _) in message.fields {
             let found = docs.get(message.name).and_then(|d| d.fields.get(*field));
             if found.is_none_or(|text| text.is_empty()) {
@@ -90,8 +55,8 @@ pub(crate) fn docs(tree: &Tree) -> Result<BTreeMap<String, Docs>, TaskError> {
         }
     }
     for name in docs.keys() {
-        if !all.iter().any(|m| m.name == name) {
-            findings.push(format!("crates/xtask/src/messages.rs lacks {name}"));
+        if !MESSAGES.iter().any(|m| m.name == name) {
+            findings.push(format!("crates/wire/src/table.rs lacks {name}"));
         }
     }
     none(findings)?;

@@ -1,11 +1,12 @@
 //! The generated parts of `specs/wire.md`: labels, round parameters, messages, tags.
 
 use crate::error::TaskError;
-use crate::messages::{self, Message};
+use crate::messages;
 use crate::spec::Section;
 use crate::tree::Tree;
 use std::fmt::Write;
 use veilsum_crypto::labels;
+use veilsum_wire::{MESSAGES, MessageInfo};
 
 /// Bytes of a field of a type: a number, or a formula in the lengths of its lists.
 fn bytes(kind: &str) -> String {
@@ -45,7 +46,7 @@ fn prose(text: &str) -> String {
         .replace('|', "\\|")
 }
 
-fn message(out: &mut String, m: &Message, docs: &messages::Docs) -> std::fmt::Result {
+fn message(out: &mut String, m: &MessageInfo, docs: &messages::Docs) -> std::fmt::Result {
     writeln!(out, "### {}\n\n{}", m.name, prose(&docs.about))?;
     if let Some(label) = m.label {
         writeln!(out, "Signed under `{}`.", label.as_str())?;
@@ -131,8 +132,8 @@ pub(crate) fn sections(tree: &Tree) -> Result<Vec<Section>, TaskError> {
     let docs = messages::docs(tree)?;
     let none = messages::Docs::default();
     let mut all = String::new();
-    for m in messages::all() {
-        let _ = message(&mut all, &m, docs.get(m.name).unwrap_or(&none));
+    for m in MESSAGES {
+        let _ = message(&mut all, m, docs.get(m.name).unwrap_or(&none));
     }
     Ok(vec![
         Section {
@@ -166,12 +167,9 @@ mod tests {
             bytes("Vec<Signed<FinalContent>>"),
             "4 + n × ([FinalContent] + 64)"
         );
-        let known: Vec<_> = messages::all()
-            .iter()
-            .map(|m| format!("[{}]", m.name))
-            .collect();
+        let known: Vec<_> = MESSAGES.iter().map(|m| format!("[{}]", m.name)).collect();
         let foreign = ["[RoundParams]".to_owned()];
-        for m in messages::all() {
+        for m in MESSAGES {
             for (field, kind) in m.fields {
                 let text = bytes(kind);
                 if let Some(name) = text

@@ -213,8 +213,27 @@ fn every_field_of_a_complaint_is_bound() {
         assert_eq!(verdict(w, &bad, &signed), expected, "{field}");
         w.acquits(&Evidence::BadShare {
             header: bad.header.clone(),
-            complaint: signed,
+            complaint: signed.clone(),
         });
+        let evidence = Evidence::FalseComplaint {
+            header: bad.header.clone(),
+            complaint: signed,
+        };
+        // A complaint that it signed about another root is the member's own doing: its proof is bound to this one.
+        let convicts = match (field, expected) {
+            ("root", _) => Some(Check::ComplaintEquality),
+            (_, Verdict::False { check, .. }) => Some(check),
+            _ => None,
+        };
+        match convicts {
+            Some(check) => w.convicts(
+                &evidence,
+                EvidenceKind::FalseComplaint,
+                w.member_culprit(j),
+                check,
+            ),
+            None => w.acquits(&evidence),
+        }
     }
 }
 

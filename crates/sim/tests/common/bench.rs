@@ -78,3 +78,14 @@ impl Got {
         self.sent.remove(0).1
     }
 }
+
+/// What somebody did who refuses with an error instead of outputs.
+impl From<(&'static str, Option<Culprit>)> for Got {
+    fn from((refused, culprit): (&'static str, Option<Culprit>)) -> Self {
+        Self {
+            refused: vec![refused],
+            convicted: culprit.map(|c| (c, refused)).into_iter().collect(),
+            ..Self::default()
+        }
+    }
+}
