@@ -3,6 +3,7 @@ use veilsum_crypto::CryptoError;
 use veilsum_params::ParameterError;
 use veilsum_proof::ProofError;
 use veilsum_protocol::{BuildError, ContextError, Refusal, ReplayError};
+use veilsum_rlwe::MaskError;
 use veilsum_wire::RosterError;
 
 /// Why a simulation cannot be set up or carried on; never what an adversary did.
@@ -27,6 +28,9 @@ pub enum SimError {
     /// A cryptographic step failed.
     #[error(transparent)]
     Crypto(#[from] CryptoError),
+    /// Masking refused.
+    #[error(transparent)]
+    Mask(#[from] MaskError),
     /// An honest machine refused to start.
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -8,6 +8,7 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::adversarial::Forgery;
 use veilsum_proof::{Context, Parts, Round};
 use veilsum_protocol::{Bytes, Upload};
+use veilsum_rlwe::{Limbs, Seed, sample_key};
 use veilsum_wire::{Body, Contribution, HeaderContent, Signed, matrix_roots, share_leaves};
 
 /// Where a client leaves the protocol. Everything else about its contribution is honest, the proof included.
@@ -49,7 +50,7 @@ impl Forged {
     }
 }
 
-/// A contribution of `client` that leaves the protocol where `deviation` says. Direct mode only.
+/// A contribution of `client` that leaves the protocol where `deviation` says.
 ///
 /// # Errors
 /// [`SimError`] for a client that is not in the world, or a deviation that the prover cannot carry out.
@@ -57,6 +58,58 @@ pub fn forge(
     world: &World,
     client: ClientId,
     deviation: &Deviation,
+    rng: &mut impl CryptoRngCore,
+) -> Result<Forged, SimError> {
+    forge_with(world, client, deviation, |_| {}, rng)
+}
+
+/// What a client in masked mode commits to beside its update, and y.
+struct MaskedParts {
+    entries: Vec<Fe>,
+    y: Vec<Limbs>,
+}
+
+/// The bits of bound^2 - sum of squares, lowest first; zeros where it is negative.
+fn slack_bits(bound: u128, values: &[Fe], count: u32) -> Vec<Fe> {
+    let squares: Fe = values.iter().map(|v| v.square()).sum();
+    let limbs = (Fe::from_u128(bound).square() - squares).to_limbs();
+    (0..count as usize)
+        .map(|i| Fe::from_u64(limbs.get(i / 64).map_or(0, |limb| limb >> (i % 64) & 1)))
+        .collect()
+}
+
+fn masked_parts(
+    world: &World,
+    update: &[i64],
+    rng: &mut impl CryptoRngCore,
+) -> Result<Option<MaskedParts>, SimError> {
+    let (Some(k), Some(ring)) = (
+        world.context.layout().masked_constants(),
+        world.round.masking(),
+    ) else {
+        return Ok(None);
+    };
+    let key = sample_key(ring.ring.degree(), rng);
+    let masked = ring.masking().mask(&key, update, &Seed::random(rng))?;
+    let noise: Vec<Fe> = masked.noise.iter().map(|v| Fe::from_i128(*v)).collect();
+    let key: Vec<Fe> = key.iter().map(|v| Fe::from_i64(*v)).collect();
+    let e = slack_bits(k.e_bound, &noise, k.e_slack_bits);
+    let s = slack_bits(k.s_bound.into(), &key, k.s_slack_bits);
+    Ok(Some(MaskedParts {
+        entries: [noise, key, e, s].concat(),
+        y: masked.y,
+    }))
+}
+
+/// As [`forge`]; `edit` changes what is committed to and proved before the prover runs.
+///
+/// # Errors
+/// As [`forge`].
+pub fn forge_with(
+    world: &World,
+    client: ClientId,
+    deviation: &Deviation,
+    edit: impl FnOnce(&mut Forgery),
     rng: &mut impl CryptoRngCore,
 ) -> Result<Forged, SimError> {
     let (identity, _) = world.keys(client)?;
@@ -86,10 +139,21 @@ pub fn forge(
         .or_else(|| world.updates.get(&client).cloned())
         .unwrap_or_default();
     let mut entries: Vec<Fe> = update.iter().map(|x| Fe::from_i64(*x)).collect();
-    entries.resize(
-        layout.projected_rows() as usize * layout.columns as usize,
-        Fe::ZERO,
-    );
+    let columns = layout.columns as usize;
+    entries.resize(layout.x_rows as usize * columns, Fe::ZERO);
+    let masked = masked_parts(world, &update, rng)?;
+    let mut y = Vec::new();
+    if let Some(parts) = masked {
+        entries.extend(parts.entries);
+        y = parts.y;
+    }
+    entries.resize(layout.projected_rows() as usize * columns, Fe::ZERO);
+    let mut forgery = Forgery::new(round, entries, &r, y);
+    edit(&mut forgery);
+    let packed = match round.masking() {
+        Some(ring) => ring.layout.pack_masked(&forgery.y)?,
+        None => Vec::new(),
+    };
     let shown = if deviation.ephemeral_identity {
         CanonicalPoint::from(RistrettoPoint::default())
     } else {
@@ -109,7 +173,7 @@ pub fn forge(
             share_root,
             row_root,
             other_rows,
-            masked_vector: Digest::of(labels::MASKED_VECTOR_DIGEST, &[]),
+            masked_vector: Digest::of(labels::MASKED_VECTOR_DIGEST, &packed),
             key_ciphertext: Digest::of(labels::KEY_CIPHERTEXT_DIGEST, c.as_flattened()),
             proof,
         }
@@ -127,7 +191,7 @@ pub fn forge(
             k_digest: h.matrix_digest(),
         }
     };
-    let made = Forgery::new(round, entries, &r, Vec::new()).contribute(round, bind, rng)?;
+    let made = forgery.contribute(round, bind, rng)?;
     let content = header(
         &made.k,
         &made.c,
@@ -135,7 +199,7 @@ pub fn forge(
         Digest::of(labels::PROOF_DIGEST, &made.proof),
     );
     let body = Body {
-        masked_vector: Vec::new(),
+        masked_vector: packed,
         key_ciphertext: made.c,
         matrix: made.k,
         proof: made.proof,

@@ -13,7 +13,7 @@ pub mod truth;
 mod world;
 
 pub use error::SimError;
-pub use forge::{Deviation, Forged, forge};
+pub use forge::{Deviation, Forged, forge, forge_with};
 pub use hands::Hands;
 pub use simulation::{Faults, Plan, Report, Simulation, Tamper};
 pub use world::{Setup, World};

@@ -60,6 +60,8 @@ pub struct World {
     pub round: Arc<Round>,
     /// The roster.
     pub roster: Arc<Roster>,
+    /// The registrar's key.
+    pub registrar: IdentityKey,
     /// The server's key.
     pub server: IdentityKey,
     /// Every client's identity key, those that were not sampled included.
@@ -109,7 +111,7 @@ fn parameters(
         cohort_size: setup.cohort,
         n_max: setup.cohort,
         n_min: setup.n_min,
-        malicious_max: 1,
+        malicious_max: setup.n_min.saturating_sub(2).min(1),
         threshold: setup.threshold,
         committee,
         contribute_deadline_ms: 0,
@@ -164,6 +166,7 @@ impl World {
             context,
             round,
             roster,
+            registrar,
             server,
             identities,
             share_keys,

@@ -29,6 +29,10 @@ pub(crate) enum TaskError {
     Broken(Vec<String>),
     #[error(transparent)]
     Parameters(#[from] ParameterError),
+    #[error("a world of the test vectors: {0}")]
+    World(#[from] veilsum_sim::SimError),
+    #[error("test vector: {0}")]
+    Vector(String),
     #[error("patch {patch}: {reason}")]
     Patch { patch: String, reason: String },
 }

@@ -10,6 +10,7 @@ mod refs;
 mod sizes;
 mod spec;
 mod tree;
+mod vectors;
 mod wire;
 
 #[path = "../../params/tests/golden/table.rs"]
@@ -33,6 +34,7 @@ usage: cargo run -p xtask -- COMMAND
   patches [--list-missing | --check] [--release] [ID ...]
                         switches off one check after another (specs/checks/patches) and demands that its tests fail;
                         --check only sees whether every patch applies
+  vectors [--verify]    test vectors for other implementations, specs/vectors
   corpus [DIR]          seed inputs of the fuzz targets, fuzz/corpus by default
 
 --verify changes nothing and fails where a generated part is stale or a rule is broken.
@@ -87,6 +89,7 @@ fn run(arguments: &[String]) -> Result<(), TaskError> {
         Some("refs") => refs::verify(&tree),
         Some("deps") => deps::verify(&tree),
         Some("patches") => patches::run(&tree, &rest),
+        Some("vectors") => vectors::run(&tree, verify),
         Some("corpus") => corpus::write(&tree, rest.first().copied()),
         Some("help" | "--help" | "-h") => {
             print!("{HELP}");

@@ -1,0 +1,29 @@
+"""Reading specs/vectors/index.json."""
+
+import json
+import pathlib
+
+DIR = pathlib.Path(__file__).resolve().parents[2] / "vectors"
+
+
+def load():
+    return json.loads((DIR / "index.json").read_text(encoding="utf-8"))
+
+
+def read(path):
+    return (DIR / path).read_bytes()
+
+
+def content(entry):
+    """The bytes of a vector: a file, or changes of another one."""
+    if "base" not in entry:
+        return read(entry["file"])
+    data = bytearray(read(entry["base"])[:entry["length"]].ljust(entry["length"], b"\0"))
+    own = read(entry["file"]) if "file" in entry else b""
+    for offset, change in entry["changes"]:
+        if isinstance(change, int):
+            change, own = own[:change], own[change:]
+        else:
+            change = bytes.fromhex(change)
+        data[offset:offset + len(change)] = change
+    return bytes(data)
