@@ -113,6 +113,8 @@ pub struct BenchReport {
     pub client_phases: BTreeMap<&'static str, f64>,
     /// Decoding and verifying one contribution alone, mean.
     pub verify_seconds_per_client: f64,
+    /// Parts of `verify_seconds_per_client`; they sum to it.
+    pub verify_phases: BTreeMap<&'static str, f64>,
     /// Verifying all in one batch, for one client.
     pub batch_verify_seconds_per_client: f64,
     /// Summing, combining shares, and opening.

@@ -12,7 +12,7 @@ use veilsum_encoding::Encoder;
 use veilsum_params::{
     Beacon, ClientId, GENERATOR_SET, MemberIndex, PROTOCOL_VERSION, RoundParams, UploadSizes,
 };
-use veilsum_proof::{Prepared, Round};
+use veilsum_proof::{Prepared, Round, phase};
 use veilsum_protocol::{
     RoundContext, RoundSums, build_contribution, decode_body, open_share, verify_contribution,
     verify_contributions,
@@ -171,13 +171,17 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         counter.reset_peak_usage();
         let start = now();
         // A client pays for the round's public ring elements as well.
-        let round = step(
-            "round",
-            Round::new(Arc::clone(&prepared), *context.digest()),
-        )?;
-        let expanded = start.elapsed().as_secs_f64();
-        let encoded = step("encoding", encoder.encode(&values, &mut own_rng))?;
-        let encoding = start.elapsed().as_secs_f64() - expanded;
+        let round = phase!(
+            "ring-expansion",
+            step(
+                "round",
+                Round::new(Arc::clone(&prepared), *context.digest()),
+            )?
+        );
+        let encoded = phase!(
+            "encoding",
+            step("encoding", encoder.encode(&values, &mut own_rng))?
+        );
         let identity =
             deployment
                 .identities
@@ -197,17 +201,17 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
                 &mut own_rng,
             ),
         )?;
-        let header = contribution.header.to_bytes();
-        let body = contribution.body.to_bytes();
+        let (header, body) = phase!(
+            "wire",
+            (contribution.header.to_bytes(), contribution.body.to_bytes())
+        );
         let seconds = start.elapsed().as_secs_f64();
         peak = peak.max(counter.peak_usage().saturating_sub(before));
         client_total += seconds;
         let inner = phases.take();
         let known: f64 = inner.values().sum();
         let mut add = |name, seconds: f64| *phase_total.entry(name).or_default() += seconds;
-        add("ring-expansion", expanded);
-        add("encoding", encoding);
-        add("other", seconds - expanded - encoding - known);
+        add("other", seconds - known);
         inner
             .into_iter()
             .for_each(|(name, seconds)| add(name, seconds));
@@ -225,16 +229,26 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         Round::new(Arc::clone(&prepared), *context.digest()),
     )?;
     let mut verified = Vec::with_capacity(uploads.len());
+    phases.take();
     let start = now();
     for (header, body) in &uploads {
-        let header = step("header", Wire::from_bytes(header))?;
-        let body = step("body", decode_body(context, body))?;
+        let (header, body) = phase!(
+            "wire",
+            (
+                step("header", Wire::from_bytes(header))?,
+                step("body", decode_body(context, body))?,
+            )
+        );
         verified.push(step(
             "verification",
             verify_contribution(context, &round, header, body),
         )?);
     }
     let verify_seconds = start.elapsed().as_secs_f64() / clients;
+    let mut verify_phases = phases.take();
+    verify_phases.values_mut().for_each(|v| *v /= clients);
+    let known: f64 = verify_phases.values().sum();
+    verify_phases.insert("other", verify_seconds - known);
 
     let start = now();
     let mut batch = Vec::with_capacity(uploads.len());
@@ -288,6 +302,7 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         client_seconds: client_total / clients,
         client_phases: phase_total,
         verify_seconds_per_client: verify_seconds,
+        verify_phases,
         batch_verify_seconds_per_client: batch_seconds,
         finish_seconds,
         upload_bytes,

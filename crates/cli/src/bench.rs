@@ -58,6 +58,9 @@ fn print(report: &BenchReport) {
         "verification, one contribution",
         report.verify_seconds_per_client,
     );
+    for (name, seconds) in &report.verify_phases {
+        milliseconds(&format!("  {name}"), *seconds);
+    }
     milliseconds(
         "  in a batch of all",
         report.batch_verify_seconds_per_client,

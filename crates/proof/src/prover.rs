@@ -11,7 +11,7 @@ use crate::sumcheck::{self, RowSums};
 use crate::transcript::ProofTranscript;
 use crate::{
     Context, ContributeError, Contribution, Parts, Prepared, ProofError, Round, Witness,
-    adversarial::Deviation,
+    adversarial::Deviation, phase,
 };
 use bulletproofs::RangeProof;
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
@@ -179,39 +179,50 @@ pub fn contribute<E>(
     rng: &mut impl CryptoRngCore,
 ) -> Result<Contribution, ContributeError<E>> {
     let (layout, prepared) = (round.layout(), &**round.prepared());
-    let material = check(round, witness)?;
+    let material = phase!("witness-check", check(round, witness)?);
     let r = Zeroizing::new(Fe::from(witness.r));
     let f_0 = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * witness.r);
     let (key, key_bits) = key_vector(layout, &material);
-    let c = encrypt_key(prepared, &key, key_bits, &r)?;
+    let c = phase!("key-ciphertext", encrypt_key(prepared, &key, key_bits, &r)?);
     let key = Zeroizing::new(key.iter().map(|v| Fe::from_i64(*v)).collect::<Vec<_>>());
-    let mut update_rows = material.commit_update(prepared)?;
-    blind(prepared, &mut update_rows, 0, &r)?;
-    let update_rows = encode(prepared, &update_rows);
-    let masked_rows = material.commit_masked(prepared)?;
+    let (update_rows, masked_rows) = phase!("matrix-commitment", {
+        let mut update_rows = material.commit_update(prepared)?;
+        blind(prepared, &mut update_rows, 0, &r)?;
+        (
+            encode(prepared, &update_rows),
+            material.commit_masked(prepared)?,
+        )
+    });
     let norm = Zeroizing::new(Fe::from_u64(
         squared_norm(witness.update).unwrap_or(u64::MAX),
     ));
 
     for _ in 0..ATTEMPTS {
-        let randomness = Randomness::new(rng, round.params_digest(), &r, |h| absorb(witness, h));
+        let randomness = phase!(
+            "prover-seed",
+            Randomness::new(rng, round.params_digest(), &r, |h| absorb(witness, h))
+        );
         let (r_z, masks) = randomness.masks(layout);
-        let mut k = update_rows.clone();
-        let mut rows = Zeroizing::new([masked_rows.as_slice(), &masks.commit(prepared)?].concat());
-        blind(prepared, &mut rows, layout.x_rows as usize, &r_z)?;
-        k.extend(encode(prepared, &rows));
+        let k = phase!("matrix-commitment", {
+            let mut k = update_rows.clone();
+            let mut rows =
+                Zeroizing::new([masked_rows.as_slice(), &masks.commit(prepared)?].concat());
+            blind(prepared, &mut rows, layout.x_rows as usize, &r_z)?;
+            k.extend(encode(prepared, &rows));
+            k
+        });
         let f_z =
             CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*Zeroizing::new(Scalar::from(r_z)));
-        let context = bind(&Parts {
+        let parts = Parts {
             k: &k,
             c: &c,
             f_z: &f_z,
-        })
-        .map_err(ContributeError::Context)?;
+        };
+        let context = phase!("digests", bind(&parts)).map_err(ContributeError::Context)?;
         if context.commitments.first() != Some(&f_0) {
             return Err(ProofError::Commitment.into());
         }
-        let matrix = material.matrix(layout, &masks);
+        let matrix = phase!("witness-matrix", material.matrix(layout, &masks));
         let secrets = Secrets {
             r: *r,
             r_z,
@@ -364,9 +375,13 @@ impl Session<'_> {
     ) -> Result<Option<Proof>, ProofError> {
         let (layout, prepared) = (self.round.layout(), &**self.round.prepared());
         let mut transcript = ProofTranscript::new(self.round, self.context, self.f_z);
-        let projections = Projections::expand(layout, &transcript.projection_seed());
-        let sums = RowSums::new(self.matrix, &projections);
-        let Some(z) = self.answers(&sums, &projections, deviation) else {
+        let (projections, sums, z) = phase!("projections", {
+            let projections = Projections::expand(layout, &transcript.projection_seed());
+            let sums = RowSums::new(self.matrix, &projections);
+            let z = self.answers(&sums, &projections, deviation);
+            (projections, sums, z)
+        });
+        let Some(z) = z else {
             return Ok(None);
         };
         transcript.projections(layout, &z);
@@ -386,7 +401,10 @@ impl Session<'_> {
         let slack = deviation.committed_slack.unwrap_or(bound - secret.n_x);
         let v_x = encode(prepared, &[commit_pair(prepared, slack, nu)?])[0];
         let range_transcript = transcript.norm_commitment(&v_x);
-        let com_pi = encode(prepared, &[commit_mask(prepared, &secret.pi, rho)?])[0];
+        let com_pi = phase!(
+            "mask-commitment",
+            encode(prepared, &[commit_mask(prepared, &secret.pi, rho)?])[0]
+        );
         let challenges = transcript.challenges(layout, &com_pi);
         secret.v_k = self
             .secrets
@@ -395,7 +413,10 @@ impl Session<'_> {
             .zip(&challenges.theta)
             .map(|(k, t)| *k * Fe::from_u128(*t))
             .sum();
-        let claims = Claims::new(self.round, projections, &z, &challenges, self.y)?;
+        let claims = phase!(
+            "claims",
+            Claims::new(self.round, projections, &z, &challenges, self.y)?
+        );
 
         let weights = &challenges.weights;
         let norm_in_sum = deviation.norm_in_sum.unwrap_or(secret.n_x);
@@ -407,26 +428,30 @@ impl Session<'_> {
         transcript.sum(sum);
         let range_slack = deviation.range_slack.unwrap_or(slack);
         let mut range_rng = randomness.range(&transcript);
-        let (range, folded) = rayon::join(
-            || range_proof(prepared, range_transcript, range_slack, nu, &mut range_rng),
-            || {
-                sumcheck::prove(
-                    layout,
-                    self.matrix,
-                    &claims,
-                    &sums,
-                    &secret.pi,
-                    sum,
-                    &mut transcript,
-                )
-            },
-        );
+        let fold = || {
+            sumcheck::prove(
+                layout,
+                self.matrix,
+                &claims,
+                &sums,
+                &secret.pi,
+                sum,
+                &mut transcript,
+            )
+        };
+        let range = || {
+            phase!(
+                "range-proof",
+                range_proof(prepared, range_transcript, range_slack, nu, &mut range_rng)
+            )
+        };
+        let (range, folded) = phase!("sumcheck", rayon::join(range, fold));
         let range = range?;
 
         let (row_point, column_point) = folded.point.split_at(layout.row_vars as usize);
         let (eq_rows, eq_columns) = (eq_table(row_point), eq_table(column_point));
         let basis = mask::basis(layout, &folded.point);
-        let (lambda, mu) = claims.evaluate(&eq_rows, &eq_columns);
+        let (lambda, mu) = phase!("claims", claims.evaluate(&eq_rows, &eq_columns));
         let mut v = inner_product(&folded.row, &eq_columns);
         let explained = |v: Fe, pi: &[Fe]| lambda * v + mu * v.square() + inner_product(pi, &basis);
         if explained(v, &secret.pi) != folded.claim {
@@ -450,7 +475,10 @@ impl Session<'_> {
                 + weights.norm_x * nonces.n_x
                 + inner_product(&nonces.pi, &mask_sums),
         ];
-        let points = announce(prepared, &nonces, &eq_rows, &challenges.theta)?;
+        let points = phase!(
+            "closing",
+            announce(prepared, &nonces, &eq_rows, &challenges.theta)?
+        );
         let mut proof = Proof {
             z,
             v_x,

@@ -6,7 +6,7 @@ use crate::mask;
 use crate::message::Proof;
 use crate::projection::Projections;
 use crate::transcript::{Challenges, ProofTranscript};
-use crate::{Prepared, ProofCheck, Round, Statement};
+use crate::{Prepared, ProofCheck, Round, Statement, phase};
 use bulletproofs::RangeProof;
 use curve25519_dalek::ristretto::CompressedRistretto;
 use merlin::Transcript;
@@ -30,8 +30,8 @@ const POINTS_AT_ONCE: usize = 256;
 /// The first check that fails, in the order of [`ProofCheck::ALL`].
 pub fn verify(round: &Round, statement: &Statement<'_>) -> Result<(), ProofCheck> {
     let opened = Opened::new(round, statement)?;
-    opened.group_equations(round.prepared())?;
-    opened.norm_range(round.prepared())
+    phase!("group-equations", opened.group_equations(round.prepared())?);
+    phase!("range-proof", opened.norm_range(round.prepared()))
 }
 
 /// Checks many proofs of one round: one folded multiscalar multiplication for the group equations of all, halved where it
@@ -180,8 +180,13 @@ impl<'a> Opened<'a> {
         let (low, high) = (layout.delta, (1u128 << layout.gamma) - layout.delta);
         let inside = proof.z.iter().all(|z| (low..high).contains(z));
         require(inside, ProofCheck::ProjectionInterval)?;
-        let k = decode(prepared, statement.k)?;
-        let c = decode(prepared, statement.c)?;
+        let (k, c) = phase!(
+            "points",
+            (
+                decode(prepared, statement.k)?,
+                decode(prepared, statement.c)?
+            )
+        );
         let mut own = proof.points.to_vec();
         own.extend([
             proof.com_pi,
@@ -192,13 +197,19 @@ impl<'a> Opened<'a> {
         let mut own = decode(prepared, &own)?;
 
         let mut transcript = ProofTranscript::new(round, statement.context, statement.f_z);
-        let projections = Projections::expand(layout, &transcript.projection_seed());
+        let projections = phase!(
+            "projections",
+            Projections::expand(layout, &transcript.projection_seed())
+        );
         transcript.projections(layout, &proof.z);
         let range_transcript = transcript.norm_commitment(&proof.v_x);
         let challenges = transcript.challenges(layout, &proof.com_pi);
         // Cannot fail for canonical y; if it did, the statement would not fit the layout.
-        let claims = Claims::new(round, projections, &proof.z, &challenges, statement.y)
-            .map_err(|_| ProofCheck::Shape)?;
+        let claims = phase!(
+            "claims",
+            Claims::new(round, projections, &proof.z, &challenges, statement.y)
+        )
+        .map_err(|_| ProofCheck::Shape)?;
         transcript.sum(proof.sum);
         let (point, claim) = replay(layout, &proof, &mut transcript);
         let challenge = transcript.closing(&proof);
@@ -206,7 +217,7 @@ impl<'a> Opened<'a> {
 
         let (row_point, column_point) = point.split_at(layout.row_vars as usize);
         let (eq_rows, eq_columns) = (eq_table(row_point), eq_table(column_point));
-        let (lambda, mu) = claims.evaluate(&eq_rows, &eq_columns);
+        let (lambda, mu) = phase!("claims", claims.evaluate(&eq_rows, &eq_columns));
         field_equations(
             layout,
             &proof,
@@ -221,7 +232,11 @@ impl<'a> Opened<'a> {
                 basis: &mask::basis(layout, &point),
             },
         )?;
-        own.push(short_sum(prepared, &challenges.theta, &c).ok_or(ProofCheck::Shape)?);
+        let v_k = phase!(
+            "key-sum",
+            short_sum(prepared, &challenges.theta, &c).ok_or(ProofCheck::Shape)?
+        );
+        own.push(v_k);
         let own = own.try_into().map_err(|_| ProofCheck::Shape)?;
         Ok(Self {
             proof,

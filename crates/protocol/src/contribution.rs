@@ -8,7 +8,7 @@ use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman,
 use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_proof::{
     Context, ContributeError, MaskedWitness, ProofError, Round, Statement, Witness, contribute,
-    verify, verify_batch,
+    phase, verify, verify_batch,
 };
 use veilsum_rlwe::{Limbs, MaskError, SecretVec, Seed, masking::norm_squared, sample_key};
 use veilsum_wire::{
@@ -188,8 +188,8 @@ fn precheck(
     if round.params_digest() != ctx.digest() || round.layout() != ctx.layout() {
         return Err(Check::HeaderParams.into());
     }
-    check_body(ctx, header, body)?;
-    let y = unpack_masked(round, &body.masked_vector).ok_or(Refusal {
+    phase!("digests", check_body(ctx, header, body)?);
+    let y = phase!("unpacking", unpack_masked(round, &body.masked_vector)).ok_or(Refusal {
         check: Check::MaskedVectorEncoding,
         culprit: Some(header.client),
     })?;
@@ -243,7 +243,7 @@ pub fn verify_contribution(
     header: Header,
     body: Body,
 ) -> Result<VerifiedContribution, Refusal> {
-    check_header(ctx, &header)?;
+    phase!("header", check_header(ctx, &header)?);
     check_proof(ctx, round, &header.content, &body)?;
     Ok(verified(ctx, header, body))
 }
@@ -390,7 +390,7 @@ fn mask(
         {
             continue;
         }
-        let packed = ring.layout.pack_masked(&masked.y)?;
+        let packed = phase!("packing", ring.layout.pack_masked(&masked.y)?);
         return Ok(Some(MaskedParts {
             key,
             noise: masked.noise,
@@ -426,17 +426,22 @@ pub fn build_contribution(
     }
     let (layout, digest) = (ctx.layout(), *ctx.digest());
     let r = Zeroizing::new(Scalar::random(rng));
-    let dealing = feldman::deal(&r, ctx.threshold(), ctx.members(), rng)?;
-    let ephemeral = EphemeralSecret::generate(rng);
-    let shares = dealing
-        .shares
-        .iter()
-        .zip(ctx.share_keys())
-        .map(|(share, key)| ephemeral.encrypt(&digest, client, share.index, key, share.expose()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let (dealing, ephemeral, shares) = phase!("sharing", {
+        let dealing = feldman::deal(&r, ctx.threshold(), ctx.members(), rng)?;
+        let ephemeral = EphemeralSecret::generate(rng);
+        let shares = dealing
+            .shares
+            .iter()
+            .zip(ctx.share_keys())
+            .map(|(share, key)| {
+                ephemeral.encrypt(&digest, client, share.index, key, share.expose())
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        (dealing, ephemeral, shares)
+    });
     let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));
     let knowledge = ephemeral.prove(&digest, client, &dealing.commitments, &share_root, rng);
-    let masked = mask(ctx, round, x, rng)?;
+    let masked = phase!("masking", mask(ctx, round, x, rng)?);
     let packed = masked.as_ref().map_or(&[][..], |m| &m.packed);
     // What the commitments fix is filled in for each attempt of the prover, and the proof's digest at the end.
     let mut content = HeaderContent {
@@ -449,7 +454,7 @@ pub fn build_contribution(
         share_root,
         row_root: Digest::default(),
         other_rows: Digest::default(),
-        masked_vector: Digest::of(labels::MASKED_VECTOR_DIGEST, packed),
+        masked_vector: phase!("digests", Digest::of(labels::MASKED_VECTOR_DIGEST, packed)),
         key_ciphertext: Digest::default(),
         proof: Digest::default(),
     };
@@ -484,7 +489,7 @@ pub fn build_contribution(
         shares,
     };
     Ok(Contribution {
-        header: Signed::sign(content, identity),
+        header: phase!("signing", Signed::sign(content, identity)),
         body,
     })
 }
