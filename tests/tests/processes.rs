@@ -97,7 +97,11 @@ fn a_killed_server_goes_on_with_the_round() {
     )
     .unwrap();
     let server = deployment.server();
-    let status = deployment.wait("restarted server", || deployment.status(&address));
+    let status = deployment.wait("restarted server", || {
+        deployment
+            .status(&address)
+            .filter(|status| !status["round"].is_null())
+    });
     assert_eq!(
         status["contributions"], 3,
         "what had a receipt is still there"

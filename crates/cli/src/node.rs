@@ -71,13 +71,6 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
             _ = tokio::signal::ctrl_c() => None,
         }
     };
-    // Clients that wait for the result get it before the port is closed.
-    tokio::time::sleep(if matches!(ended, Some(Ok(_))) {
-        Duration::from_secs(2)
-    } else {
-        Duration::ZERO
-    })
-    .await;
     server.shutdown(GRACE).await;
     let Some(ended) = ended else {
         if human {

@@ -14,7 +14,7 @@ use veilsum_protocol::{
 use veilsum_transport::{
     Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status,
 };
-use veilsum_wire::{Header, ReceiptContent, Roster, Signed, Wire};
+use veilsum_wire::{Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 
 use super::outbox::Batch;
 use super::round::{Core, Denied, RoundRun, is_for_server};
@@ -42,6 +42,16 @@ impl Shared {
             .cloned()
     }
 
+    /// As [`Self::round`]; waits for a round that is not open yet, because after a restart clients come back before the
+    /// server has read its log.
+    async fn round_soon(&self, id: u64) -> Option<Arc<RoundRun>> {
+        let mut newest = self.newest.subscribe();
+        let opened = newest.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
+        // Time over or server gone: then there is no such round.
+        let _ = tokio::time::timeout(WAIT, opened).await;
+        self.round(id)
+    }
+
     fn newest_round(&self) -> Option<Arc<RoundRun>> {
         let id = *self.newest.borrow();
         self.round(id?)
@@ -65,13 +75,21 @@ fn refused(check: Check) -> Response {
 fn denied(denied: &Denied) -> Response {
     match denied {
         Denied::Refused(check) => refused(*check),
+        Denied::Void(declaration) => voided(declaration),
         Denied::Storage => status(code::STORAGE),
     }
 }
 
-fn void(core: &Core) -> Option<Response> {
+/// What a client hears of a void round; from then on it knows how the round ended.
+fn void(core: &mut Core, client: ClientId) -> Option<Response> {
+    let declaration = core.void()?.clone();
+    core.note_told(client);
+    Some(voided(&declaration))
+}
+
+fn voided(declaration: &Signed<VoidContent>) -> Response {
     let code = Status::new(code::VOID).unwrap_or(Status::OK);
-    Some(Response::new(code, core.void()?.to_bytes()))
+    Response::new(code, declaration.to_bytes())
 }
 
 fn with_body(bytes: Vec<u8>) -> Response {
@@ -188,7 +206,7 @@ impl Requests {
 
     async fn prepare(&self, head: &[u8]) -> Option<Response> {
         let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else {
+        let Some(run) = self.0.round_soon(round).await else {
             return Some(status(code::NO_ROUND));
         };
         if !run.context.in_cohort(client) {
@@ -209,7 +227,7 @@ impl Requests {
         let (round, header) = head.split_at_checked(8)?;
         let round = u64::from_bytes(round).ok()?;
         let header = Header::from_bytes(header).ok()?;
-        let Some(run) = self.0.round(round) else {
+        let Some(run) = self.0.round_soon(round).await else {
             return Some(status(code::NO_ROUND));
         };
         let (verifiers, admissions) = (
@@ -253,13 +271,13 @@ impl Requests {
 
     async fn member_poll(&self, head: &[u8]) -> Option<Response> {
         let ((round, index), cursor) = <((u64, MemberIndex), u64)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else {
+        let Some(run) = self.0.round_soon(round).await else {
             return Some(status(code::NO_ROUND));
         };
-        run.context.member(index)?;
+        let (client, _) = run.context.member(index)?;
         let _guard = run.present(Party::Member(index));
         let found = wait_for(&run, || {
-            let core = run.lock();
+            let mut core = run.lock();
             let answer = match run.messages(&core, index, cursor) {
                 Some((next, Batch::Owed(what))) => return Some(Found::Owed(next, what)),
                 Some((next, Batch::Messages(messages))) => {
@@ -268,7 +286,7 @@ impl Requests {
                     parts.extend(messages);
                     Response::new(Status::OK, next.to_bytes()).with_body(Body::Parts(parts))
                 }
-                None if core.void().is_some() => void(&core)?,
+                None if core.void().is_some() => void(&mut core, client)?,
                 None if core.done().is_some() => status(code::OVER),
                 None => core.failure().map(|_| status(code::STORAGE))?,
             };
@@ -291,7 +309,7 @@ impl Requests {
 
     async fn member_send(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
         let (round, index) = <(u64, MemberIndex)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else {
+        let Some(run) = self.0.round_soon(round).await else {
             return Some(status(code::NO_ROUND));
         };
         run.context.member(index)?;
@@ -327,14 +345,18 @@ impl Requests {
 
     async fn result(&self, head: &[u8]) -> Option<Response> {
         let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round(round) else {
+        let Some(run) = self.0.round_soon(round).await else {
             return Some(status(code::NO_ROUND));
         };
+        let _guard = run
+            .context
+            .in_cohort(client)
+            .then(|| run.present(Party::Client(client)));
         Some(
             answer_for(&run, || {
                 let mut core = run.lock();
-                if core.void().is_some() {
-                    return void(&core);
+                if let Some(answer) = void(&mut core, client) {
+                    return Some(answer);
                 }
                 if core.failure().is_some() {
                     return Some(status(code::STORAGE));
@@ -342,6 +364,7 @@ impl Requests {
                 if !matches!(core.done(), Some(Outcome::Certified { .. })) {
                     return None;
                 }
+                core.note_told(client);
                 // Only contributions in U have an entry to show.
                 Some(match core.result_parts(client) {
                     Some(parts) => {
@@ -379,6 +402,10 @@ impl Requests {
 /// The receipt of a contribution that is there already; none for one that is to be verified.
 fn admit(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptContent>>, Denied> {
     let mut core = run.lock();
+    if let Some(declaration) = core.void().cloned() {
+        core.note_told(header.content.client);
+        return Err(Denied::Void(Box::new(declaration)));
+    }
     match core.machine().ok_or(Denied::Storage)?.admit(header) {
         // Whoever signed a contribution that was refused has used up its place in this round.
         Admission::Verify => match core.rejected().get(&header.content.client) {

@@ -42,7 +42,8 @@ pub struct ServerTimes {
     pub tick: Duration,
     /// After this long in closing the round is declared void, if it still can be.
     pub give_up: Duration,
-    /// How long a certified round waits for the last members before its log is closed.
+    /// How long a round that has ended waits for the last members and for clients that have not heard the end, before its
+    /// log is closed.
     pub linger: Duration,
 }
 
@@ -272,8 +273,8 @@ impl Server {
         let mut changed = run.watch();
         let mut tick = tokio::time::interval(self.times.tick);
         let mut closing_since = None;
-        let mut certified_since: Option<Instant> = None;
-        loop {
+        let mut ended_since: Option<Instant> = None;
+        let outcome = loop {
             tokio::select! {
                 Some(event) = events.recv() => {
                     on_event(event);
@@ -289,25 +290,24 @@ impl Server {
             match stepped.await.map_err(|_| ServerError::Internal)?? {
                 Step::Taking => {}
                 Step::Closing => closing_since = closing_since.or(Some(Instant::now())),
-                Step::Void => {
-                    while let Ok(event) = events.try_recv() {
-                        on_event(event);
-                    }
-                    run.lock().seal()?;
-                    return Err(ServerError::Void);
-                }
-                Step::Certified { settled } => {
-                    let since = *certified_since.get_or_insert_with(Instant::now);
+                Step::Ended { outcome, settled } => {
+                    let since = *ended_since.get_or_insert_with(Instant::now);
                     if settled || since.elapsed() >= self.times.linger {
-                        break;
+                        break outcome;
                     }
                 }
             }
-        }
+        };
         while let Ok(event) = events.try_recv() {
             on_event(event);
         }
-        self.report(&run)
+        match outcome {
+            Outcome::Certified { .. } => self.report(&run),
+            Outcome::Void => {
+                run.lock().seal()?;
+                Err(ServerError::Void)
+            }
+        }
     }
 
     fn report(&self, run: &RoundRun) -> Result<RoundReport, ServerError> {
@@ -349,8 +349,11 @@ pub fn round_dir(state: &Path, round_id: u64) -> PathBuf {
 enum Step {
     Taking,
     Closing,
-    Void,
-    Certified { settled: bool },
+    /// `settled` when nobody who is still there waits for anything.
+    Ended {
+        outcome: Outcome,
+        settled: bool,
+    },
 }
 
 /// Looks at the round and does what time makes due.
@@ -364,14 +367,12 @@ fn step(
     if let Some(failure) = core.failure() {
         return Err(failure.clone().into());
     }
-    match core.done() {
-        Some(Outcome::Void) => return Ok(Step::Void),
-        Some(Outcome::Certified { .. }) => {
-            return Ok(Step::Certified {
-                settled: core.settled(&run.context, times.quiet),
-            });
-        }
-        None => {}
+    if let Some(outcome) = core.done() {
+        let finals = outcome == Outcome::Void || core.settled(&run.context, times.quiet);
+        return Ok(Step::Ended {
+            outcome,
+            settled: finals && core.all_told(&run.context, times.quiet),
+        });
     }
     let failed = |core: &round::Core| ServerError::from_failure(core.failure().cloned());
     if core.is_proposed() {

@@ -83,7 +83,11 @@ pub(super) struct Core {
     /// Clients whose contribution is being verified: one at a time for each.
     verifying: BTreeSet<ClientId>,
     joined: BTreeSet<ClientId>,
-    preparing: BTreeMap<ClientId, Presence>,
+    clients: BTreeMap<ClientId, Presence>,
+    /// When this process took the round up: from then on it waits for those that it knows from the log.
+    started: Instant,
+    /// Clients that heard how the round ended.
+    told: BTreeSet<ClientId>,
     members: BTreeMap<MemberIndex, Presence>,
     finals: BTreeSet<MemberIndex>,
     endorsed: BTreeSet<MemberIndex>,
@@ -121,6 +125,7 @@ pub(super) struct RoundRun {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Denied {
     Refused(Check),
+    Void(Box<Signed<VoidContent>>),
     Storage,
 }
 
@@ -169,7 +174,9 @@ impl RoundRun {
             receipts: BTreeMap::new(),
             rejected: BTreeMap::new(),
             joined: BTreeSet::new(),
-            preparing: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            started: Instant::now(),
+            told: BTreeSet::new(),
             members: BTreeMap::new(),
             finals: BTreeSet::new(),
             endorsed: BTreeSet::new(),
@@ -458,7 +465,7 @@ impl Core {
     fn presence(&mut self, who: Party) -> Option<&mut Presence> {
         match who {
             Party::Server => None,
-            Party::Client(client) => Some(self.preparing.entry(client).or_default()),
+            Party::Client(client) => Some(self.clients.entry(client).or_default()),
             Party::Member(index) => Some(self.members.entry(index).or_default()),
         }
     }
@@ -528,7 +535,7 @@ impl Core {
                 || self.rejected.contains_key(client)
                 || (self.joined.contains(client)
                     && self
-                        .preparing
+                        .clients
                         .get(client)
                         .is_some_and(|presence| presence.gone_for(quiet)))
         })
@@ -591,6 +598,23 @@ impl Core {
     /// Whether each member has signed its Final or is silent.
     pub(super) fn settled(&self, context: &RoundContext, quiet: Duration) -> bool {
         self.finals.len() + self.silent(context, quiet).len() >= usize::from(context.members())
+    }
+
+    /// Notes that the client was told how the round ended.
+    pub(super) fn note_told(&mut self, client: ClientId) {
+        self.told.insert(client);
+    }
+
+    /// Whether each client that joined was told how the round ended, or is gone.
+    pub(super) fn all_told(&self, context: &RoundContext, quiet: Duration) -> bool {
+        let waited = self.started.elapsed() >= quiet;
+        let gone = |presence: Option<&Presence>| presence.map_or(waited, |p| p.gone_for(quiet));
+        self.joined.iter().all(|client| {
+            let serving = context.params().member_index(*client);
+            self.told.contains(client)
+                || (gone(self.clients.get(client))
+                    && gone(serving.and_then(|index| self.members.get(&index))))
+        })
     }
 
     /// Clients that joined and got no receipt, and clients of members that fell silent.
