@@ -1,5 +1,6 @@
 """Rounds and their messages: who may say what, and the checks in their order (specs/primitives.md, section 6)."""
 
+import copy
 import pathlib
 import secrets
 import sys
@@ -228,11 +229,18 @@ class Closing:
     def __init__(self, round_):
         self.round = round_
         self.headers = None
-        self.contributions = {}
-        self.endorsed, self.unmasked, self.finals, self.row_lists = {}, {}, {}, {}
-        self.counting = {}
+        self.contributions, self.ciphertexts = {}, {}
+        self.uploads, self.bad_shares = {}, {}
+        self.endorsed, self.unmasked, self.reveals, self.finals, self.row_lists = {}, {}, {}, {}, {}
+        self.counting, self.rows = {}, {}
         self.list = self.convicted = None
-        self.rows = {}
+
+    def copy(self):
+        other = copy.copy(self)
+        for name, value in vars(self).items():
+            if type(value) is dict:  # not a record
+                setattr(other, name, dict(value))
+        return other
 
     # ------------------------------------------------------------ U
 
@@ -350,6 +358,7 @@ class Closing:
                 and header.content.client in self.counting, "reveal.content")
         commitments = [f.point for f in header.content.commitments]
         require(on_polynomial(commitments, c.member, c.share), "reveal.share")
+        self.reveals[c.member, header.content.client] = c.share
         return []
 
     def take_final(self, signed):
@@ -437,3 +446,61 @@ class Closing:
         require(signed.content.params_digest == r.digest, "void.round")
         require(self.convicted is None, "void.equivocation")
         return []
+
+    # ------------------------------------------------------------ everything
+
+    def take(self, sender, receiver, kind, message, share_keys):
+        """One message of a transcript: ids of the complaints in it that are wrong."""
+        r = self.round
+        if kind == "Upload":
+            parts = r.check_contribution(message.header, message.body)
+            client = message.header.content.client
+            self.uploads[client], self.contributions[client] = message.header, parts[2]
+            self.ciphertexts[client] = parts[1]
+        elif kind == "Signed<ReceiptContent>":
+            r.check_receipt(message, self.uploads[int(receiver.split()[1])])
+        elif kind == "MemberPackage":
+            index = int(receiver.split()[1])
+            self.bad_shares[index] = self.check_package(index, message, share_keys[index])
+        elif kind == "RoundResult":
+            self.check_result(message)
+        else:
+            return {
+                "Endorse": self.take_endorse, "UnmaskRequest": self.take_unmask_request, "Unmask": self.take_unmask,
+                "RevealRequest": self.take_reveal_request, "Signed<RevealContent>": self.take_reveal,
+                "Convicted": self.take_convicted, "Signed<FinalContent>": self.take_final,
+                "RowsRequest": self.take_rows_request, "Rows": self.take_rows, "Signed<VoidContent>": self.take_void,
+            }[kind](message)
+        return []
+
+    def check_result(self, message):
+        """As an auditor who has every contribution: R from the sums, and in direct mode the vector from the ciphertexts."""
+        r, c = self.round, message.signed.content
+        r.by_server(message.signed, "result.signature")
+        require(c.params_digest == r.digest and c.root == self.root and c.convicted == self.convicted.convicted
+                and c.vector_digest == result_vector_digest(message.vector), "result.content")
+        sums = {}
+        for index, unmask in self.unmasked.items():
+            missing = [d for d in c.convicted if d not in unmask.convicted]
+            if all((index, d) in self.reveals for d in missing):
+                sums[index] = unmask.sum - sum(self.reveals[index, d] for d in missing)
+        require(len(sums) >= r.t, "sum.commitment")
+        chosen = sorted(sums)[:r.t]
+        secret = 0
+        for j in chosen:
+            weight = 1
+            for k in chosen:
+                if k != j:
+                    weight = weight * k * pow(k - j, -1, group.L) % group.L
+            secret += weight * sums[j]
+        secret %= group.L
+        sum_f0 = self.summed_commitments(c.convicted)[0]
+        require(group.equal(group.multiply(secret, group.BASE), sum_f0), "sum.commitment")
+        require(secret == c.r_sum, "result.content")
+        if r.shape.masked:
+            return
+        summed = [split(data) for client, data in self.ciphertexts.items() if client not in c.convicted]
+        for position, (x, w) in enumerate(zip(message.vector, generators("W", r.params.dim))):
+            points = [group.decode(points[position]) for points in summed]
+            total = group.msm([1] * len(points) + [-secret, -x], [*points, w, group.BASE])
+            require(group.is_identity(total), "result.content")

@@ -18,7 +18,8 @@ def content(entry):
     """The bytes of a vector: a file, or changes of another one."""
     if "base" not in entry:
         return read(entry["file"])
-    data = bytearray(read(entry["base"])[:entry["length"]].ljust(entry["length"], b"\0"))
+    begin = entry.get("offset", 0)
+    data = bytearray(read(entry["base"])[begin:begin + entry["length"]].ljust(entry["length"], b"\0"))
     own = read(entry["file"]) if "file" in entry else b""
     for offset, change in entry["changes"]:
         if isinstance(change, int):

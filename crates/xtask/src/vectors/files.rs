@@ -40,6 +40,10 @@ impl Files {
         self.files.insert(path.to_owned(), bytes);
     }
 
+    pub(super) fn holds(&self, path: &str) -> bool {
+        self.files.contains_key(path)
+    }
+
     /// A file of its own.
     pub(super) fn whole(&mut self, path: &str, bytes: Vec<u8>) -> Value {
         self.put(path, bytes);
@@ -48,17 +52,20 @@ impl Files {
 
     /// `bytes` as the changes that make them from the nearest of some files: the length, and (offset, new bytes) in order. Few
     /// new bytes stand in the index, many in a file of their own, one after the other.
-    pub(super) fn changed(&mut self, path: &str, bases: &[String], bytes: &[u8]) -> Value {
-        let candidates = bases.iter().filter_map(|base| {
-            let runs = runs(self.files.get(base)?, bytes);
-            Some((base, runs))
+    pub(super) fn changed(&mut self, path: &str, bases: &[(String, usize)], bytes: &[u8]) -> Value {
+        let candidates = bases.iter().filter_map(|(base, offset)| {
+            let runs = runs(self.files.get(base)?.get(*offset..)?, bytes);
+            Some(((base, offset), runs))
         });
         let total = |runs: &[(usize, usize)]| runs.iter().map(|(b, e)| e - b).sum::<usize>();
-        let Some((base, runs)) = candidates.min_by_key(|(_, runs)| total(runs)) else {
+        let Some(((base, offset), runs)) = candidates.min_by_key(|(_, runs)| total(runs)) else {
             return self.whole(path, bytes.to_vec());
         };
         let part = |(begin, end): &(usize, usize)| bytes.get(*begin..*end).unwrap_or_default();
         let mut out = json!({ "base": base, "length": bytes.len() });
+        if *offset > 0 {
+            out["offset"] = json!(offset);
+        }
         if total(&runs) <= INLINE {
             out["changes"] = runs
                 .iter()

@@ -1,12 +1,12 @@
 //! Test vectors for other implementations (`specs/vectors/README.md`): every byte follows from fixed seeds, every verdict is that of
 //! the code, and each bad vector's author says beforehand which check it must fail.
 
-//mod closing;
+mod closing;
 mod contributions;
 mod files;
-//mod light;
-//mod messages;
-//mod script;
+mod light;
+mod messages;
+mod script;
 
 use crate::error::TaskError;
 use crate::tree::Tree;
@@ -107,9 +107,7 @@ fn make() -> Result<Files, TaskError> {
     contributions::direct(&mut files, &direct)?;
     contributions::masked(&mut files, &masked)?;
     contributions::two_blocks(&mut files, &two_blocks)?;
-    //messages::malformed(&mut files, &direct)?;
-    //closing::direct(&mut files, &direct)?;
-    //closing::masked(&mut files, &masked)?;
+    closing::direct(&mut files, &direct)?;
     Ok(files)
 }
 
