@@ -128,7 +128,7 @@ impl<'a> Reader<'a> {
                 .rev()
                 .fold(0, |acc, b| acc << 8 | u64::from(*b));
         }
-        Fe::from_canonical_limbs(limbs).map_err(|_| ProofCheck::ScalarEncoding)
+        Fe::from_canonical_limbs(limbs).ok_or(ProofCheck::ScalarEncoding)
     }
     fn scalars(&mut self, count: usize) -> Result<Vec<Fe>, ProofCheck> {
         (0..count).map(|_| self.scalar()).collect()

@@ -88,6 +88,7 @@ mod backend;
 mod columns;
 mod edwards;
 mod error;
+pub mod field;
 mod field51;
 mod fixed_base;
 #[cfg(target_arch = "x86_64")]
