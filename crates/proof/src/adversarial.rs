@@ -123,11 +123,7 @@ impl Forgery {
             full.extend(masks.projections.iter().map(|g| Fe::from_i128(*g)));
             full.push(masks.uniform);
             full.resize(layout.rows() as usize * columns, Fe::ZERO);
-            let matrix = Matrix {
-                columns,
-                small: Zeroizing::new(Vec::new()),
-                full: Zeroizing::new(full),
-            };
+            let matrix = Matrix::of_elements(columns, full);
             let bytes: Vec<[u8; 32]> = matrix.full.iter().map(|v| v.to_bytes()).collect();
             let rows: Vec<&[[u8; 32]]> = bytes.chunks(columns).collect();
             let mut halves: Vec<Point> = prepared.column_tables.commit_scalar_rows(&rows)?;

@@ -4,7 +4,7 @@ use crate::{MaskedWitness, Prepared, ProofError};
 use rayon::prelude::*;
 use veilsum_crypto::field::Fe;
 use veilsum_params::{Layout, PROJECTIONS};
-use veilsum_simd::{Point, SmallInt};
+use veilsum_simd::{Engine, Point, SmallInt};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Rows that one task commits to: a multiple of the lanes of the kernels.
@@ -12,39 +12,154 @@ const ROWS_AT_ONCE: usize = 16;
 /// Points of the key ciphertext that one task makes.
 const POINTS_AT_ONCE: usize = 256;
 
-/// The witness: the first rows as integers, the rest as field elements. Zero rows up to a power of two are implicit.
+/// Bits of the lower part of a wide integer; the upper part has no more.
+const PART_BITS: u32 = 50;
+
+/// The witness: the first rows as small integers, then rows of wide integers, the rest as field elements. Zero rows up to a
+/// power of two are implicit.
 pub(crate) struct Matrix {
     pub(crate) columns: usize,
-    /// Rows of integers, below 2^32 in absolute value.
+    /// X-rows: absolute values below 2^`small_bits`, at most 2^32.
     pub(crate) small: Zeroizing<Vec<i64>>,
+    pub(crate) small_bits: u32,
+    /// E-, S- and R-rows: low + 2^50 high, low of 50 bits, high of 50 bits and a sign.
+    pub(crate) wide: [Zeroizing<Vec<i64>>; 2],
     /// The rows after them.
     pub(crate) full: Zeroizing<Vec<Fe>>,
 }
 
+/// One row of a [`Matrix`].
+#[derive(Clone, Copy)]
+pub(crate) enum Row<'a> {
+    Small(&'a [i64]),
+    Wide([&'a [i64]; 2]),
+    Full(&'a [Fe]),
+}
+
+/// What the upper part of a wide integer weighs.
+pub(crate) fn upper_weight() -> Fe {
+    Fe::from_u64(1 << PART_BITS)
+}
+
 impl Matrix {
+    /// A matrix of field elements.
+    pub(crate) fn of_elements(columns: usize, full: Vec<Fe>) -> Self {
+        Self {
+            columns,
+            small: Zeroizing::default(),
+            small_bits: 1,
+            wide: Default::default(),
+            full: Zeroizing::new(full),
+        }
+    }
+
     pub(crate) fn small_rows(&self) -> usize {
         self.small.len() / self.columns
     }
+    pub(crate) fn wide_rows(&self) -> usize {
+        self.wide[0].len() / self.columns
+    }
     pub(crate) fn rows(&self) -> usize {
-        self.small_rows() + self.full.len() / self.columns
+        self.small_rows() + self.wide_rows() + self.full.len() / self.columns
     }
-    /// Row `a` as integers, if it is kept so.
-    pub(crate) fn small_row(&self, a: usize) -> Option<&[i64]> {
-        self.small.get(a * self.columns..(a + 1) * self.columns)
+    /// Bits of each part of a wide integer.
+    pub(crate) fn wide_bits(&self) -> u32 {
+        PART_BITS
     }
-    /// Row `a` as field elements, if it is kept so.
-    pub(crate) fn full_row(&self, a: usize) -> Option<&[Fe]> {
-        let a = a.checked_sub(self.small_rows())?;
-        self.full.get(a * self.columns..(a + 1) * self.columns)
+    /// Row `a`; `None` beyond the last.
+    pub(crate) fn row(&self, a: usize) -> Option<Row<'_>> {
+        let (small, wide) = (self.small_rows(), self.small_rows() + self.wide_rows());
+        let range = |first: usize| (a - first) * self.columns..(a - first + 1) * self.columns;
+        if a < small {
+            self.small.get(range(0)).map(Row::Small)
+        } else if a < wide {
+            let [low, high] = &self.wide;
+            Some(Row::Wide([low.get(range(small))?, high.get(range(small))?]))
+        } else {
+            self.full.get(range(wide)).map(Row::Full)
+        }
     }
-    /// Row `a` as field elements.
-    pub(crate) fn row(&self, a: usize) -> Zeroizing<Vec<Fe>> {
-        Zeroizing::new(match (self.small_row(a), self.full_row(a)) {
-            (Some(row), _) => row.iter().map(|v| Fe::from_i64(*v)).collect(),
-            (None, Some(row)) => row.to_vec(),
-            (None, None) => vec![Fe::ZERO; self.columns],
-        })
+
+    /// <w_a, w_b>.
+    pub(crate) fn product(&self, engine: Engine, a: usize, b: usize) -> Fe {
+        let integers = |x: &[i64], y: &[i64]| Fe::from_i128(engine.product_integers(x, y));
+        match (self.row(a), self.row(b)) {
+            (Some(Row::Small(x)), Some(Row::Small(y))) => integers(x, y),
+            (Some(Row::Wide([x0, x1])), Some(Row::Wide([y0, y1]))) => {
+                let upper = integers(x0, y1) + integers(x1, y0) + integers(x1, y1) * upper_weight();
+                integers(x0, y0) + upper * upper_weight()
+            }
+            (Some(Row::Small(x)), Some(Row::Wide([y0, y1])))
+            | (Some(Row::Wide([y0, y1])), Some(Row::Small(x))) => {
+                integers(x, y0) + integers(x, y1) * upper_weight()
+            }
+            (Some(Row::Full(x)), Some(y)) | (Some(y), Some(Row::Full(x))) => {
+                image(engine, x, &[y])[0]
+            }
+            _ => Fe::ZERO,
+        }
     }
+
+    /// <v, w_a> for rows `range`.
+    pub(crate) fn images(
+        &self,
+        engine: Engine,
+        v: &[Fe],
+        range: std::ops::Range<usize>,
+    ) -> Zeroizing<Vec<Fe>> {
+        let rows: Vec<Row<'_>> = range.filter_map(|a| self.row(a)).collect();
+        image(engine, v, &rows)
+    }
+
+    /// sum_i weights_i w_(first + i).
+    pub(crate) fn combine(
+        &self,
+        engine: Engine,
+        first: usize,
+        weights: &[Fe],
+    ) -> Zeroizing<Vec<Fe>> {
+        let (mut integers, mut elements) = (Vec::new(), Vec::new());
+        for (i, weight) in weights.iter().enumerate() {
+            match self.row(first + i) {
+                Some(Row::Small(row)) => integers.push((*weight, row)),
+                Some(Row::Wide([low, high])) => {
+                    integers.push((*weight, low));
+                    integers.push((*weight * upper_weight(), high));
+                }
+                Some(Row::Full(row)) => elements.push((*weight, row)),
+                None => {}
+            }
+        }
+        let mut out = Zeroizing::new(vec![Fe::ZERO; self.columns]);
+        engine.combine_integers(&integers, &mut out);
+        if !elements.is_empty() {
+            let mut rest = Zeroizing::new(vec![Fe::ZERO; self.columns]);
+            engine.combine(&elements, &mut rest);
+            out.iter_mut().zip(rest.iter()).for_each(|(o, r)| *o += *r);
+        }
+        out
+    }
+}
+
+/// <v, row> for each row.
+fn image(engine: Engine, v: &[Fe], rows: &[Row<'_>]) -> Zeroizing<Vec<Fe>> {
+    let mut integers: Vec<&[i64]> = Vec::with_capacity(2 * rows.len());
+    for row in rows {
+        match row {
+            Row::Small(row) => integers.push(row),
+            Row::Wide(parts) => integers.extend(parts),
+            Row::Full(_) => {}
+        }
+    }
+    let products = Zeroizing::new(engine.dot_integers(v, &integers));
+    let mut products = products.iter().copied();
+    let mut next = || products.next().unwrap_or_default();
+    let value = |row: &Row<'_>| match row {
+        Row::Small(_) => next(),
+        Row::Wide(_) => next() + next() * upper_weight(),
+        Row::Full(row) => engine.dot(v, row),
+    };
+    Zeroizing::new(rows.iter().map(value).collect())
 }
 
 /// The integers that the matrix is made of, without the Z-rows.
@@ -163,23 +278,30 @@ impl Material<'_> {
         let columns = layout.columns as usize;
         let mut small = Zeroizing::new(vec![0i64; layout.x_rows as usize * columns]);
         small[..self.update.len()].copy_from_slice(self.update);
-        let full_rows = (layout.rows() - layout.x_rows) as usize;
-        let mut full = Zeroizing::new(Vec::with_capacity(full_rows * columns));
+        let mut wide: [Zeroizing<Vec<i64>>; 2] = Default::default();
         if let Some(m) = &self.masked {
-            full.par_extend(m.witness.noise.par_iter().map(|v| Fe::from_i128(*v)));
-            full.par_extend(m.witness.key.par_iter().map(|v| Fe::from_i64(*v)));
-            full.extend(m.slack.iter().map(|v| Fe::from_i64(*v)));
-            full.resize(
-                (layout.projected_rows() - layout.x_rows) as usize * columns,
-                Fe::ZERO,
-            );
+            let integers = m.witness.noise.len() + m.witness.key.len() + m.slack.len();
+            let rows = (layout.projected_rows() - layout.x_rows) as usize;
+            let low_bits = (1i64 << PART_BITS) - 1;
+            wide = wide.map(|_| Zeroizing::new(vec![0; (rows * columns).max(integers)]));
+            let [low, high] = &mut wide;
+            let narrow = m.witness.key.iter().chain(m.slack.iter());
+            let values = (m.witness.noise.iter().copied()).chain(narrow.map(|v| i128::from(*v)));
+            for ((low, high), v) in low.iter_mut().zip(high.iter_mut()).zip(values) {
+                *low = (v as i64) & low_bits;
+                *high = (v >> PART_BITS) as i64;
+            }
         }
+        let full_rows = layout.z_rows as usize;
+        let mut full = Zeroizing::new(Vec::with_capacity(full_rows * columns));
         full.extend(masks.projections.iter().map(|g| Fe::from_i128(*g)));
         full.push(masks.uniform);
         full.resize(full_rows * columns, Fe::ZERO);
         Matrix {
             columns,
             small,
+            small_bits: bit_len(layout.norm_bound.into()),
+            wide,
             full,
         }
     }

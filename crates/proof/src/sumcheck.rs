@@ -4,14 +4,15 @@
 //! by entry enter through inner products of rows: for the first variables those of all pairs in groups of sixteen rows,
 //! made from integers where rows are integers; then the rows are folded and each round works on what is left.
 
+use crate::Prepared;
 use crate::claims::Claims;
 use crate::mask::{MaskRounds, evaluate};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, upper_weight};
 use crate::projection::{Projections, subset_sums};
 use crate::transcript::ProofTranscript;
 use rayon::prelude::*;
-use veilsum_crypto::field::{Accumulator, Fe, eq_table, inner_product};
-use veilsum_params::Layout;
+use veilsum_crypto::field::{Accumulator, Fe, eq_table};
+use veilsum_simd::Engine;
 use zeroize::Zeroizing;
 
 /// Row variables that are bound on inner products.
@@ -29,9 +30,14 @@ pub(crate) struct Folded {
     pub(crate) claim: Fe,
 }
 
-/// For every t the pair of row vectors c_t and lambda_t W d_t, whose products add up to the projections' part; the
-/// rank-one parts of Lambda alike.
-struct Products(Vec<(Vec<Fe>, Zeroizing<Vec<Fe>>)>);
+/// Two matrices whose rows' inner products add up to the projections' and the rank-one parts of Lambda: row a of `c` has
+/// the entries c_t(a), then those of the parts' row vectors; row a of `v` has lambda_t <w_a, d_t>, then the inner products
+/// with the parts' column vectors.
+struct Products {
+    engine: Engine,
+    c: Vec<Vec<Fe>>,
+    v: Vec<Zeroizing<Vec<Fe>>>,
+}
 
 fn pair(v: &[Fe], p: usize) -> (Fe, Fe) {
     (
@@ -58,102 +64,189 @@ fn total(parts: Vec<[Fe; 3]>) -> [Fe; 3] {
     parts.into_iter().fold([Fe::ZERO; 3], add)
 }
 
+/// Binds the lowest row variable; a missing last row counts as zero.
+fn bind_rows<R: AsMut<[Fe]> + AsRef<[Fe]> + Send>(engine: Engine, rows: &mut Vec<R>, x: Fe) {
+    rows.par_chunks_mut(2).for_each(|pair| match pair {
+        [low, high] => engine.bind(low.as_mut(), high.as_ref(), x),
+        [low] => {
+            let zeros = vec![Fe::ZERO; low.as_ref().len()];
+            engine.bind(low.as_mut(), &zeros, x);
+        }
+        _ => {}
+    });
+    let mut odd = true;
+    rows.retain(|_| {
+        odd = !odd;
+        !odd
+    });
+}
+
 impl Products {
-    fn new(matrix: &Matrix, claims: &Claims, sums: &RowSums) -> Self {
-        let (rows, sums) = (sums.0.len(), &sums.0);
-        let mut pairs: Vec<_> = claims
-            .projection_weights
-            .par_iter()
-            .enumerate()
-            .map(|(t, weight)| {
-                let c = (0..rows)
-                    .map(|a| {
-                        if claims.projections.row(t, a) {
-                            Fe::ONE
-                        } else {
-                            Fe::ZERO
-                        }
-                    })
-                    .collect();
-                (
-                    c,
-                    Zeroizing::new(sums.iter().map(|s| *weight * s[t]).collect()),
-                )
+    fn new(engine: Engine, matrix: &Matrix, claims: &Claims, sums: &RowSums) -> Self {
+        let weights = &claims.projection_weights;
+        let images: Vec<Zeroizing<Vec<Fe>>> = (claims.rank_one.iter())
+            .map(|part| images(engine, matrix, &part.column))
+            .collect();
+        let length = weights.len() + images.len();
+        let c = (0..matrix.rows())
+            .into_par_iter()
+            .map(|a| {
+                let projected = (0..weights.len()).map(|t| {
+                    if claims.projections.row(t, a) {
+                        Fe::ONE
+                    } else {
+                        Fe::ZERO
+                    }
+                });
+                let parts = claims.rank_one.iter().map(|part| part.row[a]);
+                projected.chain(parts).collect()
             })
             .collect();
-        for part in &claims.rank_one {
-            let image: Vec<Fe> = (0..matrix.rows())
-                .into_par_iter()
-                .map(|a| match matrix.full_row(a) {
-                    Some(row) => inner_product(&part.column, row),
-                    None => inner_product(&part.column, &matrix.row(a)),
-                })
-                .collect();
-            pairs.push((part.row.clone(), Zeroizing::new(image)));
-        }
-        Self(pairs)
+        let mut v: Vec<_> = (0..matrix.rows())
+            .map(|a| {
+                let mut row = Zeroizing::new(vec![Fe::ZERO; length]);
+                for (entry, image) in row[weights.len()..].iter_mut().zip(&images) {
+                    *entry = image[a];
+                }
+                row
+            })
+            .collect();
+        sums.scale(engine, weights, &mut v);
+        Self { engine, c, v }
     }
 
     fn coefficients(&self) -> [Fe; 3] {
         let parts = self
-            .0
-            .par_iter()
-            .map(|(c, v)| {
-                let (mut c0, mut c2) = (Accumulator::default(), Accumulator::default());
-                for p in 0..c.len().max(v.len()).div_ceil(2) {
-                    let ((low, high), (v_low, v_high)) = (pair(c, p), pair(v, p));
-                    c0.add_product(low, v_low);
-                    c2.add_product(high - low, v_high - v_low);
+            .c
+            .par_chunks(2)
+            .zip(self.v.par_chunks(2))
+            .map(|(c, v)| match (c, v) {
+                ([c0, c1], [v0, v1]) => {
+                    let [low, slope] = self.engine.line_products([c0, c1], [v0, v1]);
+                    [low, slope, Fe::ZERO]
                 }
-                [c0.finish(), c2.finish(), Fe::ZERO]
+                ([c0], [v0]) => {
+                    let low = self.engine.dot(c0, v0);
+                    [low, low, Fe::ZERO]
+                }
+                _ => [Fe::ZERO; 3],
             })
             .collect();
         total(parts)
     }
 
     fn bind(&mut self, x: Fe) {
-        self.0.par_iter_mut().for_each(|(c, v)| {
-            fold(c, x);
-            fold(v, x);
-        });
+        bind_rows(self.engine, &mut self.c, x);
+        bind_rows(self.engine, &mut self.v, x);
     }
 }
 
-/// <w_a, d_t> for every row a, then for every t. The Z-rows are not projected, but between rows w is multilinear.
-pub(crate) struct RowSums(Vec<Zeroizing<Vec<Fe>>>);
+/// Rows that one task works on.
+const ROWS_AT_ONCE: usize = 32;
+
+/// <v, w_a> for every row a.
+fn images(engine: Engine, matrix: &Matrix, v: &[Fe]) -> Zeroizing<Vec<Fe>> {
+    let rows = matrix.rows();
+    let parts: Vec<Zeroizing<Vec<Fe>>> = (0..rows.div_ceil(ROWS_AT_ONCE))
+        .into_par_iter()
+        .map(|g| {
+            matrix.images(
+                engine,
+                v,
+                g * ROWS_AT_ONCE..rows.min((g + 1) * ROWS_AT_ONCE),
+            )
+        })
+        .collect();
+    let mut out = Zeroizing::new(Vec::with_capacity(rows));
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+    out
+}
+
+/// <w_a, d_t> for every row a and every t, row by row. The Z-rows are not projected, but between rows w is multilinear.
+pub(crate) struct RowSums {
+    count: usize,
+    small: Zeroizing<Vec<i64>>,
+    /// As in [`Matrix::wide`].
+    wide: [Zeroizing<Vec<i64>>; 2],
+    full: Vec<Zeroizing<Vec<Fe>>>,
+}
 
 impl RowSums {
-    pub(crate) fn new(matrix: &Matrix, projections: &Projections) -> Self {
-        let columns = &projections.columns;
-        let sum = |a: usize| {
-            Zeroizing::new(match (matrix.small_row(a), matrix.full_row(a)) {
-                (Some(row), _) => {
-                    let sums = Zeroizing::new(subset_sums(row, columns, i64::wrapping_add));
-                    sums.iter().map(|v| Fe::from_i64(*v)).collect()
-                }
-                (None, Some(row)) => subset_sums(row, columns, |a: Fe, b| a + b),
-                (None, None) => vec![Fe::ZERO; columns.len()],
-            })
+    pub(crate) fn new(engine: Engine, matrix: &Matrix, projections: &Projections) -> Self {
+        let subsets = &projections.columns;
+        let selections: Vec<Vec<u8>> = (0..matrix.columns.div_ceil(8))
+            .map(|group| subsets.iter().map(|t| t[group]).collect())
+            .collect();
+        let sums = |values: &[i64], bits: u32| {
+            let rows: Vec<&[i64]> = values.chunks(matrix.columns).collect();
+            let parts: Vec<Zeroizing<Vec<i64>>> = rows
+                .par_chunks(ROWS_AT_ONCE)
+                .map(|rows| Zeroizing::new(engine.subset_sums(rows, bits, &selections)))
+                .collect();
+            let mut out = Zeroizing::new(Vec::with_capacity(rows.len() * subsets.len()));
+            parts.iter().for_each(|part| out.extend_from_slice(part));
+            out
         };
-        Self((0..matrix.rows()).into_par_iter().map(sum).collect())
+        let [low, high] = &matrix.wide;
+        Self {
+            count: subsets.len(),
+            small: sums(&matrix.small, matrix.small_bits),
+            wide: [
+                sums(low, matrix.wide_bits()),
+                sums(high, matrix.wide_bits()),
+            ],
+            full: matrix
+                .full
+                .par_chunks(matrix.columns)
+                .map(|row| Zeroizing::new(subset_sums(row, subsets, |a: Fe, b| a + b)))
+                .collect(),
+        }
+    }
+
+    fn rows(sums: &[i64], count: usize) -> Vec<&[i64]> {
+        sums.chunks(count).collect()
+    }
+
+    /// Adds the sums times a weight for each t to the rows of `out`.
+    fn scale(&self, engine: Engine, weights: &[Fe], out: &mut [Zeroizing<Vec<Fe>>]) {
+        let (small, rest) = out.split_at_mut(self.small.len() / self.count);
+        let (wide, full) = rest.split_at_mut(self.wide[0].len() / self.count);
+        let integers = |weights: &[Fe], sums: &[i64], out: &mut [Zeroizing<Vec<Fe>>]| {
+            Self::rows(sums, self.count)
+                .par_chunks(ROWS_AT_ONCE)
+                .zip(out.par_chunks_mut(ROWS_AT_ONCE))
+                .for_each(|(rows, out)| engine.scale_integers(weights, rows, out));
+        };
+        let upper: Vec<Fe> = weights.iter().map(|w| *w * upper_weight()).collect();
+        integers(weights, &self.small, small);
+        integers(weights, &self.wide[0], wide);
+        integers(&upper, &self.wide[1], wide);
+        for (out, sums) in full.iter_mut().zip(&self.full) {
+            engine.mul_each(weights, sums, &mut out[..self.count]);
+        }
     }
 
     /// c_t^T w d_t for every t.
     pub(crate) fn projections(&self, projections: &Projections) -> Zeroizing<Vec<Fe>> {
+        let first_wide = self.small.len() / self.count;
+        let first_full = first_wide + self.wide[0].len() / self.count;
         let sum = |t: usize| {
-            self.0
-                .iter()
-                .enumerate()
-                .filter(|(a, _)| projections.row(t, *a))
+            let selected = |first: usize, sums: &[i64]| -> i128 {
+                let column = sums.iter().skip(t).step_by(self.count).enumerate();
+                column
+                    .filter(|(a, _)| projections.row(t, first + a))
+                    .fold(0i128, |sum, (_, v)| sum.wrapping_add(i128::from(*v)))
+            };
+            let elements: Fe = (self.full.iter().enumerate())
+                .filter(|(a, _)| projections.row(t, first_full + a))
                 .map(|(_, sums)| sums[t])
-                .sum()
+                .sum();
+            let [low, high] = [0, 1].map(|part| selected(first_wide, &self.wide[part]));
+            elements
+                + Fe::from_i128(selected(0, &self.small).wrapping_add(low))
+                + Fe::from_i128(high) * upper_weight()
         };
-        Zeroizing::new(
-            (0..projections.rows.len())
-                .into_par_iter()
-                .map(sum)
-                .collect(),
-        )
+        Zeroizing::new((0..self.count).into_par_iter().map(sum).collect())
     }
 }
 
@@ -168,28 +261,13 @@ struct Group {
     cross: Zeroizing<Vec<Fe>>,
 }
 
-fn row_product(matrix: &Matrix, a: usize, b: usize) -> Fe {
-    match (matrix.small_row(a), matrix.small_row(b)) {
-        (Some(x), Some(y)) => {
-            // Entries are below 2^32, rows no longer than 2^12.
-            Fe::from_i128(x.iter().zip(y).fold(0i128, |sum, (x, y)| {
-                sum.wrapping_add(i128::from(*x) * i128::from(*y))
-            }))
-        }
-        _ => match (matrix.full_row(a), matrix.full_row(b)) {
-            (Some(x), Some(y)) => inner_product(x, y),
-            _ => inner_product(&matrix.row(a), &matrix.row(b)),
-        },
-    }
-}
-
 impl Group {
-    fn new(matrix: &Matrix, claims: &Claims, first: usize, size: usize) -> Self {
+    fn new(engine: Engine, matrix: &Matrix, claims: &Claims, first: usize, size: usize) -> Self {
         let live = matrix.rows().saturating_sub(first).min(size);
         let mut gram = Zeroizing::new(vec![Fe::ZERO; size * size]);
         for p in 0..live {
             for q in p..live {
-                let product = row_product(matrix, first + p, first + q);
+                let product = matrix.product(engine, first + p, first + q);
                 gram[p * size + q] = product;
                 gram[q * size + p] = product;
             }
@@ -200,11 +278,9 @@ impl Group {
         let mut cross = Zeroizing::new(Vec::new());
         if !dense.is_empty() {
             cross.resize(size * size, Fe::ZERO);
-            for q in 0..live {
-                let row = matrix.row(first + q);
-                for (p, weights) in &dense {
-                    cross[p * size + q] = inner_product(weights, &row);
-                }
+            for (p, weights) in &dense {
+                let images = matrix.images(engine, weights, first..first + live);
+                cross[p * size..p * size + live].copy_from_slice(&images);
             }
         }
         let mu = (0..size)
@@ -278,6 +354,7 @@ fn square_part([q00, q01, q11]: [Fe; 3], (m0, m1): (Fe, Fe)) -> [Fe; 3] {
 
 /// Folded rows of w and of Lambda, once the inner products are used up.
 struct Rows {
+    engine: Engine,
     w: Vec<Zeroizing<Vec<Fe>>>,
     dense: Vec<Option<Vec<Fe>>>,
     mu: Vec<Fe>,
@@ -285,69 +362,53 @@ struct Rows {
 
 impl Rows {
     /// Folds the groups of the matrix with the Lagrange weights `eq`.
-    fn new(matrix: &Matrix, claims: &Claims, groups: Vec<Group>, eq: &[Fe]) -> Self {
+    fn new(
+        engine: Engine,
+        matrix: &Matrix,
+        claims: &Claims,
+        groups: Vec<Group>,
+        eq: &[Fe],
+    ) -> Self {
         let fold_group = |g: usize| {
             let first = g * eq.len();
-            let mut sums = vec![Accumulator::default(); matrix.columns];
-            for (i, weight) in eq.iter().enumerate() {
-                if let Some(row) = matrix.small_row(first + i) {
-                    sums.iter_mut()
-                        .zip(row)
-                        .for_each(|(s, v)| s.add_product(*weight, Fe::from_i64(*v)));
-                } else if let Some(row) = matrix.full_row(first + i) {
-                    sums.iter_mut()
-                        .zip(row)
-                        .for_each(|(s, v)| s.add_product(*weight, *v));
-                }
-            }
-            let row = Zeroizing::new(
-                sums.into_iter()
-                    .map(Accumulator::finish)
-                    .collect::<Vec<_>>(),
-            );
-            let mut dense: Option<Vec<Fe>> = None;
-            for (i, weight) in eq.iter().enumerate() {
-                if let Some(Some(row)) = claims.dense.get(first + i) {
-                    let sum = dense.get_or_insert_with(|| vec![Fe::ZERO; matrix.columns]);
-                    sum.iter_mut()
-                        .zip(row)
-                        .for_each(|(s, v)| *s += *weight * *v);
-                }
-            }
+            let row = matrix.combine(engine, first, eq);
+            let terms: Vec<(Fe, &[Fe])> = (eq.iter().enumerate())
+                .filter_map(|(i, weight)| Some((*weight, claims.dense.get(first + i)?.as_deref()?)))
+                .collect();
+            let dense = (!terms.is_empty()).then(|| {
+                let mut sum = vec![Fe::ZERO; matrix.columns];
+                engine.combine(&terms, &mut sum);
+                sum
+            });
             (row, dense)
         };
         let mu = groups.iter().map(|g| g.mu[0]).collect();
         let (w, dense) = (0..groups.len()).into_par_iter().map(fold_group).unzip();
-        Self { w, dense, mu }
+        Self {
+            engine,
+            w,
+            dense,
+            mu,
+        }
     }
 
     fn coefficients(&self) -> [Fe; 3] {
         let zero = Zeroizing::new(vec![Fe::ZERO; self.w[0].len()]);
+        let dot = |a: &[Fe], b: &[Fe]| self.engine.dot(a, b);
         let parts = (0..self.w.len().div_ceil(2))
             .into_par_iter()
             .map(|p| {
                 let low = &self.w[2 * p];
                 let high = self.w.get(2 * p + 1).unwrap_or(&zero);
-                let square = [
-                    inner_product(low, low),
-                    inner_product(low, high),
-                    inner_product(high, high),
-                ];
+                let square = [dot(low, low), dot(low, high), dot(high, high)];
                 let mut sum = square_part(square, pair(&self.mu, p));
-                let dense = |i: usize| self.dense.get(2 * p + i).and_then(Option::as_ref);
+                let dense = |i: usize| self.dense.get(2 * p + i).and_then(Option::as_deref);
                 let (d_low, d_high) = (dense(0), dense(1));
                 if d_low.is_some() || d_high.is_some() {
-                    let with =
-                        |d: Option<&Vec<Fe>>, w: &[Fe]| d.map_or(Fe::ZERO, |d| inner_product(d, w));
+                    let with = |d: Option<&[Fe]>, w: &[Fe]| d.map_or(Fe::ZERO, |d| dot(d, w));
                     let c00 = with(d_low, low);
-                    sum = add(
-                        sum,
-                        [
-                            c00,
-                            c00 - with(d_low, high) - with(d_high, low) + with(d_high, high),
-                            Fe::ZERO,
-                        ],
-                    );
+                    let slope = c00 - with(d_low, high) - with(d_high, low) + with(d_high, high);
+                    sum = add(sum, [c00, slope, Fe::ZERO]);
                 }
                 sum
             })
@@ -356,39 +417,29 @@ impl Rows {
     }
 
     fn bind(&mut self, x: Fe) {
-        let fold_rows = |low: Option<&[Fe]>, high: Option<&[Fe]>| -> Option<Vec<Fe>> {
-            let y = Fe::ONE - x;
-            match (low, high) {
-                (None, None) => None,
-                (Some(low), None) => Some(low.iter().map(|l| *l * y).collect()),
-                (None, Some(high)) => Some(high.iter().map(|h| *h * x).collect()),
-                (Some(low), Some(high)) => Some(
-                    low.iter()
-                        .zip(high)
-                        .map(|(l, h)| *l + x * (*h - *l))
-                        .collect(),
-                ),
-            }
-        };
-        let half = self.w.len().div_ceil(2);
-        let row = |p: usize| self.w.get(p).map(|w| w.as_slice());
-        let dense = |p: usize| self.dense.get(p).and_then(|d| d.as_deref());
-        let w = (0..half)
-            .into_par_iter()
-            .map(|p| Zeroizing::new(fold_rows(row(2 * p), row(2 * p + 1)).unwrap_or_default()))
-            .collect();
-        let folded = (0..half)
-            .map(|p| fold_rows(dense(2 * p), dense(2 * p + 1)))
+        bind_rows(self.engine, &mut self.w, x);
+        let columns = self.w[0].len();
+        let half = self.w.len();
+        let mut dense = std::mem::take(&mut self.dense).into_iter();
+        self.dense = (0..half)
+            .map(|_| {
+                let (low, high) = (dense.next().flatten(), dense.next().flatten());
+                if low.is_none() && high.is_none() {
+                    return None;
+                }
+                let zeros = || vec![Fe::ZERO; columns];
+                let mut low = low.unwrap_or_else(zeros);
+                self.engine.bind(&mut low, &high.unwrap_or_else(zeros), x);
+                Some(low)
+            })
             .collect();
         fold(&mut self.mu, x);
-        self.w = w;
-        self.dense = folded;
     }
 }
 
 /// Runs the sumcheck from the claimed `sum` (which the transcript holds already).
 pub(crate) fn prove(
-    layout: &Layout,
+    prepared: &Prepared,
     matrix: &Matrix,
     claims: &Claims,
     sums: &RowSums,
@@ -396,6 +447,7 @@ pub(crate) fn prove(
     sum: Fe,
     transcript: &mut ProofTranscript,
 ) -> Folded {
+    let (layout, engine) = (&prepared.layout, prepared.engine);
     let (row_vars, col_vars) = (layout.row_vars as usize, layout.col_vars as usize);
     let mut mask = MaskRounds::new(layout, pi);
     let mut rounds = Vec::with_capacity(3 * row_vars + 2 * col_vars);
@@ -411,12 +463,12 @@ pub(crate) fn prove(
         x
     };
 
-    let mut products = Products::new(matrix, claims, sums);
+    let mut products = Products::new(engine, matrix, claims, sums);
     let group_vars = row_vars.min(GROUP_VARS);
     let size = 1usize << group_vars;
     let mut groups: Vec<Group> = (0..matrix.rows().div_ceil(size))
         .into_par_iter()
-        .map(|g| Group::new(matrix, claims, g * size, size))
+        .map(|g| Group::new(engine, matrix, claims, g * size, size))
         .collect();
     for _ in 0..group_vars {
         let squares = total(groups.par_iter().map(Group::coefficients).collect());
@@ -424,7 +476,7 @@ pub(crate) fn prove(
         groups.par_iter_mut().for_each(|g| g.bind(x));
         products.bind(x);
     }
-    let mut rows = Rows::new(matrix, claims, groups, &eq_table(&point));
+    let mut rows = Rows::new(engine, matrix, claims, groups, &eq_table(&point));
     for _ in group_vars..row_vars {
         let x = bind(
             add(rows.coefficients(), products.coefficients()),
@@ -442,17 +494,12 @@ pub(crate) fn prove(
         .cloned()
         .flatten()
         .unwrap_or_else(|| vec![Fe::ZERO; matrix.columns]);
-    let weights: Vec<Fe> = claims
-        .projection_weights
-        .iter()
-        .zip(&products.0)
-        .map(|(lambda, (c, _))| *lambda * c[0])
+    let (weights, rank_one) = products.c[0].split_at(claims.projection_weights.len());
+    let weights: Vec<Fe> = (claims.projection_weights.iter().zip(weights))
+        .map(|(lambda, c)| *lambda * *c)
         .collect();
-    let parts: Vec<(&Vec<Fe>, Fe)> = claims
-        .rank_one
-        .iter()
-        .zip(&products.0[weights.len()..])
-        .map(|(part, (row, _))| (&part.column, row[0]))
+    let parts: Vec<(&Vec<Fe>, Fe)> = (claims.rank_one.iter().zip(rank_one))
+        .map(|(part, row)| (&part.column, *row))
         .collect();
     lambda.par_iter_mut().enumerate().for_each(|(b, entry)| {
         let projected: Fe = weights

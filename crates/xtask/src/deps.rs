@@ -11,9 +11,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("veilsum-params", &[]),
     ("veilsum-simd", &[]),
     ("veilsum-crypto", &["params", "simd"]),
-    ("veilsum-encoding", &["params", "rlwe"]),
-    ("veilsum-rlwe", &["params", "crypto"]),
-    ("veilsum-wire", &["params", "crypto"]),
+    ("veilsum-encoding", &["params", "rlwe", "simd"]),
+    ("veilsum-rlwe", &["params", "crypto", "simd"]),
+    ("veilsum-wire", &["params", "crypto", "simd"]),
     ("veilsum-proof", &["params", "crypto", "simd", "rlwe"]),
     (
         "veilsum-protocol",

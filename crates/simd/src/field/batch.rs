@@ -112,12 +112,7 @@ impl Engine {
     }
 
     /// out_ri += w_i v_ri for rows v_r of integers (of absolute value below 2^63), over the shortest length.
-    pub fn scale_integers(
-        &self,
-        weights: &[Fe],
-        rows: &[&[i64]],
-        out: &mut [impl AsMut<[Fe]>],
-    ) {
+    pub fn scale_integers(&self, weights: &[Fe], rows: &[&[i64]], out: &mut [impl AsMut<[Fe]>]) {
         // The product with an integer, which has no factor of Montgomery's, is then in Montgomery form.
         let weights: Vec<Fe> = weights.iter().map(|w| *w * Fe(R2)).collect();
         for (row, out) in rows.iter().zip(out) {
@@ -305,8 +300,7 @@ mod tests {
         for engine in engines() {
             for (n, rows) in [(1, 1), (13, 3), (256, 16), (300, 130)] {
                 let weights = elements(&mut rng, rows);
-                let full: Vec<Vec<Fe>> =
-                    (0..rows).map(|i| elements(&mut rng, n - i % 2)).collect();
+                let full: Vec<Vec<Fe>> = (0..rows).map(|i| elements(&mut rng, n - i % 2)).collect();
                 let small: Vec<Vec<i64>> =
                     (0..rows).map(|i| integers(&mut rng, n - i % 2)).collect();
                 let at = |rows: &[Vec<Fe>], j: usize| -> Fe {
@@ -316,11 +310,19 @@ mod tests {
                         .sum()
                 };
                 let mut out = vec![Fe::ONE; n];
-                let terms: Vec<_> = weights.iter().copied().zip(full.iter().map(|r| &r[..])).collect();
+                let terms: Vec<_> = weights
+                    .iter()
+                    .copied()
+                    .zip(full.iter().map(|r| &r[..]))
+                    .collect();
                 engine.combine(&terms, &mut out);
                 let expected: Vec<Fe> = (0..n).map(|j| at(&full, j)).collect();
                 assert_eq!(out, expected, "{engine:?} {n} {rows}");
-                let terms: Vec<_> = weights.iter().copied().zip(small.iter().map(|r| &r[..])).collect();
+                let terms: Vec<_> = weights
+                    .iter()
+                    .copied()
+                    .zip(small.iter().map(|r| &r[..]))
+                    .collect();
                 engine.combine_integers(&terms, &mut out);
                 let lifted: Vec<Vec<Fe>> = small
                     .iter()
@@ -341,7 +343,11 @@ mod tests {
                 let [x, y] = [(); 2].map(|()| integers(&mut rng, n));
                 let lift = |v: &[i64]| v.iter().map(|v| Fe::from_i64(*v)).collect::<Vec<_>>();
                 let expected = [&x, &y].map(|v| super::super::inner_product(&a, &lift(v)));
-                assert_eq!(engine.dot_integers(&a, &[&x, &y]), expected, "{engine:?} {n}");
+                assert_eq!(
+                    engine.dot_integers(&a, &[&x, &y]),
+                    expected,
+                    "{engine:?} {n}"
+                );
                 let mut out = [a.clone(), a.clone()];
                 engine.scale_integers(&a, &[&x, &y], &mut out);
                 for (out, v) in out.iter().zip([&x, &y]) {
@@ -349,7 +355,11 @@ mod tests {
                         a.iter().zip(lift(v)).map(|(a, v)| *a + *a * v).collect();
                     assert_eq!(*out, expected, "{engine:?} {n}");
                 }
-                let expected: i128 = x.iter().zip(&y).map(|(x, y)| i128::from(*x) * i128::from(*y)).sum();
+                let expected: i128 = x
+                    .iter()
+                    .zip(&y)
+                    .map(|(x, y)| i128::from(*x) * i128::from(*y))
+                    .sum();
                 assert_eq!(engine.product_integers(&x, &y), expected, "{engine:?} {n}");
             }
             let max = vec![(1i64 << INTEGER_BITS) - 1; 1 << 14];

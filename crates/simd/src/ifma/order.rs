@@ -219,10 +219,10 @@ impl Columns {
     #[inline]
     #[target_feature(enable = "avx512ifma")]
     fn add(&mut self, a: &Limbs, b: &Limbs) {
-        for i in 0..5 {
-            for j in 0..5 {
-                self.low[i + j] = _mm512_madd52lo_epu64(self.low[i + j], a[i], b[j]);
-                self.high[i + j] = _mm512_madd52hi_epu64(self.high[i + j], a[i], b[j]);
+        for (i, a) in a.iter().enumerate() {
+            for (j, b) in b.iter().enumerate() {
+                self.low[i + j] = _mm512_madd52lo_epu64(self.low[i + j], *a, *b);
+                self.high[i + j] = _mm512_madd52hi_epu64(self.high[i + j], *a, *b);
             }
         }
     }
@@ -231,11 +231,10 @@ impl Columns {
     #[target_feature(enable = "avx512ifma")]
     fn join(&self) -> [__m512i; 10] {
         let mut out = [_mm512_setzero_si512(); 10];
-        out[0] = self.low[0];
-        for k in 1..9 {
-            out[k] = _mm512_add_epi64(self.low[k], self.high[k - 1]);
+        out[..9].copy_from_slice(&self.low);
+        for (out, high) in out[1..].iter_mut().zip(self.high) {
+            *out = _mm512_add_epi64(*out, high);
         }
-        out[9] = self.high[8];
         out
     }
 
