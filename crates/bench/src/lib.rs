@@ -117,8 +117,12 @@ pub struct BenchReport {
     pub verify_phases: BTreeMap<&'static str, f64>,
     /// Verifying all in one batch, for one client.
     pub batch_verify_seconds_per_client: f64,
-    /// Summing, combining shares, and opening.
+    /// Decoding the sum: adding accepted contributions as they come, combining shares, and opening.
     pub finish_seconds: f64,
+    /// Parts of `finish_seconds`; they sum to it.
+    pub finish_phases: BTreeMap<&'static str, f64>,
+    /// Adding all accepted contributions from their stored bodies, as after a restart.
+    pub resum_seconds: f64,
     /// Bytes of one contribution, as decoded and verified.
     pub upload_bytes: u64,
     /// Its parts.

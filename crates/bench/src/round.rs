@@ -14,11 +14,13 @@ use veilsum_params::{
 };
 use veilsum_proof::{Prepared, Round, phase};
 use veilsum_protocol::{
-    RoundContext, RoundSums, build_contribution, decode_body, open_share, verify_contribution,
-    verify_contributions,
+    RoundContext, RoundSums, build_contribution, decode_body, open_share, share_leaf,
+    verify_contribution, verify_contributions,
 };
 use veilsum_simd::Engine;
-use veilsum_wire::{Roster, RosterContent, RosterEntry, Signed, Wire, cohort_and_committee};
+use veilsum_wire::{
+    Body, Header, Roster, RosterContent, RosterEntry, Signed, Wire, cohort_and_committee,
+};
 
 fn step<T, E: std::fmt::Display>(
     step: &'static str,
@@ -228,10 +230,12 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         "round",
         Round::new(Arc::clone(&prepared), *context.digest()),
     )?;
-    let mut verified = Vec::with_capacity(uploads.len());
+    let mut accepted = Vec::with_capacity(uploads.len());
+    let mut sums = RoundSums::new(context);
+    let (mut verify_seconds, mut sum_seconds) = (0.0, 0.0);
     phases.take();
-    let start = now();
     for (header, body) in &uploads {
+        let start = now();
         let (header, body) = phase!(
             "wire",
             (
@@ -239,12 +243,18 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
                 step("body", decode_body(context, body))?,
             )
         );
-        verified.push(step(
+        let verified = step(
             "verification",
             verify_contribution(context, &round, header, body),
-        )?);
+        )?;
+        verify_seconds += start.elapsed().as_secs_f64();
+        // As a server does: what verification decoded is summed and dropped at once.
+        let start = now();
+        step("summing", sums.add_verified(&round, &verified))?;
+        sum_seconds += start.elapsed().as_secs_f64();
+        accepted.push(verified.into_parts());
     }
-    let verify_seconds = start.elapsed().as_secs_f64() / clients;
+    verify_seconds /= clients;
     let mut verify_phases = phases.take();
     verify_phases.values_mut().for_each(|v| *v /= clients);
     let known: f64 = verify_phases.values().sum();
@@ -263,15 +273,25 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     }
     let batch_seconds = start.elapsed().as_secs_f64() / clients;
 
-    let shares = committee_sums(&deployment, &verified)?;
+    let shares = committee_sums(&deployment, &accepted)?;
+    phases.take();
     let start = now();
-    let mut sums = RoundSums::new(context);
-    for contribution in &verified {
-        step("summing", sums.add(&round, contribution.body()))?;
-    }
     let r_sum = step("combining", feldman::combine(&shares, config.threshold))?;
     let opened = step("opening", sums.open(context, &round, &r_sum))?;
-    let finish_seconds = start.elapsed().as_secs_f64();
+    let open_seconds = start.elapsed().as_secs_f64();
+    let finish_seconds = sum_seconds + open_seconds;
+    let mut finish_phases = phases.take();
+    let known: f64 = finish_phases.values().sum();
+    finish_phases.insert("summing", sum_seconds);
+    finish_phases.insert("other", open_seconds - known);
+    // What a server does that restarts: the same sums from the stored bodies alone.
+    let start = now();
+    let mut again = RoundSums::new(context);
+    for (_, body) in &accepted {
+        step("summing again", again.add(&round, body))?;
+    }
+    let resum_seconds = start.elapsed().as_secs_f64();
+    let resumed = step("opening again", again.open(context, &round, &r_sum))?;
 
     let sizes = UploadSizes::of(&layout, config.members.into(), config.threshold.into());
     let upload_bytes = uploads
@@ -305,6 +325,8 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         verify_phases,
         batch_verify_seconds_per_client: batch_seconds,
         finish_seconds,
+        finish_phases,
+        resum_seconds,
         upload_bytes,
         upload_parts: BTreeMap::from([
             ("header", sizes.header),
@@ -316,7 +338,7 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         ]),
         plain_f32_bytes: 4 * u64::from(config.dim),
         client_peak_bytes: peak as u64,
-        sum_exact: opened == plain,
+        sum_exact: opened == plain && resumed == plain,
         baselines: Baselines::measure(config.dim, config.clients),
     })
 }
@@ -324,7 +346,7 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
 /// What t members do: decrypt and check their shares, and sum them.
 fn committee_sums(
     deployment: &Deployment,
-    contributions: &[veilsum_protocol::VerifiedContribution],
+    accepted: &[(Header, Body)],
 ) -> Result<Vec<feldman::SecretShare>, BenchError> {
     let context = &deployment.context;
     (1..=context.threshold())
@@ -332,14 +354,14 @@ fn committee_sums(
         .zip(&deployment.share_keys)
         .map(|(index, key)| {
             let mut sum = curve25519_dalek::scalar::Scalar::ZERO;
-            for c in contributions {
-                let leaf = c.share_leaf(index).ok_or_else(|| BenchError::Step {
+            for (header, body) in accepted {
+                let leaf = share_leaf(body, index).ok_or_else(|| BenchError::Step {
                     step: "share",
                     cause: "missing".to_owned(),
                 })?;
                 let share = step(
                     "share",
-                    open_share(context, &c.header().content, index, key, &leaf),
+                    open_share(context, &header.content, index, key, &leaf),
                 )?;
                 sum += share.expose();
             }

@@ -66,6 +66,10 @@ fn print(report: &BenchReport) {
         report.batch_verify_seconds_per_client,
     );
     milliseconds("summing and opening", report.finish_seconds);
+    for (name, seconds) in &report.finish_phases {
+        milliseconds(&format!("  {name}"), *seconds);
+    }
+    milliseconds("summing again after a restart", report.resum_seconds);
     let each = report.upload_bytes as f64 / f64::from(report.dim);
     println!(
         "{:<34}{:>12} bytes, {each:.2} a coordinate (plain f32: 4)",

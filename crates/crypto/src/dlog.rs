@@ -1,192 +1,434 @@
-//! Bounded discrete logarithms: baby steps and giant steps, outward from zero (`specs/protocol.md`, "Opening").
+//! Bounded discrete logarithms of sums, outward from zero (`specs/protocol.md`, "Opening").
 
 use crate::CryptoError;
-use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
-use curve25519_dalek::ristretto::RistrettoPoint;
-use curve25519_dalek::scalar::Scalar;
 use rayon::prelude::*;
-use std::collections::HashMap;
+use veilsum_simd::{Engine, FixedBaseTable, Point};
 
-/// Largest number of baby steps that [`BabySteps::for_bound`] tabulates.
-pub const BABY_STEPS_MAX: u64 = 1 << 22;
+/// Entries of the first table for each point; a wider search makes a larger one.
+const FIRST_ENTRIES_PER_POINT: u64 = 8;
+/// Bounds of the first table, and the largest one (16 to 24 bytes an entry).
+const FIRST_ENTRIES: (u64, u64) = (1 << 8, 1 << 16);
+const ENTRIES_MAX: u64 = 1 << 22;
+/// A table is worth four times its entries in look-ups; then one of four times the size is.
+const WORTH: u64 = 4;
+/// Points that one task makes and encodes together.
+const TASK: usize = 512;
+/// Look-ups between two looks at what is left.
+const AT_ONCE: usize = 1 << 15;
 
-/// A table of the points i B for 0 <= i <= len, keyed by eight bytes of their encoding.
-pub struct BabySteps {
-    len: u64,
-    table: HashMap<u64, Vec<u32>>,
+/// What stands in one point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// k B; the second logarithm is zero.
+    Single,
+    /// (low + 2^`beta_log2` high) B, with 2^`beta_log2` more than twice the radius.
+    Pair {
+        /// log2 of the packing base, at most 63.
+        beta_log2: u32,
+    },
 }
 
-impl std::fmt::Debug for BabySteps {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "BabySteps {{ len: {} }}", self.len)
+/// The integers in each point, low and high, when the Euclidean norm of all of them together is at most `radius`. Variable
+/// time: for sums that are published anyway. The same on any number of threads and any backend.
+///
+/// The search goes outward from zero for all points alike and makes larger tables as it gets wider. What is not found within
+/// distance rho is farther away, so at most (radius / rho)^2 points can be left; whatever the points are, the look-ups in the
+/// last table are no more than 4 radius^2 / entries for pairs and 2 sqrt(points) radius / entries for single integers. A
+/// sum of vectors of norm at most B has norm at most their number times B.
+///
+/// # Errors
+/// [`CryptoError::DiscreteLog`] when there are no such integers: the first point that was not found, or the one farthest
+/// out.
+pub fn solve(
+    engine: Engine,
+    points: &[Point],
+    packing: Packing,
+    radius: u64,
+) -> Result<Vec<[i64; 2]>, CryptoError> {
+    Search::new(engine, points, packing, radius)?.run()
+}
+
+struct Search<'a> {
+    engine: Engine,
+    points: &'a [Point],
+    plane: Plane,
+    radius: u64,
+    /// Multiples of B.
+    base: FixedBaseTable,
+    found: Vec<Option<[i64; 2]>>,
+    /// Positions without an answer, ascending.
+    left: Vec<usize>,
+    /// Sum of the squares found.
+    energy: u128,
+}
+
+/// One axis or two.
+#[derive(Clone, Copy)]
+struct Plane {
+    /// 0 for a single axis.
+    beta_log2: u32,
+    /// Bits of the largest value that is multiplied.
+    bits: u32,
+}
+
+impl Plane {
+    fn flat(self) -> bool {
+        self.beta_log2 == 0
     }
-}
-
-/// Points are compared by the encoding of their double: batched doubling and compressing costs an eighth of compressing.
-fn keys(points: &[RistrettoPoint]) -> Vec<[u8; 32]> {
-    RistrettoPoint::double_and_compress_batch(points)
-        .into_iter()
-        .map(|c| c.to_bytes())
-        .collect()
-}
-
-fn short(key: &[u8; 32]) -> u64 {
-    u64::from_le_bytes(std::array::from_fn(|i| key[i + 8]))
-}
-
-impl BabySteps {
-    /// A table that balances its own cost against `count` logarithms with absolute values up to `bound`.
-    pub fn for_bound(bound: u64, count: usize) -> Self {
-        let ideal = ((bound as f64) * (count.max(1) as f64)).sqrt() as u64;
-        Self::new(ideal.clamp(16, BABY_STEPS_MAX.min(bound.max(16))))
+    fn value(self, [low, high]: [i64; 2]) -> i128 {
+        i128::from(low) + (i128::from(high) << self.beta_log2)
     }
-
-    /// A table of `len` baby steps.
-    pub fn new(len: u64) -> Self {
-        const CHUNK: u64 = 4096;
-        let chunks: Vec<u64> = (0..=len).step_by(CHUNK as usize).collect();
-        let parts: Vec<Vec<[u8; 32]>> = chunks
-            .into_par_iter()
-            .map(|start| {
-                let count = CHUNK.min(len + 1 - start);
-                let mut at = Scalar::from(start) * RISTRETTO_BASEPOINT_POINT;
-                let mut points = Vec::with_capacity(count as usize);
-                for _ in 0..count {
-                    points.push(at);
-                    at += RISTRETTO_BASEPOINT_POINT;
-                }
-                keys(&points)
-            })
-            .collect();
-        let mut table: HashMap<u64, Vec<u32>> = HashMap::with_capacity(len as usize + 1);
-        for (i, key) in parts.iter().flatten().enumerate() {
-            table.entry(short(key)).or_default().push(i as u32);
+    /// The representation with the smallest low.
+    fn reduced(self, [low, high]: [i64; 2]) -> [i64; 2] {
+        if self.flat() {
+            return [low, 0];
         }
-        Self { len, table }
+        let half = 1i64 << (self.beta_log2 - 1);
+        let carry = low.saturating_add(half) >> self.beta_log2;
+        [low - (carry << self.beta_log2), high.saturating_add(carry)]
+    }
+    /// Half the side of a table of at most `entries`.
+    fn half(self, entries: u64, radius: u64) -> i64 {
+        let side = if self.flat() {
+            entries
+        } else {
+            entries.isqrt()
+        };
+        signed((side.saturating_sub(1) / 2).max(1).min(radius.max(1)))
+    }
+}
+
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+fn squares([low, high]: [i64; 2]) -> u128 {
+    u128::from(low.unsigned_abs()).pow(2) + u128::from(high.unsigned_abs()).pow(2)
+}
+
+/// Eight bytes of an encoding.
+fn key(encoding: &[u8; 32]) -> u64 {
+    u64::from_le_bytes(std::array::from_fn(|i| encoding[i + 8]))
+}
+
+/// The points of one square (or interval) around zero, by the encodings of their doubles.
+struct Table {
+    half: i64,
+    /// Side of the square.
+    side: i64,
+    entries: u64,
+    /// Open addressing by the low bits of the key: its high 40 bits, and the index.
+    slots: Vec<u64>,
+}
+
+const INDEX_BITS: u32 = 24;
+const EMPTY: u64 = u64::MAX;
+
+impl Table {
+    fn new(half: i64, plane: Plane, keys: &[u64]) -> Self {
+        let capacity = (2 * keys.len()).next_power_of_two().max(2);
+        let mut slots = vec![EMPTY; capacity];
+        for (key, index) in keys.iter().zip(0u64..) {
+            let mut at = *key as usize & (capacity - 1);
+            while slots[at] != EMPTY {
+                at = (at + 1) & (capacity - 1);
+            }
+            slots[at] = key >> INDEX_BITS << INDEX_BITS | index;
+        }
+        Self {
+            half,
+            side: 2 * half + 1,
+            entries: keys.len() as u64,
+            slots,
+        }
+        .checked(plane)
     }
 
-    /// The table's hit for a key of a doubled point, confirmed against the point itself.
-    fn lookup(&self, key: &[u8; 32], point: &RistrettoPoint) -> Option<i128> {
-        let candidates = self.table.get(&short(key))?;
-        candidates.iter().find_map(|&i| {
-            let claimed = Scalar::from(i) * RISTRETTO_BASEPOINT_POINT;
-            (claimed == *point).then_some(i128::from(i))
+    fn checked(self, plane: Plane) -> Self {
+        debug_assert_eq!(self.entries, Self::count(self.half, plane));
+        self
+    }
+
+    fn count(half: i64, plane: Plane) -> u64 {
+        let side = 2 * half.unsigned_abs() + 1;
+        if plane.flat() { side } else { side * side }
+    }
+
+    /// What stands at an index, row by row.
+    fn pair(half: i64, plane: Plane, index: u64) -> [i64; 2] {
+        let side = 2 * half.unsigned_abs() + 1;
+        let (row, column) = (signed(index / side), signed(index % side));
+        [column - half, if plane.flat() { 0 } else { row - half }]
+    }
+
+    /// Indices whose keys agree as far as they are kept: nearly always none or the right one.
+    fn candidates(&self, key: u64) -> impl Iterator<Item = u64> {
+        let mask = self.slots.len() - 1;
+        let start = key as usize & mask;
+        (0..self.slots.len())
+            .map(move |i| self.slots[(start + i) & mask])
+            .take_while(|slot| *slot != EMPTY)
+            .filter(move |slot| slot >> INDEX_BITS == key >> INDEX_BITS)
+            .map(|slot| slot & ((1 << INDEX_BITS) - 1))
+    }
+}
+
+/// Multiples of the table's side, to shift points by whole squares.
+struct Shifts {
+    /// i side B for i = 0, 1, ..
+    low: Vec<Point>,
+    /// i side beta B.
+    high: Vec<Point>,
+}
+
+impl Shifts {
+    fn extend(&mut self, ring: usize) {
+        for steps in [&mut self.low, &mut self.high] {
+            while let (true, Some(last), Some(step)) =
+                (steps.len() <= ring, steps.last(), steps.get(1))
+            {
+                steps.push(*last + *step);
+            }
+        }
+    }
+    /// What moves square `cell` to the origin.
+    fn offset(&self, [low, high]: [i64; 2]) -> Point {
+        let times = |steps: &[Point], i: i64| {
+            let step = steps
+                .get(i.unsigned_abs() as usize)
+                .copied()
+                .unwrap_or_default();
+            if i > 0 { -step } else { step }
+        };
+        times(&self.low, low) + times(&self.high, high)
+    }
+}
+
+/// The squares whose larger coordinate is `ring`.
+fn ring_cells(ring: i64, plane: Plane) -> Vec<[i64; 2]> {
+    if ring == 0 {
+        return vec![[0, 0]];
+    }
+    if plane.flat() {
+        return vec![[ring, 0], [-ring, 0]];
+    }
+    let rows = (-ring..=ring).flat_map(|i| [[i, ring], [i, -ring]]);
+    let columns = (1 - ring..ring).flat_map(|j| [[ring, j], [-ring, j]]);
+    rows.chain(columns).collect()
+}
+
+impl<'a> Search<'a> {
+    fn new(
+        engine: Engine,
+        points: &'a [Point],
+        packing: Packing,
+        radius: u64,
+    ) -> Result<Self, CryptoError> {
+        let beta_log2 = match packing {
+            Packing::Single => 0,
+            Packing::Pair { beta_log2 } => beta_log2,
+        };
+        // Squares at the rim reach beyond the radius by less than a table's side.
+        let reach = u128::from(radius) + 2 * u128::from(ENTRIES_MAX);
+        let bits = beta_log2 + (u128::BITS - reach.leading_zeros()) + 1;
+        let too_wide = beta_log2 > 63 || (beta_log2 > 0 && radius >= 1 << (beta_log2 - 1));
+        let base = FixedBaseTable::new(engine, &Point::BASE, bits);
+        match base {
+            Ok(base) if !too_wide && bits <= 120 && radius < 1 << 62 => Ok(Self {
+                engine,
+                points,
+                plane: Plane { beta_log2, bits },
+                radius,
+                base,
+                found: vec![None; points.len()],
+                left: (0..points.len()).collect(),
+                energy: 0,
+            }),
+            _ => Err(CryptoError::Packing { beta_log2, radius }),
+        }
+    }
+
+    fn run(mut self) -> Result<Vec<[i64; 2]>, CryptoError> {
+        let wanted = FIRST_ENTRIES_PER_POINT.saturating_mul(self.points.len() as u64);
+        let mut entries = wanted.clamp(FIRST_ENTRIES.0, FIRST_ENTRIES.1);
+        // Everything with both coordinates up to this was looked at; -1 for nothing.
+        let mut covered = -1i64;
+        while !self.left.is_empty() {
+            let table = self.table(self.plane.half(entries, self.radius))?;
+            let step = |pair| Ok::<_, CryptoError>(vec![Point::IDENTITY, self.times(pair)?]);
+            let mut shifts = Shifts {
+                low: step([table.side, 0])?,
+                high: step([0, if self.plane.flat() { 0 } else { table.side }])?,
+            };
+            // The first ring that reaches beyond what is covered.
+            let mut ring = match covered.checked_sub(table.half) {
+                Some(beyond) if beyond >= 0 => beyond / table.side + 1,
+                _ => 0,
+            };
+            let mut looked = 0u64;
+            let grows = entries < ENTRIES_MAX && table.half.unsigned_abs() < self.radius;
+            while !(self.left.is_empty() || grows && looked > WORTH * table.entries) {
+                self.within_radius(covered)?;
+                shifts.extend(ring.unsigned_abs() as usize);
+                looked += self.look(&table, &shifts, ring)?;
+                covered = ring * table.side + table.half;
+                ring += 1;
+            }
+            entries = (WORTH * entries).min(ENTRIES_MAX);
+        }
+        if self.energy > u128::from(self.radius).pow(2) {
+            let farthest = self.found.iter().enumerate();
+            let position = farthest
+                .max_by_key(|(at, pair)| (pair.map(squares), usize::MAX - at))
+                .map_or(0, |(at, _)| at);
+            return Err(CryptoError::DiscreteLog { position });
+        }
+        let answers = self.found.into_iter().enumerate();
+        answers
+            .map(|(position, pair)| pair.ok_or(CryptoError::DiscreteLog { position }))
+            .collect()
+    }
+
+    /// Points that are left have a coordinate beyond `covered`: refuses when the radius does not allow that many.
+    fn within_radius(&self, covered: i64) -> Result<(), CryptoError> {
+        let Some(&position) = self.left.first() else {
+            return Ok(());
+        };
+        let nearest = u128::from(covered.saturating_add(1).unsigned_abs()).pow(2);
+        let least = nearest.saturating_mul(self.left.len() as u128);
+        if self.energy.saturating_add(least) > u128::from(self.radius).pow(2) {
+            return Err(CryptoError::DiscreteLog { position });
+        }
+        Ok(())
+    }
+
+    fn times(&self, pair: [i64; 2]) -> Result<Point, CryptoError> {
+        let value = self.plane.value(pair);
+        let product = self.base.mul_small(&[value], self.plane.bits);
+        let product = product.ok().and_then(|p| p.first().copied());
+        product.ok_or(CryptoError::Packing {
+            beta_log2: self.plane.beta_log2,
+            radius: self.radius,
         })
     }
 
-    /// The integers k with k B = point and |k| <= bound, one for each point, searched outward from zero. Variable time:
-    /// for sums that are published anyway.
-    ///
-    /// # Errors
-    /// [`CryptoError::DiscreteLog`] with the first position that has none.
-    pub fn solve(&self, points: &[RistrettoPoint], bound: u64) -> Result<Vec<i64>, CryptoError> {
-        const BATCH: usize = 128;
-        let found: Vec<Option<Vec<i64>>> = points
-            .par_chunks(BATCH)
-            .enumerate()
-            .map(|(chunk, points)| self.solve_chunk(chunk * BATCH, points, bound).ok())
-            .collect();
-        if found.iter().any(Option::is_none) {
-            // Find the first failing position deterministically.
-            for (chunk, (part, answer)) in points.chunks(BATCH).zip(&found).enumerate() {
-                if answer.is_none() {
-                    self.solve_chunk(chunk * BATCH, part, bound)?;
-                }
-            }
-        }
-        Ok(found.into_iter().flatten().flatten().collect())
+    fn keys(&self, points: &[Point]) -> Vec<u64> {
+        self.engine
+            .double_and_compress(points)
+            .iter()
+            .map(key)
+            .collect()
     }
 
-    fn solve_chunk(
-        &self,
-        offset: usize,
-        points: &[RistrettoPoint],
-        bound: u64,
-    ) -> Result<Vec<i64>, CryptoError> {
-        // |k| = q (2 len + 1) + i with |i| <= len: step by 2 len + 1 in both directions, look up both signs.
-        let stride = 2 * self.len + 1;
-        let giant = Scalar::from(stride) * RISTRETTO_BASEPOINT_POINT;
-        let steps = bound.div_ceil(stride) + 1;
-        let mut answers: Vec<Option<i64>> = vec![None; points.len()];
-        let mut pending: Vec<usize> = (0..points.len()).collect();
-        let mut up: Vec<RistrettoPoint> = points.to_vec();
-        let mut down: Vec<RistrettoPoint> = points.to_vec();
-        for q in 0..steps {
-            let center = i128::from(q) * i128::from(stride);
-            let batch: Vec<RistrettoPoint> = pending
-                .iter()
-                .flat_map(|&p| [up[p], -up[p], down[p], -down[p]])
-                .collect();
-            let keyed = keys(&batch);
-            let mut left = Vec::with_capacity(pending.len());
-            for (k, &p) in pending.iter().enumerate() {
-                let hit = |j: usize| self.lookup(&keyed[4 * k + j], &batch[4 * k + j]);
-                let value = hit(0)
-                    .map(|i| center + i)
-                    .or_else(|| hit(1).map(|i| center - i))
-                    .or_else(|| hit(2).map(|i| -center + i))
-                    .or_else(|| hit(3).map(|i| -center - i));
-                match value {
-                    Some(v) if v.unsigned_abs() <= u128::from(bound) => {
-                        answers[p] = i64::try_from(v).ok()
-                    }
-                    Some(_) => {
-                        return Err(CryptoError::DiscreteLog {
-                            position: offset + p,
-                        });
-                    }
-                    None => left.push(p),
+    fn table(&self, half: i64) -> Result<Table, CryptoError> {
+        let plane = self.plane;
+        let count = Table::count(half, plane);
+        // From the end of a row to the start of the next.
+        let wrap = if plane.flat() { 0 } else { 1 };
+        let wrap = self.times([-2 * half, wrap])?;
+        let starts: Vec<u64> = (0..count).step_by(TASK).collect();
+        let parts: Vec<Vec<u64>> = starts
+            .into_par_iter()
+            .map(|start| {
+                let mut at = self.times(Table::pair(half, plane, start))?;
+                let mut points = Vec::with_capacity(TASK);
+                for index in start..count.min(start + TASK as u64) {
+                    points.push(at);
+                    let end_of_row = Table::pair(half, plane, index)[0] == half;
+                    at += if end_of_row { wrap } else { Point::BASE };
                 }
-            }
-            pending = left;
-            if pending.is_empty() {
-                break;
-            }
-            for &p in &pending {
-                up[p] -= giant;
-                down[p] += giant;
+                Ok(self.keys(&points))
+            })
+            .collect::<Result<_, CryptoError>>()?;
+        Ok(Table::new(half, plane, &parts.concat()))
+    }
+
+    /// Looks for all points that are left in one ring of squares; gives the number of look-ups.
+    fn look(&mut self, table: &Table, shifts: &Shifts, ring: i64) -> Result<u64, CryptoError> {
+        let reachable = u128::from(self.radius).pow(2).saturating_sub(self.energy);
+        let nearest = |i: i64| (i.abs() * table.side - table.half).max(0);
+        let mut cells = ring_cells(ring, self.plane);
+        cells.retain(|[i, j]| squares([nearest(*i), nearest(*j)]) <= reachable);
+        let mut looked = 0;
+        let mut rest = cells.as_slice();
+        while let (false, false) = (rest.is_empty(), self.left.is_empty()) {
+            let (now, later) = rest.split_at(rest.len().min(AT_ONCE.div_ceil(self.left.len())));
+            rest = later;
+            looked += (now.len() * self.left.len()) as u64;
+            let hits = self.hits(table, shifts, now);
+            self.confirm(&hits)?;
+        }
+        Ok(looked)
+    }
+
+    /// Positions with the pairs that the table suggests for them.
+    fn hits(&self, table: &Table, shifts: &Shifts, cells: &[[i64; 2]]) -> Vec<(usize, [i64; 2])> {
+        let total = cells.len() * self.left.len();
+        let starts: Vec<usize> = (0..total).step_by(TASK).collect();
+        let parts: Vec<Vec<(usize, [i64; 2])>> = starts
+            .into_par_iter()
+            .map(|start| {
+                // Candidates of one square stand together, so its offset is made once.
+                let all = start..total.min(start + TASK);
+                let mut offset = None;
+                let candidates: Vec<Point> = all
+                    .clone()
+                    .filter_map(|k| {
+                        let (cell, at) = (k / self.left.len(), k % self.left.len());
+                        if at == 0 || offset.is_none() {
+                            offset = Some(shifts.offset(*cells.get(cell)?));
+                        }
+                        let point = self.points.get(*self.left.get(at)?)?;
+                        Some(*point + offset?)
+                    })
+                    .collect();
+                let keys = self.keys(&candidates);
+                all.zip(keys)
+                    .flat_map(|(k, key)| {
+                        let (cell, at) = (k / self.left.len(), k % self.left.len());
+                        table.candidates(key).filter_map(move |index| {
+                            let [low, high] = Table::pair(table.half, self.plane, index);
+                            let [i, j] = *cells.get(cell)?;
+                            let pair = [low + i * table.side, high + j * table.side];
+                            Some((*self.left.get(at)?, self.plane.reduced(pair)))
+                        })
+                    })
+                    .collect()
+            })
+            .collect();
+        parts.concat()
+    }
+
+    /// Takes the pairs that are right: parts of keys may agree by chance, the points decide.
+    fn confirm(&mut self, hits: &[(usize, [i64; 2])]) -> Result<(), CryptoError> {
+        let right: Vec<Vec<(usize, [i64; 2])>> = hits
+            .par_chunks(TASK)
+            .map(|hits| {
+                let values: Vec<i128> = hits.iter().map(|(_, p)| self.plane.value(*p)).collect();
+                let products = self.base.mul_small(&values, self.plane.bits);
+                let products = products.map_err(|_| CryptoError::Packing {
+                    beta_log2: self.plane.beta_log2,
+                    radius: self.radius,
+                })?;
+                let right = |((at, _), product): &(&(usize, [i64; 2]), Point)| {
+                    self.points.get(*at).is_some_and(|point| point == product)
+                };
+                let claims = hits.iter().zip(products);
+                Ok(claims.filter(right).map(|(hit, _)| *hit).collect())
+            })
+            .collect::<Result<_, CryptoError>>()?;
+        for (at, pair) in right.into_iter().flatten() {
+            if let Some(answer @ None) = self.found.get_mut(at) {
+                *answer = Some(pair);
+                self.energy = self.energy.saturating_add(squares(pair));
             }
         }
-        answers
-            .into_iter()
-            .enumerate()
-            .map(|(p, a)| {
-                a.ok_or(CryptoError::DiscreteLog {
-                    position: offset + p,
-                })
-            })
-            .collect()
+        let found = &self.found;
+        self.left
+            .retain(|at| found.get(*at).is_some_and(Option::is_none));
+        Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_every_value_within_the_bound_and_none_beyond() {
-        let steps = BabySteps::new(50);
-        let values: Vec<i64> = vec![
-            0, 1, -1, 49, 50, 51, -50, -51, 100, 101, 102, -101, 999, -1000, 1000,
-        ];
-        let points: Vec<_> = values
-            .iter()
-            .map(|v| {
-                Scalar::from(v.unsigned_abs())
-                    * RISTRETTO_BASEPOINT_POINT
-                    * if *v < 0 { -Scalar::ONE } else { Scalar::ONE }
-            })
-            .collect();
-        assert_eq!(steps.solve(&points, 1000), Ok(values.clone()));
-        assert_eq!(
-            steps.solve(&points, 999),
-            Err(CryptoError::DiscreteLog { position: 13 })
-        );
-        let mut off = points;
-        off[3] += crate::blinding_base();
-        assert_eq!(
-            steps.solve(&off, 1000),
-            Err(CryptoError::DiscreteLog { position: 3 })
-        );
-    }
-}
+mod tests;

@@ -50,6 +50,16 @@ pub enum CryptoError {
         /// Which of the points has none.
         position: usize,
     },
+    /// Sums that a packing base cannot hold.
+    #[error(
+        "pairs packed with base 2^{beta_log2} cannot hold logarithms up to {radius}; derive the base from the bound"
+    )]
+    Packing {
+        /// log2 of the packing base; 0 for single values.
+        beta_log2: u32,
+        /// The bound.
+        radius: u64,
+    },
     /// Fewer elements to sample from than are asked for.
     #[error("cannot sample {wanted} out of {available}")]
     Sample {

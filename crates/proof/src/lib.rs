@@ -34,4 +34,4 @@ pub use phase::PHASE_TARGET;
 pub use prepared::{Prepared, RingMasking, Round};
 pub use prover::contribute;
 pub use types::{Context, Contribution, MaskedWitness, Parts, Statement, Witness};
-pub use verifier::{verify, verify_batch};
+pub use verifier::{verify, verify_batch, verify_decoding};

@@ -11,6 +11,8 @@ use veilsum_params::{Layout, RING_DEGREE, SIGMA_E_LOG2};
 use veilsum_rlwe::{Expander, Limbs, MaskLayout, MaskShape, Masking, Ring};
 use veilsum_simd::{Backend, ColumnTables, Engine, FixedBaseTable, Point, SameScalarTables};
 
+/// Points that one task decodes or multiplies.
+const POINTS_AT_ONCE: usize = 256;
 /// Largest table of one point in the combs of V and W.
 const COMB_BYTES: usize = 4096;
 /// Combs are made for at most this many bytes in total.
@@ -145,6 +147,49 @@ impl Prepared {
     /// The layout that this was made for.
     pub fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    /// The group arithmetic that this was made with.
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// Decodes points, in the order given, on the threads of the current pool.
+    ///
+    /// # Errors
+    /// [`ProofError::Group`] with the first string of some part that no point encodes to.
+    pub fn decode(&self, encodings: &[[u8; 32]]) -> Result<Vec<Point>, ProofError> {
+        let parts: Result<Vec<_>, _> = encodings
+            .par_chunks(POINTS_AT_ONCE)
+            .map(|part| self.engine.decompress(part))
+            .collect();
+        Ok(parts?.concat())
+    }
+
+    /// sum k_l B = sum C_l - r W_l for every key coordinate, where r is the sum of the clients' secrets.
+    ///
+    /// # Errors
+    /// [`ProofError::Length`] when there are not `layout.key_points()` points.
+    pub fn decrypt_key(&self, sums: &[Point], r: &Scalar) -> Result<Vec<Point>, ProofError> {
+        if sums.len() != self.key.len() {
+            return Err(ProofError::Length {
+                what: "the summed key ciphertext",
+                got: sums.len(),
+                want: self.key.len(),
+            });
+        }
+        let parts: Result<Vec<Vec<Point>>, ProofError> = sums
+            .par_chunks(POINTS_AT_ONCE)
+            .enumerate()
+            .map(|(part, sums)| {
+                let start = part * POINTS_AT_ONCE;
+                let range = start..start + sums.len();
+                let halves = self.key_combs.mul_range(r.as_bytes(), range)?;
+                let opened = sums.iter().zip(&halves);
+                Ok(opened.map(|(sum, half)| *sum - half.double()).collect())
+            })
+            .collect();
+        Ok(parts?.concat())
     }
 }
 

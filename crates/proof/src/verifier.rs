@@ -19,9 +19,6 @@ use veilsum_params::Layout;
 use veilsum_rlwe::field::is_canonical;
 use veilsum_simd::{MsmGroup, Point, split_msm};
 
-/// Encoded points that one task decodes.
-const POINTS_AT_ONCE: usize = 256;
-
 /// Checks one contribution's proof. Deterministic: everybody comes to the same verdict, so exclusion and evidence rest on
 /// it. The weights with which group equations are folded come from the transcript after the last response, so that a
 /// proof with a false equation passes with probability 2^-128 only.
@@ -29,9 +26,18 @@ const POINTS_AT_ONCE: usize = 256;
 /// # Errors
 /// The first check that fails, in the order of [`ProofCheck::ALL`].
 pub fn verify(round: &Round, statement: &Statement<'_>) -> Result<(), ProofCheck> {
-    let opened = Opened::new(round, statement)?;
+    verify_decoding(round, statement).map(drop)
+}
+
+/// As [`verify`]; gives the decoded points of C, so that whoever sums them need not decode them again.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_decoding(round: &Round, statement: &Statement<'_>) -> Result<Vec<Point>, ProofCheck> {
+    let (opened, c) = Opened::new(round, statement)?;
     phase!("group-equations", opened.group_equations(round.prepared())?);
-    phase!("range-proof", opened.norm_range(round.prepared()))
+    phase!("range-proof", opened.norm_range(round.prepared()))?;
+    Ok(c)
 }
 
 /// Checks many proofs of one round: one folded multiscalar multiplication for the group equations of all, halved where it
@@ -45,7 +51,7 @@ pub fn verify_batch(
     let prepared = round.prepared();
     let opened: Vec<Result<Opened<'_>, ProofCheck>> = statements
         .par_iter()
-        .map(|s| Opened::new(round, s))
+        .map(|s| Opened::new(round, s).map(|(opened, _)| opened))
         .collect();
     // The weights depend on every proof as well as on the seed: a seed that was drawn too early still serves.
     let mut hasher = Hasher::new(labels::BATCH_XOF);
@@ -152,18 +158,15 @@ struct Opened<'a> {
 }
 
 fn decode(prepared: &Prepared, bytes: &[[u8; 32]]) -> Result<Vec<Point>, ProofCheck> {
-    let parts: Result<Vec<_>, _> = bytes
-        .par_chunks(POINTS_AT_ONCE)
-        .map(|b| prepared.engine.decompress(b))
-        .collect();
-    parts
-        .map(|p| p.concat())
+    prepared
+        .decode(bytes)
         .map_err(|_| ProofCheck::PointEncoding)
 }
 
 impl<'a> Opened<'a> {
-    /// Decodes, replays the transcript, and makes every check that is not one of the group equations.
-    fn new(round: &'a Round, statement: &Statement<'_>) -> Result<Self, ProofCheck> {
+    /// Decodes, replays the transcript, and makes every check that is not one of the group equations. With the points of
+    /// C.
+    fn new(round: &'a Round, statement: &Statement<'_>) -> Result<(Self, Vec<Point>), ProofCheck> {
         let (layout, prepared) = (round.layout(), &**round.prepared());
         let ring_len = layout.masked_constants().map_or(0, |k| k.ring_len as usize);
         let shape = statement.k.len() == layout.rows() as usize
@@ -238,7 +241,7 @@ impl<'a> Opened<'a> {
         );
         own.push(v_k);
         let own = own.try_into().map_err(|_| ProofCheck::Shape)?;
-        Ok(Self {
+        let opened = Self {
             proof,
             layout,
             k,
@@ -248,7 +251,8 @@ impl<'a> Opened<'a> {
             challenge,
             folding_seed,
             range_transcript,
-        })
+        };
+        Ok((opened, c))
     }
 
     /// Adds `weight` times (left side minus right side) of an equation.

@@ -8,9 +8,10 @@ use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman,
 use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_proof::{
     Context, ContributeError, MaskedWitness, ProofError, Round, Statement, Witness, contribute,
-    phase, verify, verify_batch,
+    phase, verify, verify_batch, verify_decoding,
 };
 use veilsum_rlwe::{Limbs, MaskError, SecretVec, Seed, masking::norm_squared, sample_key};
+use veilsum_simd::Point;
 use veilsum_wire::{
     Body, BodyDigests, Contribution, Header, HeaderContent, RowLeaf, ShareLeaf, Signed,
     matrix_roots, row_leaves, share_leaves, slice_rows,
@@ -28,6 +29,8 @@ pub struct VerifiedContribution {
     header_digest: Digest,
     body: Body,
     x_rows: usize,
+    /// The points of C, when verification decoded them for this contribution alone.
+    key_points: Option<Vec<Point>>,
 }
 
 impl VerifiedContribution {
@@ -58,6 +61,10 @@ impl VerifiedContribution {
     /// The rows of one slice with their path.
     pub fn row_leaf(&self, ctx: &RoundContext, slice: u16) -> RowLeaf {
         row_leaf(ctx, &self.body.matrix, slice)
+    }
+    /// The decoded points of C, if verification left them: 160 bytes for each, so they should not be kept for long.
+    pub(crate) fn key_points(&self) -> Option<&[Point]> {
+        self.key_points.as_deref()
     }
     /// Header and body.
     pub fn into_parts(self) -> (Header, Body) {
@@ -210,12 +217,18 @@ fn statement<'a>(header: &'a HeaderContent, body: &'a Body, pre: &'a Prechecked)
     }
 }
 
-fn verified(ctx: &RoundContext, header: Header, body: Body) -> VerifiedContribution {
+fn verified(
+    ctx: &RoundContext,
+    header: Header,
+    body: Body,
+    key_points: Option<Vec<Point>>,
+) -> VerifiedContribution {
     VerifiedContribution {
         header_digest: header.content.digest(),
         header,
         body,
         x_rows: ctx.layout().x_rows as usize,
+        key_points,
     }
 }
 
@@ -226,8 +239,18 @@ pub(crate) fn check_proof(
     header: &HeaderContent,
     body: &Body,
 ) -> Result<(), Refusal> {
+    check_proof_decoding(ctx, round, header, body).map(drop)
+}
+
+/// As [`check_proof`]; gives the points of C.
+fn check_proof_decoding(
+    ctx: &RoundContext,
+    round: &Round,
+    header: &HeaderContent,
+    body: &Body,
+) -> Result<Vec<Point>, Refusal> {
     let pre = precheck(ctx, round, header, body)?;
-    verify(round, &statement(header, body, &pre)).map_err(|check| Refusal {
+    verify_decoding(round, &statement(header, body, &pre)).map_err(|check| Refusal {
         check: Check::Proof(check),
         culprit: Some(header.client),
     })
@@ -244,8 +267,8 @@ pub fn verify_contribution(
     body: Body,
 ) -> Result<VerifiedContribution, Refusal> {
     phase!("header", check_header(ctx, &header)?);
-    check_proof(ctx, round, &header.content, &body)?;
-    Ok(verified(ctx, header, body))
+    let key_points = check_proof_decoding(ctx, round, &header.content, &body)?;
+    Ok(verified(ctx, header, body, Some(key_points)))
 }
 
 /// Verifies many contributions of one round: headers and digests one by one, the proofs folded together. `seed` is fresh
@@ -298,7 +321,7 @@ pub fn verify_contributions(
         .into_iter()
         .zip(refusals)
         .map(|((header, body), refusal)| {
-            refusal.map_or_else(|| Ok(verified(ctx, header, body)), Err)
+            refusal.map_or_else(|| Ok(verified(ctx, header, body, None)), Err)
         })
         .collect()
 }

@@ -16,7 +16,6 @@ mod light;
 mod machine;
 mod member;
 mod open;
-mod pairlog;
 mod record;
 mod server;
 mod set;

@@ -1,17 +1,18 @@
-use crate::RoundContext;
 use crate::contribution::unpack_masked;
-use crate::pairlog::PairLogs;
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use crate::{RoundContext, VerifiedContribution};
 use curve25519_dalek::scalar::Scalar;
-use curve25519_dalek::traits::Identity;
 use rayon::prelude::*;
 use thiserror::Error;
-use veilsum_crypto::dlog::BabySteps;
-use veilsum_crypto::{CryptoError, Family};
+use veilsum_crypto::CryptoError;
+use veilsum_crypto::dlog::{self, Packing};
 use veilsum_params::Mode;
-use veilsum_proof::Round;
+use veilsum_proof::{ProofError, Round, phase};
 use veilsum_rlwe::{Limbs, MaskError, field};
+use veilsum_simd::Point;
 use veilsum_wire::Body;
+
+/// Points that one task adds.
+const POINTS_AT_ONCE: usize = 512;
 
 /// Why a sum could not be opened. After every proof of U was verified this is an internal error and never blame
 /// (`specs/protocol.md`, "Open").
@@ -29,6 +30,9 @@ pub enum OpenError {
     /// The proof's round is that of other parameters.
     #[error("the round's tables are those of other parameters")]
     Round,
+    /// The key ciphertext could not be decrypted.
+    #[error(transparent)]
+    Key(#[from] ProofError),
     /// A coordinate of the summed key has no discrete logarithm within its bound.
     #[error(transparent)]
     Logarithm(#[from] CryptoError),
@@ -48,7 +52,7 @@ pub enum OpenError {
 /// Running sums of C and y: memory depends on the layout and not on the number of contributions.
 #[derive(Clone, Debug)]
 pub struct RoundSums {
-    key: Vec<RistrettoPoint>,
+    key: Vec<Point>,
     masked: Vec<Limbs>,
     count: u32,
 }
@@ -59,7 +63,7 @@ impl RoundSums {
         let layout = ctx.layout();
         let coefficients = layout.masked_constants().map_or(0, |k| k.ring_len as usize);
         Self {
-            key: vec![RistrettoPoint::identity(); layout.key_points() as usize],
+            key: vec![Point::IDENTITY; layout.key_points() as usize],
             masked: vec![[0; 4]; coefficients],
             count: 0,
         }
@@ -70,17 +74,37 @@ impl RoundSums {
         self.count
     }
 
-    /// Adds a verified contribution.
+    /// Adds a contribution that was just verified: the points of C that verification decoded are used again.
+    ///
+    /// # Errors
+    /// [`OpenError::Body`]; the sums are unchanged then.
+    pub fn add_verified(
+        &mut self,
+        round: &Round,
+        contribution: &VerifiedContribution,
+    ) -> Result<(), OpenError> {
+        match contribution.key_points() {
+            Some(key) => self.add_decoded(round, contribution.body(), key),
+            None => self.add(round, contribution.body()),
+        }
+    }
+
+    /// Adds the body of a contribution that was verified at some time: after a restart, say.
     ///
     /// # Errors
     /// [`OpenError::Body`]; the sums are unchanged then.
     pub fn add(&mut self, round: &Round, body: &Body) -> Result<(), OpenError> {
-        let (key, masked) = self.parts(round, body)?;
+        let key = self.decode(round, body)?;
+        self.add_decoded(round, body, &key)
+    }
+
+    fn add_decoded(&mut self, round: &Round, body: &Body, key: &[Point]) -> Result<(), OpenError> {
+        let masked = self.unpack(round, body)?;
+        if key.len() != self.key.len() {
+            return Err(OpenError::Body);
+        }
         let count = self.count.checked_add(1).ok_or(OpenError::Body)?;
-        self.key
-            .par_iter_mut()
-            .zip(key)
-            .for_each(|(sum, point)| *sum += point);
+        self.each(key, |sum, point| *sum += *point);
         field::accumulate(&mut self.masked, &masked);
         self.count = count;
         Ok(())
@@ -91,33 +115,38 @@ impl RoundSums {
     /// # Errors
     /// [`OpenError::Body`], [`OpenError::Empty`]; the sums are unchanged then.
     pub fn remove(&mut self, round: &Round, body: &Body) -> Result<(), OpenError> {
-        let (key, masked) = self.parts(round, body)?;
+        let (key, masked) = (self.decode(round, body)?, self.unpack(round, body)?);
         self.count = self.count.checked_sub(1).ok_or(OpenError::Empty)?;
-        self.key
-            .par_iter_mut()
-            .zip(key)
-            .for_each(|(sum, point)| *sum -= point);
+        self.each(&key, |sum, point| *sum -= *point);
         for (sum, term) in self.masked.iter_mut().zip(&masked) {
             *sum = field::sub(sum, term);
         }
         Ok(())
     }
 
-    fn parts(
-        &self,
-        round: &Round,
-        body: &Body,
-    ) -> Result<(Vec<RistrettoPoint>, Vec<Limbs>), OpenError> {
-        let masked = unpack_masked(round, &body.masked_vector).ok_or(OpenError::Body)?;
-        if body.key_ciphertext.len() != self.key.len() || masked.len() != self.masked.len() {
+    fn each(&mut self, key: &[Point], change: impl Fn(&mut Point, &Point) + Sync) {
+        self.key
+            .par_chunks_mut(POINTS_AT_ONCE)
+            .zip(key.par_chunks(POINTS_AT_ONCE))
+            .for_each(|(sums, points)| {
+                sums.iter_mut()
+                    .zip(points)
+                    .for_each(|(sum, point)| change(sum, point));
+            });
+    }
+
+    fn decode(&self, round: &Round, body: &Body) -> Result<Vec<Point>, OpenError> {
+        if body.key_ciphertext.len() != self.key.len() {
             return Err(OpenError::Body);
         }
-        let key: Option<Vec<RistrettoPoint>> = body
-            .key_ciphertext
-            .par_iter()
-            .map(|bytes| CompressedRistretto(*bytes).decompress())
-            .collect();
-        Ok((key.ok_or(OpenError::Body)?, masked))
+        let decoded = round.prepared().decode(&body.key_ciphertext);
+        decoded.map_err(|_| OpenError::Body)
+    }
+
+    fn unpack(&self, round: &Round, body: &Body) -> Result<Vec<Limbs>, OpenError> {
+        unpack_masked(round, &body.masked_vector)
+            .filter(|masked| masked.len() == self.masked.len())
+            .ok_or(OpenError::Body)
     }
 
     /// x_U: bounded discrete logarithms of sum C - R W, and in masked mode the decoding of sum y under the summed key.
@@ -137,27 +166,36 @@ impl RoundSums {
             return Err(OpenError::Empty);
         }
         let layout = ctx.layout();
-        let opened: Vec<RistrettoPoint> = self
-            .key
-            .par_iter()
-            .enumerate()
-            .map(|(l, sum)| sum - r_sum * Family::Key.generator(l as u64).point)
-            .collect();
+        let opened = phase!(
+            "key-decryption",
+            round.prepared().decrypt_key(&self.key, r_sum)?
+        );
+        let engine = round.prepared().engine();
         let count = u64::from(self.count);
+        // Every contribution's norm is proved, so the norm of the sum is at most their number times the bound.
         let largest = count * u64::from(layout.norm_bound);
-        let sum = match &layout.mode {
-            Mode::Direct => BabySteps::for_bound(largest, opened.len()).solve(&opened, largest)?,
+        let sum: Vec<i64> = match &layout.mode {
+            Mode::Direct => phase!(
+                "logarithms",
+                dlog::solve(engine, &opened, Packing::Single, largest)?
+            )
+            .into_iter()
+            .map(|[value, _]| value)
+            .collect(),
             Mode::Masked(constants) => {
                 let ring = round.masking().ok_or(OpenError::Round)?;
                 let bound = count.saturating_mul(constants.s_bound);
-                let pairs = PairLogs::new(bound, constants.beta_log2)
-                    .solve(&opened, bound)
-                    .map_err(|position| CryptoError::DiscreteLog { position })?;
-                let key: Vec<i64> = pairs
-                    .into_iter()
-                    .flat_map(|(low, high)| [low, high])
-                    .collect();
-                ring.masking().open(&self.masked, &key, bound)?.sums
+                let packing = Packing::Pair {
+                    beta_log2: constants.beta_log2,
+                };
+                let key = phase!(
+                    "logarithms",
+                    dlog::solve(engine, &opened, packing, bound)?.concat()
+                );
+                phase!(
+                    "unmasking",
+                    ring.masking().open(&self.masked, &key, bound)?.sums
+                )
             }
         };
         match sum.iter().position(|x| x.unsigned_abs() > largest) {

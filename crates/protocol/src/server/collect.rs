@@ -111,20 +111,18 @@ impl ServerRound {
             out.send(Party::Client(client), Message::Receipt(receipt));
             return Ok(());
         }
+        self.sums
+            .add_verified(&self.round, &contribution)
+            .map_err(Fault::Open)?;
         let (header, decoded) = contribution.into_parts();
-        self.store(header.clone(), body, decoded)?;
+        self.store(header.clone(), body, decoded);
         out.persist(Record::ServerContribution { header, body });
         out.event(Event::Contributed(client));
         Ok(())
     }
 
-    pub(super) fn store(
-        &mut self,
-        header: Header,
-        body: Digest,
-        decoded: Body,
-    ) -> Result<(), Fault> {
-        self.sums.add(&self.round, &decoded).map_err(Fault::Open)?;
+    /// Keeps a contribution that is in the sums.
+    pub(super) fn store(&mut self, header: Header, body: Digest, decoded: Body) {
         let (layout, client) = (self.context.layout(), header.content.client);
         let stored = Stored {
             header_digest: header.content.digest(),
@@ -142,7 +140,6 @@ impl ServerRound {
         };
         self.stored.insert(client, stored);
         self.without_receipt.insert(client);
-        Ok(())
     }
 
     pub(super) fn sign_receipts(&mut self, out: &mut Outputs) {

@@ -223,7 +223,8 @@ impl ServerRound {
         match record {
             Record::ServerContribution { header, body } if self.set.is_none() => {
                 let decoded = self.read_body(&header, &body)?;
-                self.store(header, body, decoded)?;
+                self.sums.add(&self.round, &decoded).map_err(Fault::Open)?;
+                self.store(header, body, decoded);
             }
             Record::ServerReceipt { sent } => {
                 let client = sent.content.client;
