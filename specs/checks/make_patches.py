@@ -92,8 +92,8 @@ OVERRIDES = {
     "void.equivocation": (P + "judge.rs", "(true, Check::VoidEquivocation)", "(false, Check::VoidEquivocation)"),
     "light.sum": (P + "light.rs", "opens(ctx, &rows, &content.r_sum, &result.vector, rng)", "true"),
     "proof.scalar-encoding": ("proof/src/message.rs", ".ok_or(ProofCheck::ScalarEncoding)", ".or(Some(Fe::ZERO)).ok_or(ProofCheck::ScalarEncoding)"),
-    "proof.point-encoding": ("proof/src/verifier.rs", ".map(|b| prepared.engine.decompress(b))",
-                             ".map(|b| Ok::<_, ()>(prepared.engine.decompress(b).unwrap_or_else(|_| vec![Point::IDENTITY; b.len()])))"),
+    "proof.point-encoding": ("proof/src/verifier.rs", ".map_err(|_| ProofCheck::PointEncoding)",
+                             ".or_else(|_| Ok(vec![Point::IDENTITY; bytes.len()]))"),
     "evidence.content": (P + "judge.rs", "=if holds {", "if true {"),
 }
 
