@@ -14,6 +14,10 @@ const NEWTON_STEPS: usize = 3;
 const CHUNK: usize = 512;
 const BYTES_PER_DRAW: usize = 8;
 const TWO_POW_53: f64 = 9_007_199_254_740_992.0;
+const TWO_POW_52: f64 = 4_503_599_627_370_496.0;
+/// Sums over the vector are taken in so many interleaved parts, joined in order: fixed, so that the result is the same
+/// everywhere, and many, so that a vector unit can take them.
+const LANES: usize = 8;
 
 /// `2^exponent` for exponents from -1022 up; infinite above 1023, where it only ever stands for "no limit".
 pub(crate) fn pow2(exponent: i32) -> f64 {
@@ -42,55 +46,59 @@ pub(crate) struct Normalised<'a, T> {
 impl<'a, T: Copy + Into<f64>> Normalised<'a, T> {
     /// Normalises, or gives the index of the first coordinate that is not finite. Always walks the whole vector.
     pub(crate) fn new(update: &'a [T]) -> Result<Self, usize> {
-        let mut largest = 0.0_f64;
-        let mut first_bad = usize::MAX;
-        for (index, &v) in update.iter().enumerate() {
-            let magnitude = v.into().abs();
-            first_bad = first_bad.min(if magnitude.is_finite() {
-                usize::MAX
-            } else {
-                index
-            });
-            largest = largest.max(magnitude);
+        let mut largest = [0.0_f64; LANES];
+        let mut finite = [true; LANES];
+        for chunk in update.chunks(LANES) {
+            for ((largest, finite), &v) in largest.iter_mut().zip(&mut finite).zip(chunk) {
+                let magnitude = v.into().abs();
+                *finite &= magnitude < f64::INFINITY;
+                *largest = if magnitude > *largest {
+                    magnitude
+                } else {
+                    *largest
+                };
+            }
         }
-        if first_bad != usize::MAX {
-            return Err(first_bad);
+        if finite != [true; LANES] {
+            let bad = |v: &T| !(*v).into().is_finite();
+            return Err(update.iter().position(bad).unwrap_or(0));
         }
+        let largest = largest.into_iter().fold(0.0, f64::max);
         let exponent = exponent_of(largest);
         let down = pow2(-exponent);
-        let mut squared = 0.0_f64;
-        for &v in update {
-            let w = v.into() * down;
-            squared += w * w;
-        }
+        let mut squared = [0.0_f64; LANES];
+        in_lanes(update, |lane, v| {
+            let w = v * down;
+            squared[lane] += w * w;
+        });
         Ok(Self {
             update,
             down,
             exponent,
-            norm: squared.sqrt(),
+            norm: total(squared).sqrt(),
         })
     }
 
     /// The squared norm to expect after rounding `w * multiplier`.
     fn forecast(&self, multiplier: f64) -> Forecast {
-        let mut forecast = Forecast {
-            expected: 0.0,
-            derivative: 0.0,
-            variance: 0.0,
-            worst: 0.0,
-        };
-        for &v in self.update {
-            let w = (v.into() * self.down).abs();
+        let [mut expected, mut derivative, mut variance, mut worst] = [[0.0_f64; LANES]; 4];
+        in_lanes(self.update, |lane, v| {
+            let w = (v * self.down).abs();
             let u = w * multiplier;
             let whole = f64_floor(u);
             let part = u - whole;
             let step = 2.0 * whole + 1.0;
-            forecast.expected += whole * whole + step * part;
-            forecast.derivative += w * step;
-            forecast.variance += step * step * (part * (1.0 - part));
-            forecast.worst += whole * whole + if part > 0.0 { step } else { 0.0 };
+            expected[lane] += whole * whole + step * part;
+            derivative[lane] += w * step;
+            variance[lane] += step * step * (part * (1.0 - part));
+            worst[lane] += whole * whole + if part > 0.0 { step } else { 0.0 };
+        });
+        Forecast {
+            expected: total(expected),
+            derivative: total(derivative),
+            variance: total(variance),
+            worst: total(worst),
         }
-        forecast
     }
 
     /// The largest multiplier, up to `wanted`, whose rounding fits below `bound` with room to spare.
@@ -190,9 +198,29 @@ impl Forecast {
     }
 }
 
-/// Floor of a number in `0..2^63`, without the library call that `f64::floor` is on targets that lack the instruction.
+/// Hands every coordinate to the part that it is summed in.
+#[inline(always)]
+fn in_lanes<T: Copy + Into<f64>>(update: &[T], mut sum: impl FnMut(usize, f64)) {
+    let (chunks, rest) = update.as_chunks::<LANES>();
+    for chunk in chunks {
+        for (lane, v) in chunk.iter().enumerate() {
+            sum(lane, (*v).into());
+        }
+    }
+    for (lane, v) in rest.iter().enumerate() {
+        sum(lane, (*v).into());
+    }
+}
+
+/// In a fixed order.
+fn total(lanes: [f64; LANES]) -> f64 {
+    lanes.into_iter().fold(0.0, |sum, lane| sum + lane)
+}
+
+/// Floor of a number in `0..2^51`, in operations that every vector unit has: adding 2^52 rounds to the nearest integer.
 fn f64_floor(u: f64) -> f64 {
-    (u as i64) as f64
+    let nearest = (u + TWO_POW_52) - TWO_POW_52;
+    nearest - if nearest > u { 1.0 } else { 0.0 }
 }
 
 fn push_signed(out: &mut Vec<i64>, magnitude: i64, sign_of: f64) -> u128 {

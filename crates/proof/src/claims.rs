@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use veilsum_crypto::field::{Accumulator, Fe, eq_table, inner_product};
 use veilsum_params::{Masked, RING_DEGREE};
 use veilsum_rlwe::{Bound, Limbs};
+use veilsum_simd::Engine;
 
 /// A part of Lambda: entry (a, b) is row[a] column[b].
 pub(crate) struct RankOne {
@@ -112,7 +113,7 @@ impl Claims {
             .iter_mut()
             .zip(&high)
             .for_each(|(r, h)| *r = weights.lwe * *h);
-        self.public_sum += weights.lwe * masked_vector_at(y, &low, &high);
+        self.public_sum += weights.lwe * masked_vector_at(round.prepared().engine, y, &low, &high);
         self.rank_one.push(RankOne { row, column: low });
         let transpose = ring_transpose(round, k, tau)?;
 
@@ -180,20 +181,27 @@ impl Claims {
 }
 
 /// y~(tau), entry j being row j / C and column j mod C.
-fn masked_vector_at(y: &[Limbs], low: &[Fe], high: &[Fe]) -> Fe {
-    y.par_chunks(low.len())
+fn masked_vector_at(engine: Engine, y: &[Limbs], low: &[Fe], high: &[Fe]) -> Fe {
+    let sum: Fe = y
+        .par_chunks(low.len())
         .zip(high)
-        .map(|(row, high)| {
-            let mut sum = Accumulator::default();
-            for (y, eq) in row.iter().zip(low) {
-                sum.add_product(Fe::from_limbs_unchecked(*y), *eq);
-            }
-            *high * sum.finish()
-        })
+        .map(|(row, high)| *high * engine.dot(&scaled(row), low))
         .collect::<Vec<_>>()
         .into_iter()
-        .sum()
+        .sum();
+    sum * Fe::pow2(SCALE)
 }
+
+/// The inverse of the factor that [`scaled`] leaves, as a power of two.
+const SCALE: u32 = 256;
+
+/// Public ring elements as field elements, times 2^-256.
+fn scaled(limbs: &[Limbs]) -> Vec<Fe> {
+    limbs.iter().map(|v| Fe::from_limbs_scaled(*v)).collect()
+}
+
+/// Coefficients that one task folds.
+const COEFFICIENTS_AT_ONCE: usize = 512;
 
 /// The weights of s in y~(tau): sum_b eq(tau_hi, b) A_b^T eq(tau_lo, .), for all full blocks at once and for the truncated
 /// last one; one inverse transform serves both.
@@ -210,25 +218,38 @@ fn ring_transpose(round: &Round, k: &Masked, tau: &[Fe]) -> Result<Vec<Fe>, Proo
     let full = k.ring_len as usize / degree;
     let basis = ring.basis(Bound::FULL, Bound::FULL, 2)?;
     let mut sum = ring.accumulator(basis)?;
+    let engine = round.prepared().engine;
+    let scale = Fe::pow2(SCALE);
     if full > 0 {
-        let folded: Vec<Limbs> = (0..degree)
+        let weights: Vec<Fe> = block_weights.iter().map(|w| *w * scale).collect();
+        let folded: Vec<Vec<Limbs>> = (0..degree.div_ceil(COEFFICIENTS_AT_ONCE))
             .into_par_iter()
-            .map(|j| {
-                let mut at = Accumulator::default();
-                for (block, weight) in blocks[..full].iter().zip(&block_weights) {
-                    at.add_product(Fe::from_limbs_unchecked(block[j]), *weight);
-                }
-                at.finish().to_limbs()
+            .map(|part| {
+                let range =
+                    part * COEFFICIENTS_AT_ONCE..degree.min((part + 1) * COEFFICIENTS_AT_ONCE);
+                let rows: Vec<Vec<Fe>> = blocks[..full]
+                    .iter()
+                    .map(|b| scaled(&b[range.clone()]))
+                    .collect();
+                let terms: Vec<(Fe, &[Fe])> = weights
+                    .iter()
+                    .copied()
+                    .zip(rows.iter().map(Vec::as_slice))
+                    .collect();
+                let mut sums = vec![Fe::ZERO; range.len()];
+                engine.combine(&terms, &mut sums);
+                sums.into_iter().map(Fe::to_limbs).collect()
             })
             .collect();
+        let folded = folded.concat();
         sum.mul_add_transpose(&ring.transform_full(basis, &coefficient_weights)?, &folded)?;
     }
     if last > 0 {
-        let weight = block_weights[full];
-        let scaled: Vec<Limbs> = blocks[full]
-            .par_iter()
-            .map(|a| (Fe::from_limbs_unchecked(*a) * weight).to_limbs())
-            .collect();
+        let weight = block_weights[full] * scale;
+        let terms = scaled(&blocks[full]);
+        let mut sums = vec![Fe::ZERO; terms.len()];
+        engine.combine(&[(weight, &terms)], &mut sums);
+        let scaled: Vec<Limbs> = sums.into_iter().map(Fe::to_limbs).collect();
         sum.mul_add_transpose(
             &ring.transform_full(basis, &coefficient_weights[..last])?,
             &scaled,

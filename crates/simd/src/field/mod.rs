@@ -156,6 +156,14 @@ impl Fe {
         Self(montgomery_reduce(mul_wide(limbs, R2)))
     }
 
+    /// 2^-256 times the integer with these limbs, which must be below l (unreduced otherwise): free of any arithmetic, so a
+    /// sum over many integers is computed with this and multiplied by 2^256 once.
+    #[inline]
+    #[must_use]
+    pub fn from_limbs_scaled(limbs: [u64; 4]) -> Self {
+        Self(limbs)
+    }
+
     /// Canonical little-endian limbs.
     #[inline]
     pub fn to_limbs(self) -> [u64; 4] {
