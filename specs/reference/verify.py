@@ -3,22 +3,30 @@
 
     verify.py                 all of them; the exit code is 1 unless each ends as its entry says
     verify.py ID [ID ...]     some of them
-    verify.py --trace ID      the challenges of one contribution, as `veilsum inspect --trace` prints them
+    verify.py --trace ID      the challenges of one contribution, as `veilsum inspect --params` prints them
+    verify.py --compare VEILSUM
+                              the challenges of all contributions, valid or not, beside what that program's `inspect` says
 """
 
+import json
+import pathlib
+import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from veilsum_reference import judge
+from veilsum_reference import judge, vectors
 
 
 def main():
     arguments = sys.argv[1:]
     if arguments[:1] == ["--trace"] and len(arguments) == 2:
-        for label, value in judge.trace(arguments[1]):
-            print(f"{label} {value.hex()}")
+        for label, value in judge.trace(arguments[1]) or []:
+            print(f"{label}  {value.hex()}")
         return 0
+    if arguments[:1] == ["--compare"] and len(arguments) == 2:
+        return compare(arguments[1])
     if any(a.startswith("-") for a in arguments):
         sys.exit(__doc__)
     begin, wrong, done = time.monotonic(), [], 0
@@ -31,6 +39,28 @@ def main():
                     wrong.append(f"{identifier}: expected {expected}, got {got}")
     print("\n".join(wrong + [f"{done} of {len(wanted)} vectors, {len(wrong)} wrong, {time.monotonic() - begin:.0f} s"]))
     return 1 if wrong or done != len(wanted) or not done else 0
+
+
+def compare(program):
+    chosen = [v for v in judge.select([]) if v["kind"] == "contribution"]
+    compared, without, wrong = 0, 0, []
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory, "upload")
+        for vector in chosen:
+            path.write_bytes(vectors.content(vector))
+            params = vectors.DIR / judge.round_entry(vector["round"])["announcement"]
+            command = [program, "inspect", path, "--as", "message", "--params", params, "--json"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            shown = json.loads(done.stdout).get("challenges") if done.returncode == 0 else None
+            theirs = [(c["label"], c["value"]) for c in shown] if isinstance(shown, list) else None
+            own = judge.trace(vector["id"])
+            own = own and [(label, value.hex()) for label, value in own]
+            if own != theirs:
+                first = next((i for i, (a, b) in enumerate(zip(own or [], theirs or [])) if a != b), "none")
+                wrong.append(f"{vector['id']}: challenges differ, the first at {first}")
+            compared, without = compared + (own is not None), without + (own is None)
+    print("\n".join(wrong + [f"challenges of {compared} proofs compared, {without} do not decode, {len(wrong)} differ"]))
+    return 1 if wrong or not compared else 0
 
 
 if __name__ == "__main__":

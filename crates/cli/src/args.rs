@@ -27,8 +27,30 @@ pub(crate) enum Command {
     Client(ClientArguments),
     /// Ask a server what it is doing
     Status(StatusArguments),
+    /// Show what a file holds: keys, rosters, messages, proofs, results, logs, evidence
+    Inspect(InspectArguments),
     /// Measure the whole cryptographic path of a round in one process
     Bench(BenchArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The file, or a state directory; - is standard input
+    pub(crate) file: PathBuf,
+    /// Announcement of the round (or a state directory of it): shows the parts of a contribution and the challenges of its proof
+    #[arg(long)]
+    pub(crate) params: Option<PathBuf>,
+    /// What the file is, if it is not what it seems
+    #[arg(long = "as", value_parser = [
+        "roster", "announcement", "params", "evidence", "record", "message", "header", "bundle", "result", "body",
+    ])]
+    pub(crate) kind: Option<String>,
+    /// Long lists in full, and of a log every contribution with its challenges
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

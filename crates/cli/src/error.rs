@@ -12,6 +12,7 @@ use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
 
 use crate::config::ConfigError;
+use crate::inspect::InspectError;
 use crate::update::UpdateError;
 
 /// Exit codes: scripts depend on them.
@@ -60,6 +61,8 @@ pub(crate) enum CliError {
     Demo(#[from] DemoError),
     #[error(transparent)]
     Bench(#[from] BenchError),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
 }
 
 fn store_code(error: &StoreError) -> u8 {
@@ -86,6 +89,11 @@ impl CliError {
             | Self::Config(_)
             | Self::Update(_)
             | Self::ModelDigest => exit::USAGE,
+            Self::Inspect(InspectError::Input(_)) => exit::ENVIRONMENT,
+            Self::Inspect(
+                InspectError::Kind { .. } | InspectError::Key { .. } | InspectError::Unknown(_),
+            ) => exit::VERIFICATION,
+            Self::Inspect(_) => exit::USAGE,
             Self::Server(error) => server_code(error),
             Self::Client(error) => client_code(error),
             Self::Demo(error) => match error {

@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod demo;
 mod error;
+mod inspect;
 mod keys;
 mod node;
 mod update;
@@ -46,6 +47,7 @@ fn run(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Keygen(arguments) => keys::keygen(&arguments),
         Command::Roster(arguments) => keys::roster(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Demo(arguments) => on_runtime(demo::demo(arguments)),
         Command::Server(arguments) => on_runtime(node::server(arguments)),

@@ -1,10 +1,11 @@
 //! What is absorbed and drawn, in which order and under which labels; prover and verifier share it.
 
 use crate::message::{self, Proof};
+use crate::trace::Challenge;
 use crate::{Context, Round};
 use merlin::Transcript;
 use veilsum_crypto::field::Fe;
-use veilsum_crypto::{CanonicalPoint, TranscriptExt, Xof, labels};
+use veilsum_crypto::{CanonicalPoint, Digest, TranscriptExt, Xof, labels};
 use veilsum_params::{Layout, Mode, PROJECTIONS};
 
 /// Weights of the claims: powers of one lambda in a fixed order.
@@ -72,12 +73,45 @@ fn theta(seed: &[u8; 32], count: usize) -> Vec<u128> {
 
 /// The transcript of one proof.
 #[derive(Clone)]
-pub(crate) struct ProofTranscript(Transcript);
+pub(crate) struct ProofTranscript {
+    transcript: Transcript,
+    /// Challenges drawn so far, where somebody wants to see them.
+    trace: Option<Vec<Challenge>>,
+}
 
 impl ProofTranscript {
     /// Absorbs everything that the proof is about.
     pub(crate) fn new(round: &Round, context: &Context, f_z: &CanonicalPoint) -> Self {
-        let layout = round.layout();
+        Self::begin(round.layout(), round.params_digest(), context, f_z, None)
+    }
+
+    /// As [`Self::new`], and keeps every challenge.
+    pub(crate) fn traced(
+        layout: &Layout,
+        params_digest: &Digest,
+        context: &Context,
+        f_z: &CanonicalPoint,
+    ) -> Self {
+        Self::begin(layout, params_digest, context, f_z, Some(Vec::new()))
+    }
+
+    /// Every challenge, the folding seed last.
+    pub(crate) fn into_trace(mut self, proof: &Proof) -> Vec<Challenge> {
+        let mut trace = self.trace.take().unwrap_or_default();
+        trace.push(Challenge {
+            label: "folding seed",
+            bytes: self.folding_seed(proof),
+        });
+        trace
+    }
+
+    fn begin(
+        layout: &Layout,
+        params_digest: &Digest,
+        context: &Context,
+        f_z: &CanonicalPoint,
+        trace: Option<Vec<Challenge>>,
+    ) -> Self {
         let mut t = Transcript::new(labels::CONTRIBUTION_PROOF.as_bytes());
         t.append_message(
             b"mode",
@@ -95,7 +129,7 @@ impl ProofTranscript {
             t.append_u64(b"cut", k.cut.into());
             t.append_u64(b"ring_len", k.ring_len.into());
         }
-        t.digest(b"params", round.params_digest());
+        t.digest(b"params", params_digest);
         t.append_u64(b"client", context.client.0.into());
         t.append_u64(b"threshold", context.commitments.len() as u64);
         for f in &context.commitments {
@@ -108,39 +142,40 @@ impl ProofTranscript {
         t.digest(b"H(y)", &context.y_digest);
         t.digest(b"H(C)", &context.c_digest);
         t.digest(b"H(K)", &context.k_digest);
-        Self(t)
+        Self {
+            transcript: t,
+            trace,
+        }
     }
 
     /// A value that depends on all that was absorbed, for the prover's own randomness: drawn from a copy, so that the
     /// transcript stays that of the verifier.
     pub(crate) fn hedge(&self) -> [u8; 32] {
-        self.0.clone().challenge_seed(b"prover")
+        self.transcript.clone().challenge_seed(b"prover")
     }
 
     /// Seed of the projections.
     pub(crate) fn projection_seed(&mut self) -> [u8; 32] {
-        self.0.challenge_seed(b"projection seed")
+        self.seed("projection seed")
     }
 
     pub(crate) fn projections(&mut self, layout: &Layout, z: &[u128]) {
-        self.0.append_message(b"z", &message::z_bytes(layout, z));
+        self.transcript
+            .append_message(b"z", &message::z_bytes(layout, z));
     }
 
     /// Absorbs V_x; the clone is the range proof's transcript.
     pub(crate) fn norm_commitment(&mut self, v_x: &[u8; 32]) -> Transcript {
-        self.0.point(b"V_x", v_x);
-        self.0.clone()
+        self.transcript.point(b"V_x", v_x);
+        self.transcript.clone()
     }
 
     pub(crate) fn challenges(&mut self, layout: &Layout, com_pi: &[u8; 32]) -> Challenges {
-        self.0.point(b"Com_pi", com_pi);
-        let tau = (0..tau_len(layout)).map(|_| self.scalar(b"tau")).collect();
-        let theta = theta(
-            &self.0.challenge_seed(b"theta seed"),
-            layout.key_points() as usize,
-        );
-        let weights = Weights::powers(self.scalar(b"lambda"));
-        let xi = self.scalar(b"xi");
+        self.transcript.point(b"Com_pi", com_pi);
+        let tau = (0..tau_len(layout)).map(|_| self.scalar("tau")).collect();
+        let theta = theta(&self.seed("theta seed"), layout.key_points() as usize);
+        let weights = Weights::powers(self.scalar("lambda"));
+        let xi = self.scalar("xi");
         Challenges {
             tau,
             theta,
@@ -150,27 +185,28 @@ impl ProofTranscript {
     }
 
     pub(crate) fn sum(&mut self, sum: Fe) {
-        self.0.append_message(b"S", &sum.to_bytes());
+        self.transcript.append_message(b"S", &sum.to_bytes());
     }
 
     /// Absorbs one round polynomial and draws the point's coordinate.
     pub(crate) fn round(&mut self, coefficients: &[Fe]) -> Fe {
         let bytes: Vec<u8> = coefficients.iter().flat_map(|c| c.to_bytes()).collect();
-        self.0.append_message(b"round polynomial", &bytes);
-        self.scalar(b"round")
+        self.transcript.append_message(b"round polynomial", &bytes);
+        self.scalar("round")
     }
 
     /// Absorbs v, the range proof and the announcements; draws the challenge of the closing argument.
     pub(crate) fn closing(&mut self, proof: &Proof) -> Fe {
-        self.0.append_message(b"v", &proof.v.to_bytes());
-        self.0.append_message(b"range proof", &proof.range);
+        self.transcript.append_message(b"v", &proof.v.to_bytes());
+        self.transcript.append_message(b"range proof", &proof.range);
         for p in &proof.points {
-            self.0.point(b"announcement point", p);
+            self.transcript.point(b"announcement point", p);
         }
         for s in &proof.scalars {
-            self.0.append_message(b"announcement scalar", &s.to_bytes());
+            self.transcript
+                .append_message(b"announcement scalar", &s.to_bytes());
         }
-        self.scalar(b"closing")
+        self.scalar("closing")
     }
 
     /// Absorbs the responses, hence everything; draws the seed of the weights with which the verifier folds its equations.
@@ -181,12 +217,26 @@ impl ProofTranscript {
                 .chain(&r.pi)
                 .chain([&r.r, &r.r_z, &r.rho, &r.v_k, &r.n_x, &r.nu])
         {
-            self.0.append_message(b"response", &v.to_bytes());
+            self.transcript.append_message(b"response", &v.to_bytes());
         }
-        self.0.challenge_seed(b"folding seed")
+        self.transcript.challenge_seed(b"folding seed")
     }
 
-    fn scalar(&mut self, label: &'static [u8]) -> Fe {
-        Fe::from(self.0.challenge_scalar(label))
+    fn seed(&mut self, label: &'static str) -> [u8; 32] {
+        let bytes = self.transcript.challenge_seed(label.as_bytes());
+        self.note(label, bytes);
+        bytes
+    }
+
+    fn scalar(&mut self, label: &'static str) -> Fe {
+        let scalar = self.transcript.challenge_scalar(label.as_bytes());
+        self.note(label, scalar.to_bytes());
+        Fe::from(scalar)
+    }
+
+    fn note(&mut self, label: &'static str, bytes: [u8; 32]) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(Challenge { label, bytes });
+        }
     }
 }

@@ -355,7 +355,11 @@ impl<'a> Opened<'a> {
 }
 
 /// Replays the rounds: the point and the last claim.
-fn replay(layout: &Layout, proof: &Proof, transcript: &mut ProofTranscript) -> (Vec<Fe>, Fe) {
+pub(crate) fn replay(
+    layout: &Layout,
+    proof: &Proof,
+    transcript: &mut ProofTranscript,
+) -> (Vec<Fe>, Fe) {
     let row_scalars = 3 * layout.row_vars as usize;
     let (rows, columns) = proof.rounds.split_at(row_scalars);
     let polynomials = rows.chunks_exact(3).chain(columns.chunks_exact(2));

@@ -5,10 +5,10 @@ use rayon::prelude::*;
 use std::convert::Infallible;
 use thiserror::Error;
 use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman, labels, merkle};
-use veilsum_params::{ClientId, MemberIndex, UploadSizes};
+use veilsum_params::{ClientId, Layout, MemberIndex, UploadSizes};
 use veilsum_proof::{
-    Context, ContributeError, MaskedWitness, ProofError, Round, Statement, Witness, contribute,
-    phase, verify, verify_batch, verify_decoding,
+    Challenge, Context, ContributeError, MaskedWitness, ProofCheck, ProofError, Round, Statement,
+    Witness, challenges, contribute, phase, verify, verify_batch, verify_decoding,
 };
 use veilsum_rlwe::{Limbs, MaskError, SecretVec, Seed, masking::norm_squared, sample_key};
 use veilsum_simd::Point;
@@ -171,6 +171,19 @@ fn proof_context(header: &HeaderContent) -> Context {
     }
 }
 
+/// The challenges of a contribution's proof in transcript order, whether it holds or not (`specs/proof.md`).
+///
+/// # Errors
+/// `proof.length`, `proof.scalar-encoding`.
+pub fn proof_challenges(
+    layout: &Layout,
+    header: &HeaderContent,
+    proof: &[u8],
+) -> Result<Vec<Challenge>, ProofCheck> {
+    let context = proof_context(header);
+    challenges(layout, &header.params_digest, &context, &header.f_z, proof)
+}
+
 /// Unpacks y strictly; nothing in direct mode.
 pub(crate) fn unpack_masked(round: &Round, bytes: &[u8]) -> Option<Vec<Limbs>> {
     match round.masking() {
@@ -309,7 +322,7 @@ pub fn verify_contributions(
             // One verdict for each statement; a missing one must not count as accepted.
             Ok(_) => verdicts
                 .next()
-                .unwrap_or(Err(veilsum_proof::ProofCheck::Shape))
+                .unwrap_or(Err(ProofCheck::Shape))
                 .err()
                 .map(|check| Refusal {
                     check: Check::Proof(check),

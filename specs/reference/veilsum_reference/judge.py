@@ -3,7 +3,8 @@
 import functools
 
 from . import codec, vectors
-from .proof import Refused
+from .primitives import matrix_digest
+from .proof import Proof, Refused, Replay
 from .rounds import Closing, Round, check_roster
 
 
@@ -37,12 +38,12 @@ def verdict(check):
     return "valid"
 
 
-def contribution(vector, trace=None):
+def contribution(vector):
     def check():
         kind, upload = codec.message(vectors.content(vector))
         if kind != "Upload":
             raise codec.Malformed("not a contribution")
-        round_of(vector["round"]).check_contribution(upload.header, upload.body, trace)
+        round_of(vector["round"]).check_contribution(upload.header, upload.body)
 
     return verdict(check)
 
@@ -137,7 +138,21 @@ def batch(chosen):
 
 
 def trace(identifier):
+    """Every challenge of a contribution, as (label, bytes), whether it is valid or not; None if its proof does not decode."""
     (vector,) = select([identifier])
+    try:
+        _, upload = codec.message(vectors.content(vector))
+    except codec.Malformed:
+        return None
+    where, content = round_of(vector["round"]), upload.header.content
+    lengths = where.shape.parts(where.m)
+    if len(upload.body) != sum(lengths):
+        return None
+    begin = sum(lengths[:3])
     out = []
-    contribution(vector, out)
+    try:
+        proof = Proof(where.shape, upload.body[begin:begin + lengths[3]])
+    except Refused:
+        return None
+    Replay(where.shape, content.params_digest, content, matrix_digest(content), proof, out)
     return out

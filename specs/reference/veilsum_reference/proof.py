@@ -306,13 +306,12 @@ class Replay:
         self.range = RangeChallenges(copy, proof.range, proof.v_x, shape.range_bits)
 
 
-def verify(shape, digest, content, matrix_digest, y, c_bytes, k_bytes, proof_bytes, trace=None):
-    """Raises Refused with the first check that fails. `trace` gets every challenge as (label, bytes) as soon as the proof is
-    decoded, whether it holds or not."""
+def verify(shape, digest, content, matrix_digest, y, c_bytes, k_bytes, proof_bytes):
+    """Raises Refused with the first check that fails."""
     require(len(y) == (shape.masked["ring_len"] if shape.masked else 0) and len(c_bytes) == 32 * shape.key_points
             and len(k_bytes) == 32 * shape.rows and len(content.commitments) > 0 and all(v < L for v in y), "proof.shape")
     proof = Proof(shape, proof_bytes)
-    replay = Replay(shape, digest, content, matrix_digest, proof, trace)
+    replay = Replay(shape, digest, content, matrix_digest, proof)
     delta, gamma = shape.layout["delta"], shape.layout["gamma"]
     require(all(delta <= z < (1 << gamma) - delta for z in proof.z), "proof.projection-interval")
     points = []

@@ -108,7 +108,7 @@ class Round:
         require(not any(group.is_identity(p.point) for p in points), "header.identity")
         require(knowledge_holds(content), "header.knowledge")
 
-    def check_contribution(self, header, body, trace=None):
+    def check_contribution(self, header, body):
         """Header, body and proof; the parts of the body."""
         self.check_header(header)
         content, lengths = header.content, self.shape.parts(self.m)
@@ -128,7 +128,7 @@ class Round:
         require(digest("PROOF_DIGEST", proof) == content.proof, "body.proof")
         unpacked = unpack_masked(self.shape, y)
         require(unpacked is not None, "contribution.masked-vector")
-        verify(self.shape, self.digest, content, matrix_digest(content), unpacked, c, k, proof, trace)
+        verify(self.shape, self.digest, content, matrix_digest(content), unpacked, c, k, proof)
         return parts
 
     def check_receipt(self, receipt, header):
