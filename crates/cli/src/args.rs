@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use veilsum_demo::CheatingServer;
 
 /// Private, verified sums of model updates.
 #[derive(Debug, Parser)]
@@ -109,6 +111,14 @@ pub(crate) enum DimModel {
     Large,
 }
 
+/// The names that the demo knows.
+fn cheating_server() -> impl TypedValueParser<Value = CheatingServer> {
+    let names = CheatingServer::ALL.map(|kind| PossibleValue::new(kind.name()).help(kind.deed()));
+    PossibleValuesParser::new(names).try_map(|name| {
+        CheatingServer::by_name(&name).ok_or("not a way in which the demo's server cheats")
+    })
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// Number of clients; all of them are on the committee
@@ -123,6 +133,9 @@ pub(crate) struct DemoArguments {
     /// Rounds of training
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: u32,
+    /// The server cheats: see who notices, and by what evidence it is convicted
+    #[arg(long, value_name = "KIND", value_parser = cheating_server())]
+    pub(crate) cheating_server: Option<CheatingServer>,
     /// Which model is trained
     #[arg(long, value_enum, default_value = "small")]
     pub(crate) dim_model: DimModel,

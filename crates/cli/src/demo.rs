@@ -10,7 +10,9 @@ use veilsum::RoundEvent;
 use veilsum::params::ClientId;
 use veilsum::protocol::Check;
 use veilsum_demo::learning::DemoConfig;
-use veilsum_demo::{DemoEvent, DemoReport, Plan, RoundSummary};
+use veilsum_demo::{
+    CheatingServer, DemoEvent, DemoReport, Misbehaviour, Noticed, Plan, RoundSummary,
+};
 
 use crate::args::{DemoArguments, DimModel};
 use crate::error::{CliError, exit};
@@ -20,7 +22,7 @@ pub(crate) async fn demo(arguments: DemoArguments) -> Result<u8, CliError> {
         DimModel::Small => DemoConfig::small(),
         DimModel::Large => DemoConfig::large(),
     };
-    let plan = Plan::new(
+    let mut plan = Plan::new(
         config,
         arguments.clients,
         arguments.malicious,
@@ -29,6 +31,11 @@ pub(crate) async fn demo(arguments: DemoArguments) -> Result<u8, CliError> {
         arguments.seed,
     )
     .map_err(veilsum_demo::DemoError::from)?;
+    if let Some(kind) = arguments.cheating_server {
+        plan = plan
+            .with_cheating_server(kind)
+            .map_err(veilsum_demo::DemoError::from)?;
+    }
     if !arguments.json {
         println!(
             "{} clients train a model of {} parameters for {} rounds over QUIC on loopback; {} attack, {} vanish.",
@@ -46,6 +53,9 @@ pub(crate) async fn demo(arguments: DemoArguments) -> Result<u8, CliError> {
             plan.n_min(),
             plan.malicious_max()
         );
+        if let Some(kind) = plan.cheating_server {
+            println!("The server cheats ({}): it {}.\n", kind.name(), kind.deed());
+        }
     }
     let mut view = View::new(arguments.json);
     let report = veilsum_demo::run(&plan, arguments.out, |event| view.show(&event)).await?;
@@ -148,13 +158,7 @@ fn conclude(report: &DemoReport) {
             }
         }
     }
-    for found in &report.server_misbehaviour {
-        println!(
-            "\nA client accuses the server: {} (what it has is in {})",
-            found.kind,
-            found.evidence.display()
-        );
-    }
+    conclude_server(report);
     println!(
         "\naccuracy on digits that nobody trained on, after {} rounds:",
         report.rounds.len()
@@ -171,6 +175,49 @@ fn conclude(report: &DemoReport) {
         "\nThe transcripts are in {}: a closed, signed log for each round.",
         report.transcripts.display()
     );
+}
+
+/// Who refused the result, and what convicts whom.
+fn conclude_server(report: &DemoReport) {
+    let mut refused: BTreeMap<&'static str, (Check, Vec<String>)> = BTreeMap::new();
+    for (client, check) in report.rounds.iter().flat_map(|round| &round.refused) {
+        let (_, clients) = refused
+            .entry(check.id())
+            .or_insert_with(|| (*check, Vec::new()));
+        clients.push(client.to_string());
+    }
+    for (id, (check, clients)) in &refused {
+        println!(
+            "\n{} got no result that they accept: {} ({id}).",
+            clients.join(", "),
+            check.info().reason
+        );
+    }
+    for found in &report.server_misbehaviour {
+        println!(
+            "\n{} is convicted of {}: {} ({}).\n  noticed by {}\n  evidence   {}",
+            found.culprit,
+            found.kind,
+            found.check.info().reason,
+            found.check.id(),
+            noticed_by(found).join(", "),
+            found.evidence.display()
+        );
+    }
+    match report.cheating_server {
+        Some(_) if report.held() => {
+            println!("\nNobody else is blamed, and nobody goes on with this server.");
+        }
+        Some(kind) => println!(
+            "\nThe server was not convicted of {}, or somebody else was convicted of something.",
+            kind.evidence()
+        ),
+        None => {}
+    }
+}
+
+fn noticed_by(found: &Misbehaviour) -> Vec<String> {
+    found.noticed_by.iter().map(Noticed::to_string).collect()
 }
 
 fn plain_words(check: Check) -> String {
@@ -199,6 +246,13 @@ fn to_json(report: &DemoReport) -> Value {
                 .collect();
             let dropped_clients: Vec<String> =
                 round.dropped.iter().map(ClientId::to_string).collect();
+            let refused: Vec<Value> = round
+                .refused
+                .iter()
+                .map(
+                    |(client, check)| json!({ "client": client.to_string(), "reason": check.id() }),
+                )
+                .collect();
             json!({
                 "round": round.round,
                 "accepted": round.accepted,
@@ -207,6 +261,7 @@ fn to_json(report: &DemoReport) -> Value {
                 "dropped_clients": dropped_clients,
                 "sum_exact": round.sum_exact,
                 "light_checks": round.light_checks,
+                "refused": refused,
                 "accuracy": round.accuracy,
             })
         })
@@ -214,13 +269,22 @@ fn to_json(report: &DemoReport) -> Value {
     let misbehaviour: Vec<Value> = report
         .server_misbehaviour
         .iter()
-        .map(|found| json!({ "kind": found.kind, "evidence": found.evidence }))
+        .map(|found| {
+            json!({
+                "kind": found.kind.name(),
+                "check": found.check.id(),
+                "culprit": found.culprit.to_string(),
+                "noticed_by": noticed_by(found),
+                "evidence": found.evidence,
+            })
+        })
         .collect();
     json!({
         "rounds": rounds,
         "accuracy_plain_fedavg_under_attack": report.accuracy_plain_fedavg_under_attack,
         "accuracy_veilsum": report.accuracy_veilsum,
         "server_misbehaviour": misbehaviour,
+        "cheating_server": report.cheating_server.map(CheatingServer::name),
         "transcripts": report.transcripts,
     })
 }

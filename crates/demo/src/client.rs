@@ -11,7 +11,7 @@ use veilsum::crypto::{Digest, VerifyingKey};
 use veilsum::encoding::Encoder;
 use veilsum::params::{ClientId, MemberIndex, Policy};
 use veilsum::proof::Prepared;
-use veilsum::protocol::{ClientError as MachineError, Message};
+use veilsum::protocol::{Check, ClientError as MachineError, Message};
 use veilsum::{
     Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, ServerPublic,
 };
@@ -20,7 +20,7 @@ use crate::error::DemoError;
 use crate::forge::{Twist, forge};
 use crate::learning::{ATTACK_FACTOR, Federation};
 use crate::plan::{Attack, Behaviour, Dropout, usize_of};
-use crate::run::{Ledger, Misbehaviour};
+use crate::run::Ledger;
 
 /// How long a client of the demo waits for anything.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -42,7 +42,10 @@ pub(crate) struct ClientReport {
     pub(crate) round: u64,
     pub(crate) receipted: bool,
     pub(crate) light_check: bool,
-    pub(crate) against_server: Option<Misbehaviour>,
+    /// The check for which it refused the result, or was refused it.
+    pub(crate) refused: Option<Check>,
+    /// Files of evidence that it wrote.
+    pub(crate) evidence: Vec<PathBuf>,
     pub(crate) error: Option<DemoError>,
 }
 
@@ -77,7 +80,8 @@ impl ClientTask {
                 round: task.round,
                 receipted: false,
                 light_check: false,
-                against_server: None,
+                refused: None,
+                evidence: Vec::new(),
                 error: None,
             };
             report.error = self.round(&task, &mut report).await.err();
@@ -139,18 +143,16 @@ impl ClientTask {
         if report.receipted && !matches!(self.behaviour, Behaviour::Malicious(_)) {
             match client.result(&joined).await {
                 Ok(_) => report.light_check = true,
-                Err(ClientError::Machine(error)) => {
-                    let kind = match &error {
-                        MachineError::Refused(refusal)
-                        | MachineError::Convicting { refusal, .. } => refusal.check.id().to_owned(),
-                        other => other.to_string(),
-                    };
-                    let evidence = self.state.join(self.keys.client().to_string());
-                    report.against_server = Some(Misbehaviour { kind, evidence });
+                Err(ClientError::Machine(
+                    MachineError::Refused(refusal) | MachineError::Convicting { refusal, .. },
+                )) => report.refused = Some(refusal.check),
+                Err(ClientError::Request(RequestError::Refused(check))) => {
+                    report.refused = Some(check);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
+        report.evidence = client.evidence().to_vec();
         client.close().await;
         Ok(())
     }
@@ -196,6 +198,16 @@ impl ClientTask {
                     .collect::<Vec<_>>();
                 (x.into(), Twist::Unclipped)
             }
+            Attack::OverNorm => {
+                let x = self
+                    .encoder(joined)?
+                    .encode(update, &mut OsRng)?
+                    .into_values();
+                (
+                    over_norm(&x, context.params().norm_bound).into(),
+                    Twist::Unclipped,
+                )
+            }
             Attack::ProofOfAnother | Attack::BadShare => {
                 let x = self
                     .encoder(joined)?
@@ -230,6 +242,16 @@ impl ClientTask {
             Err(error) => Err(ClientError::from(error).into()),
         }
     }
+}
+
+/// The update made four times as long as the norm bound; no coordinate is above half of the bound.
+fn over_norm(x: &[i64], bound: u32) -> Vec<i64> {
+    let norm = x.iter().map(|v| (*v as f64).powi(2)).sum::<f64>().sqrt();
+    let factor = 4.0 * f64::from(bound) / norm.max(1.0);
+    let half = i64::from(bound) / 2;
+    x.iter()
+        .map(|v| ((*v as f64 * factor) as i64).clamp(-half, half))
+        .collect()
 }
 
 /// The member that gets the bad share: any but the dealer itself.

@@ -63,6 +63,15 @@ pub enum DemoError {
     /// Encoding.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
+    /// The address of a cheating server.
+    #[error("cheating server: {0}")]
+    Bind(#[from] veilsum::transport::BindError),
+    /// The parameters and the roster.
+    #[error(transparent)]
+    Context(#[from] veilsum::protocol::ContextError),
+    /// A log that was kept.
+    #[error(transparent)]
+    Journal(#[from] veilsum::JournalError),
     /// Tables.
     #[error(transparent)]
     Proof(#[from] ProofError),

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use thiserror::Error;
+use veilsum::params::ClientId;
 
+use crate::cheat::CheatingServer;
 use crate::learning::DemoConfig;
 
 /// What a malicious client does, in every round.
@@ -15,10 +17,13 @@ pub enum Attack {
     ProofOfAnother,
     /// Deals one member a share that is not on its polynomial.
     BadShare,
+    /// Helps a cheating server: commits to an update over the norm bound, small enough in each coordinate for the sum to
+    /// open, with the best proof there is.
+    OverNorm,
 }
 
 impl Attack {
-    /// All kinds, in the order in which malicious clients take them in turn.
+    /// The kinds that malicious clients take in turn, in this order.
     pub const ALL: [Self; 3] = [Self::Scaled, Self::ProofOfAnother, Self::BadShare];
 }
 
@@ -112,6 +117,8 @@ pub struct Plan {
     pub seed: [u8; 32],
     /// What each client does. Client numbers are these places plus one.
     pub behaviours: Vec<Behaviour>,
+    /// What the server does, if it cheats.
+    pub cheating_server: Option<CheatingServer>,
 }
 
 impl Plan {
@@ -154,6 +161,7 @@ impl Plan {
             rounds,
             seed,
             behaviours,
+            cheating_server: None,
         };
         plan.check(malicious, dropouts)?;
         Ok(plan)
@@ -203,6 +211,9 @@ impl Plan {
                 needed,
             })
         };
+        // The client that a cheating server singles out may be missing in the closing.
+        let singled_out = u32::from(self.cheating_server.is_some());
+        let dropouts = dropouts.saturating_add(singled_out);
         // At most: some attackers are only convicted in closing, and some dropouts have contributed.
         too_few(
             "contribute",
@@ -210,6 +221,27 @@ impl Plan {
             self.n_min(),
         )?;
         too_few("open the sum", dropouts, self.threshold())
+    }
+
+    /// The same plan with a server that cheats.
+    ///
+    /// # Errors
+    /// [`PlanError::TooFewLeft`] when too few clients are left beside the one that it singles out.
+    pub fn with_cheating_server(mut self, kind: CheatingServer) -> Result<Self, PlanError> {
+        self.cheating_server = Some(kind);
+        self.validate()?;
+        Ok(self)
+    }
+
+    /// The honest client that a cheating server singles out, and the one that helps it: the first and the last.
+    pub(crate) fn cast(&self) -> Option<(ClientId, ClientId)> {
+        let mut honest = self
+            .behaviours
+            .iter()
+            .zip(1..)
+            .filter(|(behaviour, _)| **behaviour == Behaviour::Honest)
+            .map(|(_, id)| ClientId(id));
+        Some((honest.next()?, honest.last()?))
     }
 
     /// Number of clients, and of committee members.

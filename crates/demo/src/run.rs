@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rand_core::OsRng;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Duration;
-use veilsum::crypto::{Digest, VerifyingKey, labels};
+use veilsum::crypto::{Digest, IdentityKey, VerifyingKey, labels};
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
 use veilsum::proof::Prepared;
-use veilsum::protocol::Check;
+use veilsum::protocol::{Check, RoundContext};
 use veilsum::store::{RealDisk, replace_private};
 use veilsum::wire::{Roster, Wire, cohort_and_committee};
 use veilsum::{
@@ -19,8 +19,10 @@ use veilsum::{
     ServerPublic, ServerTimes, now_ms, registrar_to_text,
 };
 
+use crate::cheat::{CheatingServer, Front, FrontOptions, Scene};
 use crate::client::{ClientReport, ClientTask, RoundTask};
 use crate::error::DemoError;
+use crate::investigate::{Cheating, Misbehaviour, investigate};
 use crate::learning::{Attack as PlainAttack, Federation, Sharding, apply_mean, plain_averaging};
 use crate::plan::{Attack, Behaviour, Plan, usize_of};
 
@@ -28,6 +30,9 @@ use crate::plan::{Attack, Behaviour, Plan, usize_of};
 const CONTRIBUTE: Duration = Duration::from_secs(600);
 /// Who is not heard for this long has vanished.
 const QUIET: Duration = Duration::from_millis(1500);
+/// How long the last members are waited for, unless the server cheats: then one of them is kept in the dark on purpose.
+const LINGER: Duration = Duration::from_secs(60);
+const LINGER_CHEATING: Duration = Duration::from_secs(3);
 
 /// Integer sums made outside the protocol: what each client encoded, told by itself in the same process.
 #[derive(Debug, Default)]
@@ -99,17 +104,10 @@ pub struct RoundSummary {
     pub sum_exact: bool,
     /// Clients that checked the published result, and found it right.
     pub light_checks: u32,
+    /// Clients with a receipt that refused the published result, or were refused it, and the check.
+    pub refused: BTreeMap<ClientId, Check>,
     /// Share of the test examples that the model classifies rightly after the round.
     pub accuracy: f64,
-}
-
-/// A client's accusation against the server.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Misbehaviour {
-    /// The check that failed.
-    pub kind: String,
-    /// Where the accusing client keeps what it has.
-    pub evidence: PathBuf,
 }
 
 /// The whole demo.
@@ -121,17 +119,30 @@ pub struct DemoReport {
     pub accuracy_plain_fedavg_under_attack: f64,
     /// Accuracy with Veilsum.
     pub accuracy_veilsum: f64,
-    /// What clients found against the server.
+    /// What was found against the server and those who helped it, once for each kind and culprit.
     pub server_misbehaviour: Vec<Misbehaviour>,
+    /// What the server was made to do.
+    pub cheating_server: Option<CheatingServer>,
     /// Directory of the transcripts, one below it for each round.
     pub transcripts: PathBuf,
 }
 
 impl DemoReport {
-    /// Whether the protocol held: every sum exact, and nothing against the server.
+    /// Whether the protocol held. With an honest server: every sum exact, and nothing against the server. With a cheating
+    /// one: what it did is proven by the evidence that it is to be proven by, against nobody but it and its accomplice.
     #[must_use]
     pub fn held(&self) -> bool {
-        self.rounds.iter().all(|round| round.sum_exact) && self.server_misbehaviour.is_empty()
+        let found = &self.server_misbehaviour;
+        match self.cheating_server {
+            None => {
+                let fine = |round: &RoundSummary| round.sum_exact && round.refused.is_empty();
+                self.rounds.iter().all(fine) && found.is_empty()
+            }
+            Some(kind) => {
+                found.iter().any(|found| found.kind == kind.evidence())
+                    && found.iter().all(|found| found.guilty)
+            }
+        }
     }
 }
 
@@ -147,7 +158,7 @@ const MARK: &str = "veilsum-demo-output";
 
 /// Makes the directory ready: what an earlier demo left in it is removed, anything else is not touched.
 fn clear(out: &Path) -> Result<(), DemoError> {
-    let parts = [out.join("server"), out.join("clients")];
+    let parts = ["server", "clients", "evidence", "relay"].map(|part| out.join(part));
     let failed = |error: std::io::Error| DemoError::Directory {
         path: out.to_owned(),
         kind: error.kind(),
@@ -217,10 +228,40 @@ pub async fn run_with(
         quiet: QUIET,
         tick: Duration::from_millis(200),
         give_up: CONTRIBUTE,
-        linger: Duration::from_secs(60),
+        linger: match plan.cheating_server {
+            Some(_) => LINGER_CHEATING,
+            None => LINGER,
+        },
     };
     let server_key = options.keys.signing().verifying_key().to_bytes();
+    let (signing, transport) = (
+        IdentityKey::from_seed(&options.keys.signing().to_seed()),
+        options.keys.transport()?,
+    );
     let mut server = Server::bind(options)?;
+    let mut behaviours = plan.behaviours.clone();
+    let mut front = None;
+    if let Some((kind, (victim, accomplice))) = plan.cheating_server.zip(plan.cast()) {
+        let place = usize_of(accomplice.0).saturating_sub(1);
+        if let (CheatingServer::AcceptsInvalid, Some(behaviour)) = (kind, behaviours.get_mut(place))
+        {
+            *behaviour = Behaviour::Malicious(Attack::OverNorm);
+        }
+        let keys = parties.clients.get(place).ok_or(DemoError::Task)?;
+        let options = FrontOptions {
+            kind,
+            signing,
+            transport,
+            accomplice: IdentityKey::from_seed(&keys.identity().to_seed()),
+            backend: server.local_addr(),
+            state: out.join("server"),
+            spool: out.join("relay"),
+        };
+        front = Some((Front::bind(options)?, victim, accomplice));
+    }
+    let address = front
+        .as_ref()
+        .map_or(server.local_addr(), |(front, ..)| front.local_addr());
 
     // Made once in this process for all clients and the server would be; each client of its own process makes its own.
     let first = params(plan, &parties.roster, server_key, 1, [0; 32])?;
@@ -233,12 +274,12 @@ pub async fn run_with(
     let (task, tasks) = watch::channel(None);
     let (reports, mut reported) = mpsc::unbounded_channel();
     let mut clients = tokio::task::JoinSet::new();
-    for (keys, behaviour) in parties.clients.into_iter().zip(&plan.behaviours) {
+    for (keys, behaviour) in parties.clients.into_iter().zip(&behaviours) {
         let client = ClientTask {
             place: usize_of(keys.client().0).saturating_sub(1),
             keys,
             behaviour: *behaviour,
-            server: server.local_addr(),
+            server: address,
             server_public: parties.server_public.clone(),
             registrar: parties.registrar,
             state: out.join("clients"),
@@ -261,12 +302,26 @@ pub async fn run_with(
         });
         let model_digest = model_digest(plan, &global)?;
         let params = params(plan, &parties.roster, server_key, round, model_digest.0)?;
+        let context = Arc::new(RoundContext::new(
+            params.clone(),
+            Arc::clone(&parties.roster),
+        )?);
+        if let Some((front, victim, accomplice)) = &front {
+            front.set(Scene {
+                context: Arc::clone(&context),
+                victim: *victim,
+                accomplice: *accomplice,
+            });
+        }
         let shared = Arc::new(global.clone());
         task.send_replace(Some(RoundTask {
             round,
             global: shared,
             model_digest,
         }));
+        if let Some((front, ..)) = &front {
+            front.prepared(round).await?;
+        }
         let mut report = server
             .run(params, |event| on_event(DemoEvent::Server(event)))
             .await?;
@@ -274,18 +329,40 @@ pub async fn run_with(
 
         if let Some(first) = report.result.vector.first_mut() {
             *first += interference.added_to_sum;
+            *first += plan.cheating_server.map_or(0, CheatingServer::added_to_sum);
         }
         let mean = report.mean.clone();
         global = apply_mean(&global, &mean)?;
+        let transcript = report.transcript.clone();
         let summary = summarise(&federation, &ledger, &global, report, &told)?;
         ledger.forget(round);
-        misbehaviour.extend(told.into_iter().filter_map(|report| report.against_server));
         on_event(DemoEvent::RoundEnded(summary.clone()));
         rounds.push(summary);
+        let cheating = front.as_ref().map(|(_, _, accomplice)| Cheating {
+            accomplice: *accomplice,
+            transcript: &transcript,
+            prepared: Arc::clone(&prepared),
+        });
+        let (states, folder) = (out.join("clients"), out.join("evidence"));
+        misbehaviour = tokio::task::block_in_place(|| {
+            investigate(&context, &told, &behaviours, &states, &folder, cheating)
+        })?;
+        // What the cheat was about comes first.
+        misbehaviour.sort_by_key(|found| {
+            plan.cheating_server
+                .is_none_or(|kind| kind.evidence() != found.kind)
+        });
+        // Nobody goes on with a server that is convicted.
+        if !misbehaviour.is_empty() {
+            break;
+        }
     }
     drop(task);
     while let Some(ended) = clients.join_next().await {
         ended.map_err(|_| DemoError::Task)??;
+    }
+    if let Some((front, ..)) = front {
+        front.shutdown(Duration::from_secs(2)).await;
     }
     server.shutdown(Duration::from_secs(2)).await;
 
@@ -297,7 +374,10 @@ pub async fn run_with(
         .filter(|(_, behaviour)| **behaviour == Behaviour::Malicious(Attack::Scaled))
         .map(|(place, _)| (place, PlainAttack::Scaled))
         .collect();
-    let (plain, count) = (Arc::clone(&federation), plan.rounds);
+    let (plain, count) = (
+        Arc::clone(&federation),
+        u32::try_from(rounds.len()).unwrap_or(u32::MAX),
+    );
     let plain = tokio::task::spawn_blocking(move || plain_averaging(&plain, count, &attackers));
     let plain = plain.await.map_err(|_| DemoError::Task)??;
     Ok(DemoReport {
@@ -305,6 +385,7 @@ pub async fn run_with(
         accuracy_veilsum: rounds.last().map_or(0.0, |round| round.accuracy),
         rounds,
         server_misbehaviour: misbehaviour,
+        cheating_server: plan.cheating_server,
         transcripts: out.join("server").join("rounds"),
     })
 }
@@ -335,6 +416,10 @@ fn summarise(
         sum_exact,
         light_checks: u32::try_from(told.iter().filter(|r| r.light_check).count())
             .unwrap_or(u32::MAX),
+        refused: told
+            .iter()
+            .filter_map(|r| Some((r.client, r.refused?)))
+            .collect(),
         accuracy: federation.accuracy(global)?,
     })
 }

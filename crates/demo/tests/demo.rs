@@ -17,6 +17,7 @@ fn plan(clients: usize, special: &[(usize, Behaviour)]) -> Plan {
         rounds: 1,
         seed: [5; 32],
         behaviours,
+        cheating_server: None,
     }
 }
 

@@ -12,8 +12,8 @@ use veilsum_crypto::{CanonicalPoint, Digest, IdentityKey, VerifyingKey};
 use veilsum_params::{ClientId, Policy};
 use veilsum_proof::Round;
 use veilsum_wire::{
-    Announcement, Header, LightBundle, Proposal, ReceiptContent, Roster, RoundResult, Signed,
-    params_digest, proposal_root,
+    Announcement, Header, LightBundle, Proposal, ProposalContent, ReceiptContent, ResultContent,
+    Roster, RoundResult, Signed, params_digest, proposal_root,
 };
 use zeroize::Zeroizing;
 
@@ -110,6 +110,20 @@ pub enum ClientError {
     },
 }
 
+impl ClientError {
+    fn two_statements(check: Check, first: ServerStatement, second: ServerStatement) -> Self {
+        let evidence = Evidence::ServerEquivocation {
+            first,
+            second,
+            other_params: Vec::new(),
+        };
+        Self::Convicting {
+            refusal: check.into(),
+            evidence: Box::new(evidence),
+        }
+    }
+}
+
 impl From<Check> for ClientError {
     fn from(check: Check) -> Self {
         Self::Refused(check.into())
@@ -121,6 +135,8 @@ struct Sent {
     header: Header,
     body: Bytes,
     receipt: Option<Signed<ReceiptContent>>,
+    /// The first result that was shown.
+    result: Option<Signed<ResultContent>>,
 }
 
 #[derive(Debug)]
@@ -130,6 +146,8 @@ struct Participation {
     /// None after a restart, until the round is announced again.
     context: Option<Arc<RoundContext>>,
     sent: Option<Sent>,
+    /// The first proposal that was shown.
+    proposal: Option<Signed<ProposalContent>>,
 }
 
 /// A client over all its rounds with one server: checks what it is told, contributes once a round, keeps receipts, and
@@ -200,6 +218,7 @@ impl Client {
                     header,
                     body,
                     receipt: None,
+                    result: None,
                 });
                 self.rounds.insert(
                     round_id,
@@ -208,6 +227,7 @@ impl Client {
                         digest,
                         context: None,
                         sent,
+                        proposal: None,
                     },
                 );
             }
@@ -221,6 +241,11 @@ impl Client {
                     return None;
                 }
                 sent.receipt = Some(receipt);
+            }
+            Record::ClientResult { accepted } => {
+                let digest = accepted.content.params_digest;
+                let known = self.rounds.values_mut().find(|p| p.digest == digest);
+                known?.sent.as_mut()?.result = Some(accepted);
             }
             _ => return None,
         }
@@ -273,6 +298,7 @@ impl Client {
                 digest: *context.digest(),
                 context: None,
                 sent: None,
+                proposal: None,
             });
         participation.context = Some(Arc::clone(&context));
         self.forget();
@@ -289,19 +315,17 @@ impl Client {
         second
             .verify(&self.config.server_key)
             .map_err(|_| Check::AnnouncementSignature)?;
-        let evidence = Evidence::ServerEquivocation {
-            first: ServerStatement::Announcement {
-                signed: known.announcement.signed.clone(),
-            },
-            second: ServerStatement::Announcement {
-                signed: second.clone(),
-            },
-            other_params: Vec::new(),
+        let first = ServerStatement::Announcement {
+            signed: known.announcement.signed.clone(),
         };
-        Err(ClientError::Convicting {
-            refusal: Check::AnnouncementOther.into(),
-            evidence: Box::new(evidence),
-        })
+        let second = ServerStatement::Announcement {
+            signed: second.clone(),
+        };
+        Err(ClientError::two_statements(
+            Check::AnnouncementOther,
+            first,
+            second,
+        ))
     }
 
     fn forget(&mut self) {
@@ -361,6 +385,7 @@ impl Client {
             header,
             body,
             receipt: None,
+            result: None,
         });
         Ok(vec![Output::Persist(record), Self::upload(sent)])
     }
@@ -434,15 +459,15 @@ impl Client {
         })])
     }
 
-    /// Compares a signed proposal with this client's receipt.
+    /// Compares a signed proposal with this client's receipt, and with the one that it was shown before.
     ///
     /// # Errors
-    /// `proposal.signature`, `proposal.round`, `proposal.root`; [`ClientError::Convicting`] when the proposal lacks the
-    /// contribution that the server gave a receipt for.
-    pub fn proposal(&self, round_id: u64, proposal: &Proposal) -> Result<(), ClientError> {
+    /// `proposal.signature`, `proposal.round`, `proposal.root`; [`ClientError::Convicting`] when the server signed another
+    /// proposal before, or the proposal lacks the contribution that the server gave a receipt for.
+    pub fn proposal(&mut self, round_id: u64, proposal: &Proposal) -> Result<(), ClientError> {
         let participation = self
             .rounds
-            .get(&round_id)
+            .get_mut(&round_id)
             .ok_or(ClientError::UnknownRound { round_id })?;
         let content = check_proposal(
             &self.config.server_key,
@@ -451,6 +476,18 @@ impl Client {
         )?;
         if proposal_root(&proposal.entries) != content.root {
             return Err(Check::ProposalRoot.into());
+        }
+        let signed = proposal.signed.clone();
+        let first = participation
+            .proposal
+            .get_or_insert_with(|| signed.clone())
+            .clone();
+        if first.content != signed.content {
+            return Err(ClientError::two_statements(
+                Check::ProposalEquivocation,
+                ServerStatement::Proposal { signed: first },
+                ServerStatement::Proposal { signed },
+            ));
         }
         let Some(receipt) = participation
             .sent
@@ -473,6 +510,69 @@ impl Client {
             refusal: Check::ReceiptInclusion.into(),
             evidence: Box::new(evidence),
         })
+    }
+
+    /// Takes note of a signed result, whether or not it passes [`Client::result`], and holds it against what the server
+    /// signed before: one proposal, one result. The outputs are to be persisted.
+    ///
+    /// # Errors
+    /// [`ClientError::UnknownRound`], [`ClientError::NoContribution`]; `result.signature`, `result.content`;
+    /// [`ClientError::Convicting`] when the server signed another result, or a proposal with another root.
+    pub fn note_result(
+        &mut self,
+        round_id: u64,
+        signed: &Signed<ResultContent>,
+    ) -> Result<Vec<Output>, ClientError> {
+        let content = signed
+            .verify(&self.config.server_key)
+            .map_err(|_| Check::ResultSignature)?;
+        let participation = self
+            .rounds
+            .get_mut(&round_id)
+            .ok_or(ClientError::UnknownRound { round_id })?;
+        if content.params_digest != participation.digest {
+            return Err(Check::ResultContent.into());
+        }
+        let sent = participation
+            .sent
+            .as_mut()
+            .ok_or(ClientError::NoContribution { round_id })?;
+        let statement = ServerStatement::Result {
+            signed: signed.clone(),
+        };
+        let mut outputs = Vec::new();
+        match &sent.result {
+            Some(first) if first.content != *content => {
+                let first = ServerStatement::Result {
+                    signed: first.clone(),
+                };
+                return Err(ClientError::two_statements(
+                    Check::ResultEquivocation,
+                    first,
+                    statement,
+                ));
+            }
+            Some(_) => {}
+            None => {
+                sent.result = Some(signed.clone());
+                outputs.push(Output::Persist(Record::ClientResult {
+                    accepted: signed.clone(),
+                }));
+            }
+        }
+        match &participation.proposal {
+            Some(proposal) if proposal.content.root != content.root => {
+                let first = ServerStatement::Proposal {
+                    signed: proposal.clone(),
+                };
+                Err(ClientError::two_statements(
+                    Check::ProposalEquivocation,
+                    first,
+                    statement,
+                ))
+            }
+            _ => Ok(outputs),
+        }
     }
 
     /// Checks the result of a round that this client contributed to ([`light_check`]).

@@ -452,9 +452,10 @@ impl ServerStatement {
             Self::Void { signed } => signed_by_server(ctx, signed),
         }
     }
-    /// The check that fails when an honest server never signs both for one parameter set. Its lists of convicted
+    /// The check that fails when an honest server never signs both for one parameter set: it has one proposal, one fixed
+    /// list and one result, the list for the proposal's root and the result for both. Its lists of convicted
     /// dealers may grow and are not among these statements; the fixed list may not.
-    fn excludes(&self, other: &Self) -> Option<Check> {
+    pub(crate) fn excludes(&self, other: &Self) -> Option<Check> {
         let (differ, check) = match (self, other) {
             (Self::Proposal { signed: a }, Self::Proposal { signed: b }) => {
                 (a.content != b.content, Check::ProposalEquivocation)
@@ -465,6 +466,22 @@ impl ServerStatement {
             (Self::Result { signed: a }, Self::Result { signed: b }) => {
                 (a.content != b.content, Check::ResultEquivocation)
             }
+            // What is fixed and published is over the one proposal, and without the one list.
+            (Self::Proposal { signed: a }, Self::Convicted { signed: b })
+            | (Self::Convicted { signed: b }, Self::Proposal { signed: a }) => (
+                a.content.root != b.content.root,
+                Check::ProposalEquivocation,
+            ),
+            (Self::Proposal { signed: a }, Self::Result { signed: b })
+            | (Self::Result { signed: b }, Self::Proposal { signed: a }) => (
+                a.content.root != b.content.root,
+                Check::ProposalEquivocation,
+            ),
+            (Self::Convicted { signed: a }, Self::Result { signed: b })
+            | (Self::Result { signed: b }, Self::Convicted { signed: a }) => (
+                a.content.root != b.content.root || a.content.convicted != b.content.convicted,
+                Check::ConvictedEquivocation,
+            ),
             (Self::Void { .. }, Self::Convicted { .. } | Self::Result { .. })
             | (Self::Convicted { .. } | Self::Result { .. }, Self::Void { .. }) => {
                 (true, Check::VoidEquivocation)

@@ -225,6 +225,7 @@ impl Member {
                     announced = true;
                 }
                 _ if !announced => return Err(unexpected),
+                Record::MemberVoid { accepted } => member.void = Some(accepted),
                 Record::MemberPackage { package } => {
                     let (ctx, index) = (&member.context, member.index);
                     let dealt = Dealt::check(ctx, index, &member.share_key, package, rng);
@@ -559,6 +560,13 @@ impl Member {
             );
             return Err(Check::ConvictedEquivocation.into());
         }
+        if let Some(dealt) = self.dealt.as_ref().filter(|d| d.set.root() != content.root) {
+            let first = ServerStatement::Proposal {
+                signed: dealt.set.proposal().signed.clone(),
+            };
+            Self::equivocation(first, statement(), out);
+            return Err(Check::ProposalEquivocation.into());
+        }
         let dealt = self.dealt_under(&content.root)?;
         if self.signed_final.is_none() {
             let list = &content.convicted;
@@ -660,6 +668,9 @@ impl Member {
             return Err(Check::VoidEquivocation.into());
         }
         if self.void.is_none() {
+            out.persist(Record::MemberVoid {
+                accepted: void.clone(),
+            });
             self.void = Some(void);
             out.done(Outcome::Void);
         }

@@ -1,13 +1,15 @@
 //! What a party writes to its log (`specs/protocol.md`, "Ground rules").
 
+use crate::MemberStatement;
 use curve25519_dalek::scalar::Scalar;
 use std::fmt;
 use veilsum_crypto::Digest;
 use veilsum_params::ClientId;
 use veilsum_wire::{
     Announcement, ComplaintContent, ComplaintListContent, Convicted, ConvictedContent, Endorse,
-    FinalContent, Header, MemberPackage, Proposal, Reader, ReceiptContent, RevealContent,
-    RoundResult, Rows, Signed, Unmask, UnmaskContent, UnmaskRequest, VoidContent, Wire, WireError,
+    FinalContent, Header, MemberPackage, Proposal, Reader, ReceiptContent, ResultContent,
+    RevealContent, RoundResult, Rows, Signed, Unmask, UnmaskContent, UnmaskRequest, VoidContent,
+    Wire, WireError,
 };
 
 /// A byte string that travels with its length (u32, little-endian).
@@ -102,6 +104,11 @@ tagged! {
             /// The receipt.
             receipt: Signed<ReceiptContent>,
         },
+        /// Client: the first result that it was shown, before it is checked. Another one convicts the server.
+        0x03 => ClientResult {
+            /// As it came, without the vector.
+            accepted: Signed<ResultContent>,
+        },
         /// Member: the announcement of the round that it takes part in.
         0x10 => MemberAnnouncement {
             /// The announcement.
@@ -146,6 +153,11 @@ tagged! {
         0x18 => MemberRows {
             /// As sent.
             sent: Rows,
+        },
+        /// Member: the declaration that the round is void. Nothing is signed for it afterwards.
+        0x19 => MemberVoid {
+            /// As it came.
+            accepted: Signed<VoidContent>,
         },
         /// Server: the announcement.
         0x20 => ServerAnnouncement {
@@ -231,6 +243,11 @@ tagged! {
         0x2e => ServerEvidence {
             /// The evidence.
             evidence: crate::Evidence,
+        },
+        /// Server: a member's endorsement or Final that does not fit the round's; it convicts beside one that does.
+        0x2f => ServerForeign {
+            /// As it came.
+            accepted: MemberStatement,
         },
     }
 }

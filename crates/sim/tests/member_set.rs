@@ -358,7 +358,8 @@ fn a05_no_two_sets_are_opened_by_honest_shares_member_one_root() {
         .give(Message::UnmaskRequest(request))
         .refused_by("member.one-root");
     let convicted = hands.convicted(proposal, &certificate, &[], &[]);
-    benches[0]
-        .give(Message::Convicted(convicted))
-        .refused_by("member.one-root");
+    let got = benches[0].give(Message::Convicted(convicted));
+    got.refused_by("proposal.equivocation");
+    let server = veilsum_protocol::Culprit::Server;
+    assert_eq!(got.convicted, [(server, "proposal.equivocation")]);
 }

@@ -1,7 +1,7 @@
 //! The client: one contribution for each round, committee duty where it is drawn, the light check at the end.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand_core::{OsRng, RngCore};
@@ -15,15 +15,18 @@ use veilsum_protocol::{
     Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Event, Evidence,
     Member, Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update, Upload,
 };
-use veilsum_store::{Disk, LogIdentity, RealDisk, Role, StoreError, write_private};
+use veilsum_store::{
+    Disk, LogIdentity, RealDisk, Role, StoreError, replace_private, write_private,
+};
 use veilsum_transport::{
     Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError,
 };
-use veilsum_wire::{ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire};
+use veilsum_wire::{Proposal, ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire};
 use zeroize::Zeroizing;
 
 use crate::journal::{Journal, JournalError};
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
+use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
 use crate::requests::{Answer, RequestError, Requests};
 
 /// Why a client could not take part to the end.
@@ -184,6 +187,8 @@ pub struct Client {
     prepared: Option<Arc<Prepared>>,
     /// Tells the server that this client is still there, from joining to the receipt.
     presence: Option<Presence>,
+    /// Files of evidence that this client wrote.
+    found: Vec<PathBuf>,
 }
 
 /// A task that ends with its owner.
@@ -217,7 +222,7 @@ impl Client {
             context,
         };
         let (journal, records) =
-            Journal::open(Arc::clone(&disk), &options.state.join("client"), identity)?;
+            Journal::open(Arc::clone(&disk), &client_dir(&options.state), identity)?;
         let signed = requests.roster(0).await?;
         let registrar = options.registrar;
         let verified = tokio::task::spawn_blocking(move || Roster::verify(signed, &registrar));
@@ -246,6 +251,7 @@ impl Client {
             patience: options.patience,
             prepared: None,
             presence: None,
+            found: Vec::new(),
         })
     }
 
@@ -268,6 +274,11 @@ impl Client {
     #[must_use]
     pub fn keys(&self) -> &ClientKeys {
         &self.keys
+    }
+    /// Files of evidence against others that this client wrote into its state directory since it was opened.
+    #[must_use]
+    pub fn evidence(&self) -> &[PathBuf] {
+        &self.found
     }
     /// Closes the connection.
     pub async fn close(&mut self) {
@@ -448,13 +459,22 @@ impl Client {
                     cursor = polled.next;
                     for message in polled.messages {
                         if let Message::Package(package) = &message {
-                            let proposal = &package.proposal;
-                            self.machine
-                                .proposal(round.round_id(), proposal)
-                                .map_err(|e| self.blame(e))?;
+                            self.compare(round.round_id(), &package.proposal)?;
                         }
+                        let rows = match &message {
+                            Message::RowsRequest(request) => {
+                                Some((request.slice, request.to_bytes()))
+                            }
+                            _ => None,
+                        };
                         let handled =
                             tokio::task::block_in_place(|| member.handle(message, &mut OsRng));
+                        let taken = handled
+                            .iter()
+                            .any(|o| matches!(o, Output::Send { .. } | Output::Persist(_)));
+                        if let (Some((slice, bytes)), true) = (rows, taken) {
+                            self.note(&rows_file(&self.state, round.round_id(), slice), &bytes);
+                        }
                         outputs.extend(handled);
                     }
                 }
@@ -465,12 +485,29 @@ impl Client {
         }
     }
 
+    /// Holds a proposal against the receipt and against what the server proposed before. A member endorses whatever comes
+    /// of it: a broken receipt is for evidence to say.
+    fn compare(&mut self, round_id: u64, proposal: &Proposal) -> Result<(), ClientError> {
+        let Err(error) = self.machine.proposal(round_id, proposal) else {
+            return Ok(());
+        };
+        let refused = matches!(
+            error,
+            MachineError::Refused(_) | MachineError::Convicting { .. }
+        );
+        tracing::warn!(target: "veilsum", event = "proposal_refused", %error);
+        match self.blame(error) {
+            _ if refused => Ok(()),
+            error => Err(error),
+        }
+    }
+
     fn member(&self, round: &Joined) -> Result<(Member, Journal, Vec<Output>), ClientError> {
         let identity = LogIdentity {
             role: Role::Member,
             context: round.context.digest().0,
         };
-        let dir = self.state.join("member").join(round.round_id().to_string());
+        let dir = member_dir(&self.state, round.round_id());
         let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
         let (own, context) = (copy(self.keys.identity()), Arc::clone(&round.context));
         let share = ShareSecretKey::from_bytes(&self.keys.share().to_bytes())
@@ -483,7 +520,8 @@ impl Client {
         Ok((member, journal, Vec::new()))
     }
 
-    /// The result of a round, after the light check.
+    /// The result of a round, after the light check. A result that fails it is kept with all that came beside it, and
+    /// whatever this client's notes then prove is written as evidence ([`Client::evidence`]).
     ///
     /// # Errors
     /// [`ClientError`]; a result that fails the check is [`ClientError::Machine`].
@@ -497,10 +535,25 @@ impl Client {
             }
         };
         let checked = tokio::task::block_in_place(|| {
-            self.machine
-                .result(round.round_id(), &result, &bundle, &mut OsRng)
+            let noted = self.machine.note_result(round.round_id(), &result.signed)?;
+            let checked = self
+                .machine
+                .result(round.round_id(), &result, &bundle, &mut OsRng);
+            Ok((noted, checked))
         });
-        checked.map_err(|e| self.blame(e))?;
+        let checked = match checked {
+            Ok((noted, checked)) => {
+                self.act(noted)?;
+                checked
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = checked {
+            let shown = (result, bundle).to_bytes();
+            self.note(&refused_file(&self.state, round.round_id()), &shown);
+            tokio::task::block_in_place(|| self.accuse(&round.context))?;
+            return Err(self.blame(error));
+        }
         let params = round.context.params();
         let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
         let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
@@ -559,12 +612,34 @@ impl Client {
         Ok(messages)
     }
 
+    /// Writes whatever this client's own notes prove.
+    fn accuse(&mut self, context: &Arc<RoundContext>) -> Result<(), ClientError> {
+        let mut notes = Notes::new(Arc::clone(context));
+        notes.read(&self.state)?;
+        for evidence in notes.evidence() {
+            self.evidence_out(&evidence);
+        }
+        Ok(())
+    }
+
+    /// Keeps what may convict somebody later. Losing it loses evidence, not the round.
+    fn note(&self, path: &Path, bytes: &[u8]) {
+        if let Err(error) = replace_private(&*self.disk, path, bytes) {
+            tracing::warn!(target: "veilsum", event = "note_not_written", %error);
+        }
+    }
+
     /// Writes evidence into the state directory.
     fn evidence_out(&mut self, evidence: &Evidence) {
         let bytes = evidence.to_bytes();
         let name = format!("evidence-{}.bin", blake3::hash(&bytes).to_hex());
-        match write_private(&*self.disk, &self.state.join(name), &bytes) {
-            Ok(()) | Err(StoreError::Exists { .. }) => {}
+        let path = self.state.join(name);
+        match write_private(&*self.disk, &path, &bytes) {
+            Ok(()) | Err(StoreError::Exists { .. }) => {
+                if !self.found.contains(&path) {
+                    self.found.push(path);
+                }
+            }
             Err(error) => tracing::warn!(target: "veilsum", event = "evidence_not_written", %error),
         }
     }

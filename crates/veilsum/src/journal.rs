@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use veilsum_protocol::Record;
-use veilsum_store::{Disk, Log, LogIdentity, StoreError};
+use veilsum_store::{Disk, LOG_FILE, Log, LogIdentity, Records, StoreError};
 use veilsum_wire::{Wire, WireError};
 
 /// Why a party's log cannot be read back.
@@ -26,6 +26,18 @@ pub enum JournalError {
     },
 }
 
+fn decode(path: &Path, records: Records) -> Result<Vec<Record>, JournalError> {
+    let decoded = records.map(|record| {
+        let record = record?;
+        Record::from_bytes(&record.payload).map_err(|cause| JournalError::Record {
+            path: path.to_owned(),
+            index: record.index,
+            cause,
+        })
+    });
+    decoded.collect()
+}
+
 /// An open log of [`Record`]s.
 #[derive(Debug)]
 pub(crate) struct Journal {
@@ -43,18 +55,18 @@ impl Journal {
         if recovery.cut_bytes > 0 {
             tracing::warn!(target: "veilsum", event = "torn_tail_cut", path = %log.path().display(), bytes = recovery.cut_bytes);
         }
-        let mut records = Vec::new();
-        for record in log.records()? {
-            let record = record?;
-            let decoded =
-                Record::from_bytes(&record.payload).map_err(|cause| JournalError::Record {
-                    path: log.path().to_owned(),
-                    index: record.index,
-                    cause,
-                })?;
-            records.push(decoded);
-        }
+        let records = decode(log.path(), log.records()?)?;
         Ok((Self { log }, records))
+    }
+
+    /// The records of the log in `dir`, which may be in use; none when there is no log.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Vec<Record>, JournalError> {
+        let path = dir.join(LOG_FILE);
+        match Records::open(disk, &path) {
+            Ok(records) => decode(&path, records),
+            Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Appends records, all or none, and makes them durable.

@@ -7,6 +7,7 @@
 mod client;
 mod journal;
 mod keys;
+mod notes;
 mod requests;
 mod server;
 
@@ -16,11 +17,13 @@ pub use keys::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text,
     entry_to_text, registrar_from_text, registrar_to_text,
 };
+pub use notes::Notes;
 pub use requests::{
-    Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id,
+    Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id, code, kind,
 };
 pub use server::{
     RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms, round_dir,
+    server_log_identity,
 };
 
 pub use veilsum_crypto as crypto;

@@ -15,27 +15,42 @@ use veilsum_wire::{
     VoidContent, Wire, WireError,
 };
 
-/// Kinds of requests.
-pub(crate) mod kind {
-    pub(crate) const ANNOUNCEMENT: u16 = 1;
-    pub(crate) const ROSTER: u16 = 2;
-    pub(crate) const SUBMIT: u16 = 3;
-    pub(crate) const MEMBER_POLL: u16 = 4;
-    pub(crate) const MEMBER_SEND: u16 = 5;
-    pub(crate) const RESULT: u16 = 6;
-    pub(crate) const STATUS: u16 = 7;
-    pub(crate) const PREPARE: u16 = 8;
+/// Kinds of requests; heads, bodies and answers are in this crate's README.
+pub mod kind {
+    /// Asks for the newest round.
+    pub const ANNOUNCEMENT: u16 = 1;
+    /// Asks for the roster.
+    pub const ROSTER: u16 = 2;
+    /// Brings a contribution.
+    pub const SUBMIT: u16 = 3;
+    /// Asks for a member's messages.
+    pub const MEMBER_POLL: u16 = 4;
+    /// Brings a member's message.
+    pub const MEMBER_SEND: u16 = 5;
+    /// Asks for the result.
+    pub const RESULT: u16 = 6;
+    /// Asks what the server is doing.
+    pub const STATUS: u16 = 7;
+    /// Says that a contribution is on its way.
+    pub const PREPARE: u16 = 8;
 }
 
 /// Status codes of answers; [`Status::OK`] is 0.
-pub(crate) mod code {
-    pub(crate) const AGAIN: u16 = 1;
-    pub(crate) const REFUSED: u16 = 2;
-    pub(crate) const NO_ROUND: u16 = 3;
-    pub(crate) const VOID: u16 = 4;
-    pub(crate) const MALFORMED: u16 = 5;
-    pub(crate) const STORAGE: u16 = 6;
-    pub(crate) const OVER: u16 = 7;
+pub mod code {
+    /// Nothing yet: ask again.
+    pub const AGAIN: u16 = 1;
+    /// Refused; the head is the id of the check.
+    pub const REFUSED: u16 = 2;
+    /// No such round.
+    pub const NO_ROUND: u16 = 3;
+    /// The round is void; the head is the signed declaration.
+    pub const VOID: u16 = 4;
+    /// Not understood.
+    pub const MALFORMED: u16 = 5;
+    /// It cannot be stored.
+    pub const STORAGE: u16 = 6;
+    /// The round has ended, and there is nothing more for this member.
+    pub const OVER: u16 = 7;
 }
 
 /// How long the server keeps a request waiting before it says "again".

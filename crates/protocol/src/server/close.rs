@@ -89,11 +89,18 @@ impl ServerRound {
         }
         if content.root != set.root() {
             let signed = endorse.signed;
-            self.foreign_endorsements.insert(member, signed.clone());
+            let second = MemberStatement::Endorse {
+                signed: signed.clone(),
+            };
+            if let Entry::Vacant(place) = self.foreign_endorsements.entry(member) {
+                place.insert(signed);
+                out.persist(Record::ServerForeign {
+                    accepted: second.clone(),
+                });
+            }
             let Some(own) = self.endorsements.get(&member).cloned() else {
                 return Err(self.culprit(Check::EndorseContent, member));
             };
-            let second = MemberStatement::Endorse { signed };
             return Err(self.two_statements(MemberStatement::Endorse { signed: own }, second, out));
         }
         if content.count != set.count() {
@@ -476,11 +483,18 @@ impl ServerRound {
             return Err(self.culprit(Check::FinalContent, member));
         }
         if signed.content != terms.content(*self.context.digest(), member) {
-            self.foreign_finals.insert(member, signed.clone());
+            let second = MemberStatement::Final {
+                signed: signed.clone(),
+            };
+            if let Entry::Vacant(place) = self.foreign_finals.entry(member) {
+                place.insert(signed);
+                out.persist(Record::ServerForeign {
+                    accepted: second.clone(),
+                });
+            }
             let Some(own) = self.finals.get(&member).cloned() else {
                 return Err(self.culprit(Check::FinalContent, member));
             };
-            let second = MemberStatement::Final { signed };
             return Err(self.two_statements(MemberStatement::Final { signed: own }, second, out));
         }
         if self.finals.contains_key(&member) {

@@ -7,8 +7,9 @@ mod rows;
 use crate::machine::Outputs;
 use crate::set::AgreedSet;
 use crate::{
-    Admission, BodySource, Check, Event, Evidence, EvidenceKind, Fault, Input, Message, Outcome,
-    Output, Party, Record, Refusal, ReplayError, RoundContext, RoundSums, check_body, decode_body,
+    Admission, BodySource, Check, Event, Evidence, EvidenceKind, Fault, Input, MemberStatement,
+    Message, Outcome, Output, Party, Record, Refusal, ReplayError, RoundContext, RoundSums,
+    check_body, decode_body,
 };
 use collect::Stored;
 use curve25519_dalek::scalar::Scalar;
@@ -259,6 +260,16 @@ impl ServerRound {
                 self.result = Some(sent);
                 self.begin_rows()?;
             }
+            Record::ServerForeign { accepted } => match accepted {
+                MemberStatement::Endorse { signed } => {
+                    self.foreign_endorsements
+                        .insert(signed.content.member, signed);
+                }
+                MemberStatement::Final { signed } => {
+                    self.foreign_finals.insert(signed.content.member, signed);
+                }
+                MemberStatement::Unmask { .. } => return Ok(false),
+            },
             Record::ServerRows { accepted } => self.take_rows(accepted, out)?,
             Record::ServerVoid { sent } if self.closing.is_none() => self.void = Some(sent),
             Record::ServerEvidence { evidence } => {

@@ -369,17 +369,15 @@ fn receipts_are_kept_and_held_against_the_proposal() {
     );
     assert_eq!(client.receipt(9, &good), Ok(vec![]));
     assert!(client.resend(9).is_none());
-    let again = start(
-        w,
-        vec![
-            record,
-            Record::ClientReceipt {
-                receipt: good.clone(),
-            },
-        ],
-    );
+    let records = vec![
+        record,
+        Record::ClientReceipt {
+            receipt: good.clone(),
+        },
+    ];
+    let mut again = start(w, records.clone());
     assert_eq!(again.receipt_of(9), Some(&good));
-    for client in [&client, &again] {
+    for client in [&mut client, &mut again] {
         let Err(ClientError::Convicting { refusal, evidence }) = client.proposal(9, &lacking)
         else {
             panic!("evidence")
@@ -406,7 +404,22 @@ fn receipts_are_kept_and_held_against_the_proposal() {
         body: decode_body(&w.ctx, &upload.body.0).unwrap(),
     };
     let c = close(w, contributions, vec![]);
+    let two = [
+        client.proposal(9, &c.proposal).map(|()| vec![]),
+        client.note_result(9, &c.result.signed),
+    ];
+    for said in two {
+        convicting(w, said, Check::ProposalEquivocation);
+    }
+    // Whoever was shown one proposal only has nothing against it, nor against the result for it.
+    let mut client = start(w, records.clone());
+    client.announcement(&announce(w, w.ctx.params())).unwrap();
     assert_eq!(client.proposal(9, &c.proposal), Ok(()));
+    let noted = client.note_result(9, &c.result.signed).unwrap();
+    let [Output::Persist(noted)] = &noted[..] else {
+        panic!("one record")
+    };
+    assert_eq!(client.note_result(9, &c.result.signed), Ok(vec![]));
     assert_eq!(
         client.result(9, &c.result, &c.bundle(0), &mut rng(4)),
         Ok(())
@@ -420,6 +433,26 @@ fn receipts_are_kept_and_held_against_the_proposal() {
             .map_err(refused),
         Err(Check::LightSum)
     );
+    // A second result convicts, also after a restart; one that nobody signed, or for another round, does not.
+    let mut again = start(w, [records, vec![noted.clone()]].concat());
+    for client in [&mut client, &mut again] {
+        let said = client.note_result(9, &wrong.signed);
+        convicting(w, said, Check::ResultEquivocation);
+        let mut forged = wrong.signed.clone();
+        forged.signature = c.result.signed.signature;
+        assert_eq!(
+            client.note_result(9, &forged).map_err(refused),
+            Err(Check::ResultSignature)
+        );
+        let mut content = c.result.signed.content.clone();
+        content.params_digest = Digest([1; 32]);
+        assert_eq!(
+            client
+                .note_result(9, &Signed::sign(content, &w.server))
+                .map_err(refused),
+            Err(Check::ResultContent)
+        );
+    }
     // Entries that are not the signed ones, and a proposal of another round: no evidence.
     let cut = Proposal {
         entries: lacking.entries.clone(),
@@ -446,6 +479,20 @@ fn receipts_are_kept_and_held_against_the_proposal() {
     assert_eq!(
         client.proposal(9, &forged).map_err(refused),
         Err(Check::ProposalSignature)
+    );
+}
+
+/// That the client refuses for this check, with two statements that convict the server.
+fn convicting(w: &World, said: Result<Vec<Output>, ClientError>, check: Check) {
+    let Err(ClientError::Convicting { refusal, evidence }) = said else {
+        panic!("{said:?}")
+    };
+    assert_eq!(refusal.check, check);
+    w.convicts(
+        &evidence,
+        EvidenceKind::ServerEquivocation,
+        Culprit::Server,
+        check,
     );
 }
 

@@ -526,6 +526,23 @@ fn statements_that_exclude_each_other_convict_the_server() {
             },
             Check::ResultEquivocation,
         ),
+        (
+            fixed,
+            propose(params_digest, root),
+            Check::ProposalEquivocation,
+        ),
+        (
+            result,
+            propose(params_digest, root),
+            Check::ProposalEquivocation,
+        ),
+        (proposed, fix(root, vec![]), Check::ProposalEquivocation),
+        (result, fix(root, vec![]), Check::ConvictedEquivocation),
+        (
+            result,
+            fix(c.root, vec![w.client(0)]),
+            Check::ConvictedEquivocation,
+        ),
         (fixed, void.clone(), Check::VoidEquivocation),
         (result, void.clone(), Check::VoidEquivocation),
         (&void, result.clone(), Check::VoidEquivocation),
@@ -557,6 +574,9 @@ fn statements_that_exclude_each_other_convict_the_server() {
     let innocent = [
         (announced, announce(10, moved)),
         (proposed, void.clone()),
+        (proposed, fixed.clone()),
+        (fixed, result.clone()),
+        (result, proposed.clone()),
         (proposed, propose(moved, root)),
         (result, ServerStatement::Result { signed: forged }),
         (&void, void.clone()),

@@ -109,6 +109,9 @@ fn records() -> Vec<Record> {
         Record::ClientReceipt {
             receipt: receipt.clone(),
         },
+        Record::ClientResult {
+            accepted: c.result.signed.clone(),
+        },
         Record::MemberAnnouncement {
             announcement: announcement.clone(),
         },
@@ -170,6 +173,14 @@ fn records() -> Vec<Record> {
         },
         Record::ServerVoid {
             sent: Signed::sign(VoidContent { params_digest }, &w.server),
+        },
+        Record::MemberVoid {
+            accepted: Signed::sign(VoidContent { params_digest }, &w.server),
+        },
+        Record::ServerForeign {
+            accepted: MemberStatement::Final {
+                signed: c.finals[0].clone(),
+            },
         },
     ]
 }

@@ -26,7 +26,11 @@ impl Got {
             match output {
                 Output::Persist(record) => {
                     got.persisted += 1;
-                    got.recorded += usize::from(matches!(record, Record::ServerEvidence { .. }));
+                    let kept = matches!(
+                        record,
+                        Record::ServerEvidence { .. } | Record::ServerForeign { .. }
+                    );
+                    got.recorded += usize::from(kept);
                     log.push(record);
                 }
                 Output::Send { to, message } => got.sent.push((to, message)),
@@ -54,7 +58,7 @@ impl Got {
         got
     }
 
-    /// Refused by exactly this check, nothing else done but recording evidence.
+    /// Refused by exactly this check, nothing else done but recording evidence and what may become evidence.
     #[track_caller]
     pub(crate) fn refused_by(&self, id: &str) {
         assert_eq!((&self.refused[..], self.sent.len()), (&[id][..], 0));

@@ -385,7 +385,7 @@ fn convicted(t: T) -> Vec<Table> {
             wrap.clone(),
             vec![
                 round(),
-                about("root", "member.one-root", |c, _| c.root = NOTHING),
+                about("root", "proposal.equivocation", |c, _| c.root = NOTHING).convicts(),
                 about("convicted", "convicted.order", |c, _| {
                     c.convicted.push(c.convicted[0])
                 }),

@@ -23,7 +23,7 @@ use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, Se
 use veilsum_wire::{Roster, RoundResult};
 
 pub use error::ServerError;
-pub use round::RoundEvent;
+pub use round::{RoundEvent, log_identity as server_log_identity};
 
 use crate::journal::Journal;
 use crate::keys::ServerKeys;

@@ -135,7 +135,9 @@ impl From<StoreError> for Denied {
     }
 }
 
-pub(super) fn log_identity(server_key: &[u8; 32], round_id: u64) -> LogIdentity {
+/// Identity of the log that a server with this key keeps of this round.
+#[must_use]
+pub fn log_identity(server_key: &[u8; 32], round_id: u64) -> LogIdentity {
     let mut hasher = blake3::Hasher::new_derive_key("veilsum/v1 server log");
     hasher.update(server_key).update(&round_id.to_le_bytes());
     LogIdentity {

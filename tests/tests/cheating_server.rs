@@ -1,0 +1,195 @@
+//! A server that cheats is convicted by the evidence that its deed leaves, and nobody else is.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use veilsum::params::{ClientId, RoundParams};
+use veilsum::protocol::{Check, Conviction, Culprit, Evidence, EvidenceKind, RoundContext, judge};
+use veilsum::registrar_from_text;
+use veilsum::wire::{Roster, Signed, Wire};
+use veilsum_e2e::{json, run, run_ok};
+
+const CLIENTS: u32 = 8;
+
+/// The round of an evidence file, from the files of the demo that hold no statement of anybody in the round.
+fn context(out: &Path) -> RoundContext {
+    let registrar = registrar_from_text(&fs::read(out.join("registrar.pub")).unwrap()).unwrap();
+    let roster = Signed::from_bytes(&fs::read(out.join("roster.bin")).unwrap()).unwrap();
+    let roster = Arc::new(Roster::verify(roster, &registrar).unwrap());
+    let params = fs::read(out.join("evidence/round-1.params")).unwrap();
+    RoundContext::new(RoundParams::from_bytes(&params).unwrap(), roster).unwrap()
+}
+
+struct Caught {
+    report: Value,
+    convictions: Vec<Conviction>,
+    context: RoundContext,
+}
+
+impl Caught {
+    fn round(&self) -> &Value {
+        &self.report["rounds"][0]
+    }
+
+    /// Clients that were given a reason to refuse the result, which is the same for all of them.
+    fn refused(&self, reason: &str) -> usize {
+        let refused = self.round()["refused"].as_array().unwrap();
+        assert!(
+            refused.iter().all(|entry| entry["reason"] == reason),
+            "{refused:?}"
+        );
+        refused.len()
+    }
+
+    fn noticed_by(&self) -> Vec<&str> {
+        let by = self.report["server_misbehaviour"][0]["noticed_by"].as_array();
+        by.unwrap().iter().map(|b| b.as_str().unwrap()).collect()
+    }
+
+    fn convicts(&self, expected: &[(EvidenceKind, Culprit, Check)]) {
+        let found: Vec<_> = self
+            .convictions
+            .iter()
+            .map(|c| (c.kind, c.culprit, c.check))
+            .collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// Runs a demo with a server that cheats like this, and judges what it left.
+fn demo(kind: &str) -> Caught {
+    let out = tempfile::tempdir().unwrap();
+    let clients = CLIENTS.to_string();
+    let directory = out.path().to_str().unwrap();
+    let arguments = [
+        "demo",
+        "--json",
+        "--cheating-server",
+        kind,
+        "--out",
+        directory,
+    ];
+    let arguments = arguments.into_iter().chain(["--malicious", "0"]);
+    let report = json(&run_ok(arguments.chain([
+        "--dropouts",
+        "0",
+        "--clients",
+        &clients,
+    ])));
+    assert_eq!(report["rounds"].as_array().unwrap().len(), 1);
+    assert_eq!(report["rounds"][0]["rejected"], Value::Array(Vec::new()));
+    let context = context(out.path());
+    let found = report["server_misbehaviour"].as_array().unwrap();
+    let convictions = found.iter().map(|found| {
+        let bytes = fs::read(found["evidence"].as_str().unwrap()).unwrap();
+        let conviction = judge(&context, &Evidence::from_bytes(&bytes).unwrap()).unwrap();
+        assert_eq!(found["kind"], conviction.kind.name());
+        assert_eq!(found["culprit"], conviction.culprit.to_string());
+        conviction
+    });
+    Caught {
+        convictions: convictions.collect(),
+        context,
+        report,
+    }
+}
+
+#[test]
+fn a_wrong_sum() {
+    let caught = demo("wrong-sum");
+    caught.convicts(&[(EvidenceKind::WrongResult, Culprit::Server, Check::LightSum)]);
+    // Each of them alone knows that the sum is wrong; to prove it to others takes rows that no member has all of.
+    assert_eq!(caught.refused("light.sum"), 8);
+    assert_eq!(caught.round()["sum_exact"], false);
+    assert_eq!(caught.noticed_by(), ["clients that compared notes"]);
+}
+
+#[test]
+fn a_contribution_with_a_receipt_is_left_out() {
+    let caught = demo("drops-receipted");
+    let kind = EvidenceKind::ReceiptWithoutInclusion;
+    caught.convicts(&[(kind, Culprit::Server, Check::ReceiptInclusion)]);
+    assert_eq!(caught.refused("light.entry"), 1);
+    assert_eq!(caught.round()["accepted"], 7);
+    assert_eq!(caught.round()["light_checks"], 7);
+    assert_eq!(caught.noticed_by(), ["client-1"]);
+}
+
+#[test]
+fn two_proposals() {
+    let caught = demo("two-proposals");
+    caught.convicts(&[
+        (
+            EvidenceKind::ServerEquivocation,
+            Culprit::Server,
+            Check::ProposalEquivocation,
+        ),
+        // Whoever is missing in one of them has a receipt.
+        (
+            EvidenceKind::ReceiptWithoutInclusion,
+            Culprit::Server,
+            Check::ReceiptInclusion,
+        ),
+    ]);
+    assert_eq!(caught.refused("proposal.equivocation"), 1);
+    assert_eq!(caught.round()["light_checks"], 7);
+    assert_eq!(caught.noticed_by(), ["client-1"]);
+}
+
+#[test]
+fn two_results() {
+    let caught = demo("two-results");
+    caught.convicts(&[(
+        EvidenceKind::ServerEquivocation,
+        Culprit::Server,
+        Check::ResultEquivocation,
+    )]);
+    assert_eq!(caught.refused("light.sum"), 1);
+    assert_eq!(caught.round()["light_checks"], 7);
+    assert_eq!(caught.noticed_by(), ["clients that compared notes"]);
+}
+
+#[test]
+fn an_update_over_the_norm_bound_is_summed() {
+    let caught = demo("accepts-invalid");
+    let check = veilsum::check_by_id("proof.norm-range").unwrap();
+    caught.convicts(&[(EvidenceKind::ReceiptForInvalid, Culprit::Server, check)]);
+    // The sum is that of the contributions, and no light client sees another client's proof.
+    assert_eq!(caught.refused(""), 0);
+    assert_eq!(caught.round()["sum_exact"], true);
+    assert_eq!(caught.round()["light_checks"], 7);
+    assert_eq!(caught.noticed_by(), ["an auditor of the transcript"]);
+}
+
+#[test]
+fn a_member_signs_a_wrong_row_sum() {
+    let caught = demo("wrong-row-sum");
+    let accomplice = ClientId(CLIENTS);
+    let member = Culprit::Member {
+        index: caught.context.params().member_index(accomplice).unwrap(),
+        client: accomplice,
+    };
+    caught.convicts(&[
+        (EvidenceKind::WrongRowSum, member, Check::RowsValue),
+        (EvidenceKind::WrongResult, Culprit::Server, Check::LightSum),
+    ]);
+    assert_eq!(caught.refused("light.rows"), 8);
+    assert!(!caught.noticed_by().is_empty());
+    assert!(
+        caught
+            .noticed_by()
+            .iter()
+            .all(|by| by.starts_with("client-"))
+    );
+    assert!(!caught.noticed_by().contains(&"client-8"));
+}
+
+#[test]
+fn a_server_that_cheats_in_an_unknown_way_is_refused() {
+    let output = run(["demo", "--cheating-server", "wrong"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("wrong-row-sum"));
+}
