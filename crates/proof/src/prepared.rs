@@ -105,7 +105,7 @@ impl Prepared {
         let ring = match layout.masked_constants() {
             None => None,
             Some(k) => Some((
-                Ring::new(RING_DEGREE as usize)?,
+                Ring::with_engine(RING_DEGREE as usize, engine)?,
                 MaskLayout::new(MaskShape {
                     coordinates: layout.dim as usize,
                     coefficients: k.ring_len as usize,
@@ -193,18 +193,12 @@ impl Prepared {
     }
 }
 
-/// Ring elements of a masked round.
-struct RoundRing {
-    expander: Expander,
-    /// a_b for every block, the last one in full length too.
-    blocks: Vec<Vec<Limbs>>,
-}
-
 /// One round's public material: layout, parameters digest and, in masked mode, the ring elements expanded from it.
 pub struct Round {
     prepared: Arc<Prepared>,
     params_digest: Digest,
-    ring: Option<RoundRing>,
+    /// Masked mode: keeps a_b for every block, the last one in full length too.
+    ring: Option<Expander>,
 }
 
 impl fmt::Debug for Round {
@@ -245,12 +239,8 @@ impl Round {
     /// None today; room for layouts whose ring elements are not expanded at once.
     pub fn new(prepared: Arc<Prepared>, params_digest: Digest) -> Result<Self, ProofError> {
         let ring = prepared.layout.masked_constants().map(|k| {
-            let expander = Expander::new(labels::RING_XOF.as_str(), params_digest.as_bytes());
-            let blocks = (0..u64::from(k.blocks))
-                .into_par_iter()
-                .map(|b| expander.block(b, RING_DEGREE as usize))
-                .collect();
-            RoundRing { expander, blocks }
+            Expander::new(labels::RING_XOF.as_str(), params_digest.as_bytes())
+                .keeping(k.blocks.into(), RING_DEGREE as usize)
         });
         Ok(Self {
             prepared,
@@ -279,13 +269,13 @@ impl Round {
         let (ring, layout) = self.prepared.ring.as_ref()?;
         Some(RingMasking {
             ring,
-            expander: &self.ring.as_ref()?.expander,
+            expander: self.ring.as_ref()?,
             layout,
         })
     }
 
     /// The ring and the ring elements a_b; `None` in direct mode.
     pub(crate) fn ring(&self) -> Option<(&Ring, &[Vec<Limbs>])> {
-        Some((&self.prepared.ring.as_ref()?.0, &self.ring.as_ref()?.blocks))
+        Some((&self.prepared.ring.as_ref()?.0, self.ring.as_ref()?.kept()))
     }
 }

@@ -1,5 +1,9 @@
 //! The public ring elements `a_b`: nobody may choose them, so they come from an extendable-output function.
 
+use std::borrow::Cow;
+
+use rayon::prelude::*;
+
 use crate::field::{Limbs, reduce_384};
 
 /// Expands the ring elements of one round.
@@ -10,6 +14,8 @@ use crate::field::{Limbs, reduce_384};
 #[derive(Debug, Clone)]
 pub struct Expander {
     prefix: blake3::Hasher,
+    /// The first blocks, in full length, for callers that need them more than once.
+    kept: Vec<Vec<Limbs>>,
 }
 
 impl Expander {
@@ -18,7 +24,10 @@ impl Expander {
     pub fn new(context: &str, params_digest: &[u8; 32]) -> Self {
         let mut prefix = blake3::Hasher::new_derive_key(context);
         prefix.update(params_digest);
-        Self { prefix }
+        Self {
+            prefix,
+            kept: Vec::new(),
+        }
     }
 
     /// The first `out.len()` coefficients of `a_index`.
@@ -47,6 +56,32 @@ impl Expander {
         let mut out = vec![[0; 4]; count];
         self.fill(index, &mut out);
         out
+    }
+
+    /// Expands the first `blocks` blocks of `degree` coefficients once and keeps them: 32 bytes a coefficient. Uses the
+    /// current `rayon` pool.
+    #[must_use]
+    pub fn keeping(mut self, blocks: u64, degree: usize) -> Self {
+        self.kept = (0..blocks)
+            .into_par_iter()
+            .map(|b| self.block(b, degree))
+            .collect();
+        self
+    }
+
+    /// The blocks that are kept, in order.
+    #[must_use]
+    pub fn kept(&self) -> &[Vec<Limbs>] {
+        &self.kept
+    }
+
+    /// The first `count` coefficients of a block, from those that are kept if it is among them.
+    pub(crate) fn borrow(&self, index: u64, count: usize) -> Cow<'_, [Limbs]> {
+        let kept = usize::try_from(index).ok().and_then(|i| self.kept.get(i));
+        match kept.and_then(|block| block.get(..count)) {
+            Some(block) => Cow::Borrowed(block),
+            None => Cow::Owned(self.block(index, count)),
+        }
     }
 }
 
@@ -82,6 +117,14 @@ mod tests {
         let block = expander.block(0, 64);
         assert_eq!(block[..40], expander.block(0, 40));
         assert_ne!(block, expander.block(1, 64));
+        let keeping = expander.clone().keeping(2, 64);
+        assert_eq!(
+            keeping.kept(),
+            [expander.block(0, 64), expander.block(1, 64)]
+        );
+        for (index, count) in [(0, 64), (1, 40), (1, 65), (2, 64)] {
+            assert_eq!(*keeping.borrow(index, count), expander.block(index, count));
+        }
         assert_ne!(
             block,
             Expander::new("veilsum test 2026 a", &[2; 32]).block(0, 64)

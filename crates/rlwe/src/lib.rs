@@ -24,6 +24,7 @@ pub mod sampler;
 mod ntt;
 mod primes;
 mod secret;
+mod transform;
 mod wide;
 
 pub use expand::Expander;

@@ -15,6 +15,22 @@ pub(crate) const PRIMES: [u64; 10] = [
     0x3fff_ffff_fe76_0001,
 ];
 
+/// The largest primes below 2^50 of the same form, for lanes of 52 bits.
+pub(crate) const LANE_PRIMES: [u64; 12] = [
+    0x3_ffff_ffd2_0001,
+    0x3_ffff_ffb8_0001,
+    0x3_ffff_fed6_0001,
+    0x3_ffff_fec8_0001,
+    0x3_ffff_febe_0001,
+    0x3_ffff_fea6_0001,
+    0x3_ffff_fea4_0001,
+    0x3_ffff_fe9e_0001,
+    0x3_ffff_fe9a_0001,
+    0x3_ffff_fe94_0001,
+    0x3_ffff_fe62_0001,
+    0x3_ffff_fe46_0001,
+];
+
 /// log2 of the largest root-of-unity order that every prime has.
 pub(crate) const LOG2_ROOT_ORDER: u32 = 17;
 
@@ -102,13 +118,15 @@ mod tests {
 
     #[test]
     fn primes_are_the_largest_of_their_form() {
-        let mut candidate = (1u64 << 62) + 1;
-        for expected in PRIMES {
-            candidate -= 1 << LOG2_ROOT_ORDER;
-            while !is_prime(candidate) {
+        for (bits, primes) in [(62, &PRIMES[..]), (50, &LANE_PRIMES)] {
+            let mut candidate = (1u64 << bits) + 1;
+            for &expected in primes {
                 candidate -= 1 << LOG2_ROOT_ORDER;
+                while !is_prime(candidate) {
+                    candidate -= 1 << LOG2_ROOT_ORDER;
+                }
+                assert_eq!(candidate, expected);
             }
-            assert_eq!(candidate, expected);
         }
     }
 

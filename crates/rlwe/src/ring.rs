@@ -1,7 +1,7 @@
 //! Products in `Z_l[X]/(X^N + 1)`.
 //!
 //! `l` is 5 modulo 8, so `F` has no root of unity to transform with. A product is computed over the integers instead:
-//! modulo several 62-bit primes by number-theoretic transforms, then put together by the Chinese remainder theorem and
+//! modulo several word primes by number-theoretic transforms, then put together by the Chinese remainder theorem and
 //! reduced modulo `l`. That is exact when the integer result is smaller than the product of the primes; the accumulator
 //! adds up the bound of each product it takes in and refuses one that would not fit.
 //!
@@ -28,8 +28,10 @@ use core::fmt;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::field::{self, Limbs, ORDER};
-use crate::ntt::Plan;
-use crate::primes::{LOG2_ROOT_ORDER, PRIMES, invert_mod, low, mul_high, mul_mod};
+use veilsum_simd::{Engine, LaneCombine};
+
+use crate::primes::{LOG2_ROOT_ORDER, invert_mod, low, mul_high, mul_mod};
+use crate::transform::{Family, Transform};
 use crate::wide::Wide;
 
 /// The largest ring degree: every prime has roots of unity of order twice as large.
@@ -118,10 +120,11 @@ impl From<u64> for Bound {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Basis {
     primes: usize,
+    family: Family,
 }
 
 impl Basis {
-    /// The number of primes, 1 to 10. Time and memory of an operand are proportional to it.
+    /// The number of primes, 1 to 10 of 62 bits or 1 to 12 of 50. Time and memory of an operand are proportional to it.
     #[must_use]
     pub fn primes(self) -> usize {
         self.primes
@@ -134,9 +137,11 @@ impl Basis {
 /// `sum y_i/p_i`, whenever `|x| < M/4`.
 struct Reconstruction {
     modulus: Wide,
-    /// `2^64 / N (M/p_i)^-1 mod p_i`: the inverse transform's factor, the Montgomery radix and the CRT weight at once.
+    /// `radix / N (M/p_i)^-1 mod p_i`: the inverse transform's factor, the Montgomery radix and the CRT weight at once.
     scales: Vec<u64>,
-    /// `floor(2^124 / p_i)`.
+    /// Present where lanes do what the rest of this does elsewhere.
+    lanes: Option<LaneCombine>,
+    /// `floor(2^124 / p_i)`; of 62-bit primes.
     quotient_weights: Vec<u64>,
     /// `M/p_i mod l`.
     cofactors: Vec<Limbs>,
@@ -145,32 +150,42 @@ struct Reconstruction {
 }
 
 impl Reconstruction {
-    fn new(plans: &[Plan], degree: u64) -> Option<Self> {
+    fn new(engine: Engine, family: Family, plans: &[Transform], degree: u64) -> Option<Self> {
         let mut modulus = Wide::one();
         let mut scales = Vec::with_capacity(plans.len());
         let mut quotient_weights = Vec::with_capacity(plans.len());
         let mut cofactors = Vec::with_capacity(plans.len());
         let mut product = [1, 0, 0, 0];
         for plan in plans {
-            let p = plan.p;
+            let p = plan.p();
             modulus = modulus.mul_word(p)?;
             product = mul_word(&product, p);
-            let others = || {
-                plans
-                    .iter()
-                    .map(|other| other.p)
-                    .filter(|&other| other != p)
-            };
+            let others = || plans.iter().map(Transform::p).filter(|&other| other != p);
             let cofactor_mod_p = others().fold(1, |acc, other| mul_mod(acc, other % p, p));
             let divisor = mul_mod(cofactor_mod_p, degree % p, p);
             scales.push(mul_mod(plan.radix(), invert_mod(divisor, p), p));
-            quotient_weights.push(low((1u128 << 124) / u128::from(p)));
+            if family == Family::Words {
+                quotient_weights.push(low((1u128 << 124) / u128::from(p)));
+            }
             cofactors.push(others().fold([1, 0, 0, 0], |acc, other| mul_word(&acc, other)));
         }
         let minus_modulus = field::sub(&[0; 4], &product);
+        let lanes = match family {
+            Family::Words => None,
+            Family::Lanes => {
+                let primes: Vec<u64> = plans.iter().map(Transform::p).collect();
+                Some(LaneCombine::new(
+                    engine,
+                    &primes,
+                    &cofactors,
+                    minus_modulus,
+                )?)
+            }
+        };
         Some(Self {
             modulus,
             scales,
+            lanes,
             quotient_weights,
             cofactors,
             minus_modulus,
@@ -179,6 +194,9 @@ impl Reconstruction {
 
     /// `x mod l` for each coefficient, from the `y_i`, prime by prime in `rows`.
     fn combine(&self, rows: &[u64], degree: usize, out: &mut [Limbs]) {
+        if let Some(lanes) = &self.lanes {
+            return lanes.combine(rows, degree, out);
+        }
         // Loops of known length over the primes are unrolled, which is worth a third of the time.
         match self.scales.len() {
             5 => self.combine_primes::<5>(rows, degree, out),
@@ -250,7 +268,8 @@ fn mul_word(a: &Limbs, word: u64) -> Limbs {
 /// `Z_l[X]/(X^N + 1)` with the tables for its products. Build it once; it is shared freely between threads.
 pub struct Ring {
     degree: usize,
-    plans: Vec<Plan>,
+    family: Family,
+    plans: Vec<Transform>,
     /// Entry `k - 1` is for the first `k` primes.
     reconstructions: Vec<Reconstruction>,
 }
@@ -264,29 +283,42 @@ impl fmt::Debug for Ring {
 }
 
 impl Ring {
-    /// Builds the tables for degree `degree`: about 32 bytes times 10 primes times the degree.
+    /// Builds the tables for degree `degree`, for portable arithmetic.
     ///
     /// # Errors
     /// [`RingError::Degree`] unless `degree` is a power of two, at most [`MAX_DEGREE`].
     pub fn new(degree: usize) -> Result<Self, RingError> {
+        Self::with_engine(degree, Engine::portable())
+    }
+
+    /// As [`Ring::new`], for the arithmetic of an engine: about 32 bytes times 10 or 12 primes times the degree. Products do
+    /// not depend on it; operands of one ring are for that ring.
+    ///
+    /// # Errors
+    /// As [`Ring::new`].
+    pub fn with_engine(degree: usize, engine: Engine) -> Result<Self, RingError> {
         let wrong = RingError::Degree { degree };
         if !degree.is_power_of_two() || degree > MAX_DEGREE {
             return Err(wrong);
         }
         let log_degree = degree.trailing_zeros();
-        let plans = PRIMES
-            .iter()
-            .map(|&prime| Plan::new(prime, log_degree).ok_or(RingError::Internal { prime }))
+        let family = Family::of(engine, degree);
+        let plans = (family.primes().iter())
+            .map(|&prime| {
+                Transform::new(engine, family, prime, log_degree)
+                    .ok_or(RingError::Internal { prime })
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let degree_word = u64::try_from(degree).map_err(|_| wrong)?;
         let reconstructions = (1..=plans.len())
             .map(|k| {
-                Reconstruction::new(&plans[..k], degree_word)
+                Reconstruction::new(engine, family, &plans[..k], degree_word)
                     .ok_or(RingError::Overflow { primes: k })
             })
             .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
             degree,
+            family,
             plans,
             reconstructions,
         })
@@ -312,7 +344,10 @@ impl Ring {
             .ok_or_else(|| none.clone())?;
         let enough = |tables: &Reconstruction| holds(&tables.modulus, &bound);
         let index = self.reconstructions.iter().position(enough).ok_or(none)?;
-        Ok(Basis { primes: index + 1 })
+        Ok(Basis {
+            primes: index + 1,
+            family: self.family,
+        })
     }
 
     /// Transforms an operand of canonical field elements. Fewer than `N` coefficients mean zeros after them.
@@ -326,9 +361,7 @@ impl Ring {
     ) -> Result<Transformed, RingError> {
         check_full(coefficients, self.degree)?;
         self.transform(basis, Bound::FULL, |plan, residues| {
-            for (residue, coefficient) in residues.iter_mut().zip(coefficients) {
-                *residue = plan.residue(coefficient);
-            }
+            plan.residues(coefficients, residues);
         })
     }
 
@@ -355,10 +388,7 @@ impl Ring {
             return Err(RingError::BeyondBound { bound });
         }
         self.transform(basis, Bound::from(bound), |plan, residues| {
-            for (residue, value) in residues.iter_mut().zip(values) {
-                let negative = field::mask_of(*value < 0);
-                *residue = value.cast_unsigned().wrapping_add(plan.p & negative);
-            }
+            plan.small_residues(values, bound, residues);
         })
     }
 
@@ -366,7 +396,7 @@ impl Ring {
         &self,
         basis: Basis,
         bound: Bound,
-        fill: impl Fn(&Plan, &mut [u64]),
+        fill: impl Fn(&Transform, &mut [u64]),
     ) -> Result<Transformed, RingError> {
         let plans = self.plans.get(..basis.primes).ok_or(RingError::Overflow {
             primes: basis.primes,
@@ -375,9 +405,6 @@ impl Ring {
         for (plan, row) in plans.iter().zip(residues.chunks_exact_mut(self.degree)) {
             fill(plan, row);
             plan.forward(row);
-            for value in row {
-                *value = plan.tighten(*value);
-            }
         }
         Ok(Transformed {
             degree: self.degree,
@@ -398,6 +425,7 @@ impl Ring {
         ) {
             (Some(plans), Some(tables)) => Ok(Accumulator {
                 degree: self.degree,
+                family: self.family,
                 plans,
                 tables,
                 bound: Wide::ZERO,
@@ -499,7 +527,8 @@ impl fmt::Debug for Transformed {
 /// A sum of products in the transform domain. From [`Ring::accumulator`].
 pub struct Accumulator<'r> {
     degree: usize,
-    plans: &'r [Plan],
+    family: Family,
+    plans: &'r [Transform],
     tables: &'r Reconstruction,
     bound: Wide,
     residues: Zeroizing<Vec<u64>>,
@@ -521,9 +550,7 @@ impl Accumulator<'_> {
             .chunks_exact(self.degree)
             .zip(right.residues.chunks_exact(self.degree));
         for ((row, (left, right)), plan) in rows.zip(operands).zip(self.plans) {
-            for ((sum, &a), &b) in row.iter_mut().zip(left).zip(right) {
-                *sum = plan.add_lazy(*sum, plan.mul_montgomery(a, b));
-            }
+            plan.mul_add(row, left, right);
         }
         Ok(())
     }
@@ -561,18 +588,12 @@ impl Accumulator<'_> {
             .zip(left.residues.chunks_exact(self.degree))
             .zip(self.plans)
         {
-            let (given, rest) = scratch.split_at_mut(right.len());
-            for (residue, coefficient) in given.iter_mut().zip(right) {
-                *residue = plan.residue(coefficient);
-            }
-            rest.fill(0);
+            plan.residues(right, &mut scratch);
             plan.forward(&mut scratch);
             if adjoint {
                 scratch.reverse();
             }
-            for ((sum, &a), &b) in row.iter_mut().zip(left).zip(scratch.iter()) {
-                *sum = plan.add_lazy(*sum, plan.mul_montgomery(a, plan.tighten(b)));
-            }
+            plan.mul_add(row, left, &scratch);
         }
         Ok(())
     }
@@ -584,7 +605,7 @@ impl Accumulator<'_> {
                 degree: self.degree,
             });
         }
-        if operand.basis.primes != self.plans.len() {
+        if operand.basis.primes != self.plans.len() || operand.basis.family != self.family {
             return Err(RingError::BasisMismatch {
                 got: operand.basis.primes,
                 expected: self.plans.len(),

@@ -6,6 +6,15 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use veilsum_rlwe::field::{self, ORDER, reduce_384};
 use veilsum_rlwe::{Bound, Limbs, Ring, RingError};
+use veilsum_simd::{Backend, Engine};
+
+/// One for each way that this machine has.
+fn rings(n: usize) -> Vec<Ring> {
+    Backend::available()
+        .into_iter()
+        .map(|backend| Ring::with_engine(n, Engine::new(backend).unwrap()).unwrap())
+        .collect()
+}
 
 fn big(limbs: &[u64]) -> BigInt {
     limbs
@@ -70,8 +79,12 @@ fn bigs_small(values: &[i64]) -> Vec<BigInt> {
 #[test]
 fn products_agree_with_schoolbook() {
     let mut rng = ChaCha20Rng::from_seed([11; 32]);
-    for n in [1usize, 2, 4, 8, 16, 64, 256] {
-        let ring = Ring::new(n).unwrap();
+    for ring in [1usize, 2, 4, 8, 16, 64, 128, 256]
+        .map(rings)
+        .iter()
+        .flatten()
+    {
+        let n = ring.degree();
         for bound in [1i64, 128, 1 << 8, 1 << 15, 1 << 40, 1 << 61] {
             let small = random_small(&mut rng, n, bound);
             let full = random_full(&mut rng, n);
@@ -110,8 +123,11 @@ fn products_agree_with_schoolbook() {
 /// Every coefficient at its largest magnitude with signs that add up in one coefficient: the integer bound is met.
 #[test]
 fn largest_coefficients_do_not_wrap() {
-    let n = 128;
-    let ring = Ring::new(n).unwrap();
+    rings(128).iter().for_each(largest_coefficients);
+}
+
+fn largest_coefficients(ring: &Ring) {
+    let n = ring.degree();
     let top = [ORDER[0] - 1, ORDER[1], ORDER[2], ORDER[3]];
     let full = vec![top; n];
     let basis = ring.basis(Bound::FULL, Bound::FULL, 3).unwrap();
@@ -145,15 +161,19 @@ fn largest_coefficients_do_not_wrap() {
 /// The degree that is used, against schoolbook on a few coefficients.
 #[test]
 fn full_degree_spot_checks() {
-    let n = 8192;
+    let primes: Vec<_> = rings(8192).iter().map(spot_checks).collect();
+    assert_eq!(primes[0], (9, 5));
+    assert!(primes[1..].iter().all(|primes| *primes == (11, 6)));
+}
+
+fn spot_checks(ring: &Ring) -> (usize, usize) {
+    let n = ring.degree();
     let mut rng = ChaCha20Rng::from_seed([12; 32]);
-    let ring = Ring::new(n).unwrap();
     let (a, b) = (random_full(&mut rng, n), random_full(&mut rng, n));
     let s = random_small(&mut rng, n, 1 << 15);
     let basis = ring.basis(Bound::FULL, Bound::FULL, 2).unwrap();
-    assert_eq!(basis.primes(), 9);
     let narrow = ring.basis(Bound::from(1 << 15), Bound::FULL, 1).unwrap();
-    assert_eq!(narrow.primes(), 5);
+    let primes = (basis.primes(), narrow.primes());
     let product = ring
         .mul(
             &ring.transform_full(basis, &a).unwrap(),
@@ -180,13 +200,14 @@ fn full_degree_spot_checks() {
         assert_eq!(product[k], limbs(&coefficient(&b)));
         assert_eq!(with_small[k], limbs(&coefficient(&s)));
     }
+    primes
 }
 
 #[test]
 fn transpose_product_with_and_without_truncation() {
     let mut rng = ChaCha20Rng::from_seed([13; 32]);
-    for n in [1usize, 2, 8, 64] {
-        let ring = Ring::new(n).unwrap();
+    for ring in [1usize, 2, 8, 64].map(rings).iter().flatten() {
+        let n = ring.degree();
         let basis = ring.basis(Bound::FULL, Bound::FULL, 2).unwrap();
         for outputs in [n, n / 2, 1, 0] {
             let (a, w) = (random_full(&mut rng, n), random_full(&mut rng, outputs));

@@ -94,6 +94,7 @@ mod fixed_base;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
 mod msm;
+mod ntt;
 mod ristretto;
 mod same_scalar;
 mod scalar;
@@ -104,5 +105,6 @@ pub use edwards::Point;
 pub use error::SimdError;
 pub use fixed_base::FixedBaseTable;
 pub use msm::{MsmGroup, split_msm};
+pub use ntt::{LaneCombine, LaneNtt, NTT_MIN_DEGREE, NTT_PRIME_BITS};
 pub use same_scalar::SameScalarTables;
 pub use scalar::SmallInt;

@@ -328,7 +328,7 @@ impl Masking<'_> {
     ) -> Result<Zeroizing<Vec<Limbs>>, RingError> {
         let element = self
             .expander
-            .block(stream_number(block), self.ring.degree());
+            .borrow(stream_number(block), self.ring.degree());
         let mut sum = self.ring.accumulator(key.basis())?;
         sum.mul_add_full(key, &element)?;
         Ok(sum.finish())

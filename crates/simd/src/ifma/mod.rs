@@ -7,6 +7,7 @@ mod columns;
 mod combs;
 mod field;
 mod msm;
+pub(crate) mod ntt;
 pub(crate) mod order;
 mod point;
 mod ristretto;

@@ -10,7 +10,7 @@ use super::field::{splat, store};
 use super::{Token, enter};
 use crate::field::{Accumulator, Fe};
 
-const MASK52: u64 = (1 << 52) - 1;
+pub(super) const MASK52: u64 = (1 << 52) - 1;
 
 /// l in limbs of 52 bits.
 const L: [u64; 5] = [
@@ -36,24 +36,24 @@ const NEG_INV: u64 = {
 const PRODUCTS: usize = 256;
 
 /// Four words of eight elements. Elements stand in the order 0, 2, 1, 3, 4, 6, 5, 7.
-type Words = [__m512i; 4];
+pub(super) type Words = [__m512i; 4];
 
 /// Five limbs of eight elements.
-type Limbs = [__m512i; 5];
+pub(super) type Limbs = [__m512i; 5];
 
 /// Natural order to that of [`Words`], and back.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn swap_lanes(x: __m512i) -> __m512i {
+pub(super) fn swap_lanes(x: __m512i) -> __m512i {
     _mm512_permutex_epi64::<0b11_01_10_00>(x)
 }
 
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn load_words(v: &[Fe; 8]) -> Words {
+pub(super) fn load_words(v: &[[u64; 4]; 8]) -> Words {
     let at = v.as_ptr().cast::<u64>();
-    // SAFETY: eight elements are 32 words in a row (`Fe` is transparent), so each load of 8 words from word 0, 8, 16 and 24
-    // stays inside; the loads need no alignment.
+    // SAFETY: the reference is to 32 words in a row, so each load of 8 words from word 0, 8, 16 and 24 stays inside; the
+    // loads need no alignment.
     let z: [__m512i; 4] = unsafe {
         [
             _mm512_loadu_si512(at.cast()),
@@ -80,7 +80,7 @@ fn load_words(v: &[Fe; 8]) -> Words {
 
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn store_words(v: &mut [Fe; 8], w: Words) {
+pub(super) fn store_words(v: &mut [[u64; 4]; 8], w: Words) {
     let first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0);
     let second = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
     let even0 = _mm512_permutex2var_epi64(w[0], first, w[2]);
@@ -94,7 +94,7 @@ fn store_words(v: &mut [Fe; 8], w: Words) {
         _mm512_unpackhi_epi64(even1, odd1),
     ];
     let at = v.as_mut_ptr().cast::<u64>();
-    // SAFETY: as in `load_words`, for writing; every 4-word value is an `Fe`.
+    // SAFETY: as in `load_words`, for writing.
     unsafe {
         _mm512_storeu_si512(at.cast(), z[0]);
         _mm512_storeu_si512(at.add(8).cast(), z[1]);
@@ -103,16 +103,28 @@ fn store_words(v: &mut [Fe; 8], w: Words) {
     }
 }
 
+#[inline]
+fn as_words(v: &[Fe; 8]) -> &[[u64; 4]; 8] {
+    // SAFETY: `Fe` is transparent over four words, every value of which is allowed in either type.
+    unsafe { &*core::ptr::from_ref(v).cast() }
+}
+
+#[inline]
+fn as_words_mut(v: &mut [Fe; 8]) -> &mut [[u64; 4]; 8] {
+    // SAFETY: as in `as_words`.
+    unsafe { &mut *core::ptr::from_mut(v).cast() }
+}
+
 /// Up to eight elements; zeros beyond the end.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
 fn load_part(v: &[Fe]) -> Words {
     match v.first_chunk::<8>() {
-        Some(v) => load_words(v),
+        Some(v) => load_words(as_words(v)),
         None => {
             let mut padded = [Fe::ZERO; 8];
             padded[..v.len()].copy_from_slice(v);
-            load_words(&padded)
+            load_words(as_words(&padded))
         }
     }
 }
@@ -121,10 +133,10 @@ fn load_part(v: &[Fe]) -> Words {
 #[target_feature(enable = "avx512ifma")]
 fn store_part(v: &mut [Fe], w: Words) {
     match v.first_chunk_mut::<8>() {
-        Some(v) => store_words(v, w),
+        Some(v) => store_words(as_words_mut(v), w),
         None => {
             let mut padded = [Fe::ZERO; 8];
-            store_words(&mut padded, w);
+            store_words(as_words_mut(&mut padded), w);
             let len = v.len();
             v.copy_from_slice(&padded[..len]);
         }
@@ -151,7 +163,7 @@ fn load_integers(v: &[i64]) -> __m512i {
 
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn limbs(w: Words) -> Limbs {
+pub(super) fn limbs(w: Words) -> Limbs {
     [
         w[0],
         _mm512_or_si512(_mm512_srli_epi64::<52>(w[0]), _mm512_slli_epi64::<12>(w[1])),
@@ -176,14 +188,14 @@ fn limbs_times16(w: Words) -> Limbs {
 
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn masked(v: Limbs) -> Limbs {
+pub(super) fn masked(v: Limbs) -> Limbs {
     v.map(|x| _mm512_and_si512(x, splat(MASK52)))
 }
 
 /// Words of elements whose limbs are canonical.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn words(v: Limbs) -> Words {
+pub(super) fn words(v: Limbs) -> Words {
     [
         _mm512_or_si512(v[0], _mm512_slli_epi64::<52>(v[1])),
         _mm512_or_si512(_mm512_srli_epi64::<12>(v[1]), _mm512_slli_epi64::<40>(v[2])),
@@ -195,7 +207,7 @@ fn words(v: Limbs) -> Words {
 /// The same element in every lane, times 16 if it is a factor of a product that divides by 2^260.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn splat_limbs(x: Fe) -> Limbs {
+pub(super) fn splat_limbs(x: Fe) -> Limbs {
     limbs(x.0.map(|w| splat(w)))
 }
 
@@ -273,7 +285,7 @@ fn carry_signed(v: &mut Limbs) {
 /// Adds a multiple of l that clears column 0, and carries it: one limb of a Montgomery reduction of columns 0 to 5.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn montgomery_step(t: &mut [__m512i]) {
+pub(super) fn montgomery_step(t: &mut [__m512i]) {
     let zero = _mm512_setzero_si512();
     let m = _mm512_madd52lo_epu64(zero, t[0], splat(NEG_INV));
     let l = [splat(L[0]), splat(L[1]), splat(L[2])];
@@ -318,7 +330,7 @@ const MULTIPLES: [[u64; 8]; 5] = {
 /// The canonical form of values below 2^255 in limbs below 2^63.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn canonical(mut v: Limbs) -> Limbs {
+pub(super) fn canonical(mut v: Limbs) -> Limbs {
     carry(&mut v);
     // With q the value over 2^252, rounded down, the value less q l lies in (-2^128, 2^252).
     let q = _mm512_srli_epi64::<44>(v[4]);
