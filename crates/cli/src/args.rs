@@ -33,6 +33,36 @@ pub(crate) enum Command {
     Inspect(InspectArguments),
     /// Measure the whole cryptographic path of a round in one process
     Bench(BenchArguments),
+    /// Simulate rounds with random faults and adversaries, all from one seed, and check them against the truth
+    Lab(LabArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LabArguments {
+    /// Everything follows from it; a fresh one, which is printed, if none is given
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Number of rounds
+    #[arg(long, default_value_t = 200)]
+    pub(crate) rounds: u64,
+    /// Threads; 0 for all processors
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub(crate) threads: u16,
+    /// An adversary that takes part in every round; --list names them
+    #[arg(long)]
+    pub(crate) adversary: Option<String>,
+    /// Name all adversaries, and what becomes of them
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Run the one round that a file holds, as a failure was printed
+    #[arg(long)]
+    pub(crate) replay: Option<PathBuf>,
+    /// With --replay: write every message, loss and stop of the round to this file
+    #[arg(long, requires = "replay")]
+    pub(crate) log: Option<PathBuf>,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

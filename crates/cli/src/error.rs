@@ -1,7 +1,7 @@
 //! What can go wrong on the command line, and the exit code that says so.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use veilsum::params::ClientId;
@@ -10,6 +10,8 @@ use veilsum::wire::{RosterError, WireError};
 use veilsum::{ClientError, KeyError, ServerError};
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
+use veilsum_lab::LabError;
+use veilsum_sim::SimError;
 
 use crate::config::ConfigError;
 use crate::inspect::InspectError;
@@ -63,6 +65,42 @@ pub(crate) enum CliError {
     Bench(#[from] BenchError),
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    #[error("{}: {kind}", path.display())]
+    File { path: PathBuf, kind: io::ErrorKind },
+    #[error("{}: this is no round of the laboratory: {cause}", path.display())]
+    Scenario { path: PathBuf, cause: ScenarioError },
+    #[error("there is no adversary {0:?}: `veilsum lab --list` names them all")]
+    Adversary(String),
+    #[error("the threads cannot be started")]
+    Threads,
+    #[error("an honest machine does not start: {0}")]
+    Simulation(#[from] SimError),
+}
+
+/// Where a stored round cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("line {line}, column {column}")]
+pub(crate) struct ScenarioError {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl From<LabError> for CliError {
+    fn from(error: LabError) -> Self {
+        match error {
+            LabError::NoAdversary(name) => Self::Adversary(name),
+            _ => Self::Threads,
+        }
+    }
+}
+
+impl CliError {
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            kind: error.kind(),
+        }
+    }
 }
 
 fn store_code(error: &StoreError) -> u8 {
@@ -78,7 +116,9 @@ impl CliError {
             Self::Bench(BenchError::Step { .. }) => exit::VERIFICATION,
             Self::Bench(BenchError::Threads { .. }) => exit::ENVIRONMENT,
             Self::Bench(_) => exit::USAGE,
-            Self::Runtime(_) => exit::ENVIRONMENT,
+            Self::Runtime(_) | Self::File { .. } | Self::Threads => exit::ENVIRONMENT,
+            Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
+            Self::Simulation(_) => exit::VERIFICATION,
             Self::Store(error)
             | Self::Config(ConfigError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),

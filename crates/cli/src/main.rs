@@ -7,6 +7,7 @@ mod demo;
 mod error;
 mod inspect;
 mod keys;
+mod lab;
 mod node;
 mod update;
 
@@ -48,6 +49,7 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Keygen(arguments) => keys::keygen(&arguments),
         Command::Roster(arguments) => keys::roster(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Lab(arguments) => lab::lab(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Demo(arguments) => on_runtime(demo::demo(arguments)),
         Command::Server(arguments) => on_runtime(node::server(arguments)),

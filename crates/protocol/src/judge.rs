@@ -501,7 +501,18 @@ fn server_equivocation(
     params: &[RoundParams],
 ) -> Judgement {
     let other = others(ctx, params)?;
-    require(first.params_digest() == ctx.digest())?;
+    // Of two announcements the accuser may have seen the other one first.
+    let announced = matches!(
+        (first, second),
+        (
+            ServerStatement::Announcement { .. },
+            ServerStatement::Announcement { .. }
+        )
+    );
+    require(
+        first.params_digest() == ctx.digest()
+            || announced && second.params_digest() == ctx.digest(),
+    )?;
     let round_id = ctx.params().round_id;
     let check = match (first, second, other) {
         (

@@ -1,12 +1,15 @@
 use crate::{SimError, World};
+use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use rand_core::CryptoRngCore;
 use veilsum_crypto::field::Fe;
-use veilsum_crypto::{CanonicalPoint, Digest, EphemeralSecret, feldman, labels, merkle};
-use veilsum_params::{ClientId, MemberIndex};
-use veilsum_proof::adversarial::Forgery;
-use veilsum_proof::{Context, Parts, Round};
+use veilsum_crypto::{
+    CanonicalPoint, Digest, EphemeralSecret, blinding_base, feldman, labels, merkle,
+};
+use veilsum_params::{ClientId, Layout, MemberIndex};
+use veilsum_proof::adversarial::{self, Escape, Forgery};
+use veilsum_proof::{Context, Parts, ProofError, Round};
 use veilsum_protocol::{Bytes, Upload};
 use veilsum_rlwe::{Limbs, Seed, sample_key};
 use veilsum_wire::{Body, Contribution, HeaderContent, Signed, matrix_roots, share_leaves};
@@ -28,6 +31,138 @@ pub struct Deviation {
     pub knowledge_of: Option<ClientId>,
     /// E is the identity.
     pub ephemeral_identity: bool,
+    /// Where the commitments or the proof lie.
+    pub cheat: Option<ProofCheat>,
+}
+
+/// Lies in commitments and proofs; each gets past every equation but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ProofCheat {
+    /// A point of the key ciphertext holds another base (A1).
+    KeyJunk,
+    /// An X-row holds another base (A2).
+    RowJunk,
+    /// The padding is not zero (A8).
+    Padding,
+    /// Projections outside of their interval are sent all the same (A6).
+    Projection,
+    /// Squares that add up to zero modulo the group order.
+    Wrap,
+    /// The key ciphertext is blinded with another r.
+    OtherKeySecret,
+    /// Another r than the shared one is in commitment and ciphertext.
+    OtherSecret,
+    /// F_z is not r_z B.
+    Anchor,
+    /// The norm is over by one, and the slack that is proved to be in range is not the committed one.
+    RangeOfAnother,
+    /// The norm is over by one, and the committed slack is false.
+    SlackOfAnother,
+    /// The norm is over by one, denied by a false opening.
+    FalseValue,
+    /// The norm is over by one, denied by another mask polynomial.
+    FalseMask,
+    /// The norm is over by one, denied in the claimed sum alone.
+    FalseSum,
+    /// The key ciphertext carries another coordinate than the one committed to.
+    OtherKey,
+    /// Masked mode: the masked vector is off by one.
+    MaskedVector,
+}
+
+impl ProofCheat {
+    /// The cheats of direct mode.
+    pub const DIRECT: [Self; 14] = [
+        Self::KeyJunk,
+        Self::RowJunk,
+        Self::Padding,
+        Self::Projection,
+        Self::Wrap,
+        Self::OtherKeySecret,
+        Self::OtherSecret,
+        Self::Anchor,
+        Self::RangeOfAnother,
+        Self::SlackOfAnother,
+        Self::FalseValue,
+        Self::FalseMask,
+        Self::FalseSum,
+        Self::OtherKey,
+    ];
+
+    /// An update whose squared norm is one over the bound, where that is what is lied about.
+    fn update(self, layout: &Layout) -> Option<Vec<i64>> {
+        let over = matches!(
+            self,
+            Self::RangeOfAnother
+                | Self::SlackOfAnother
+                | Self::FalseValue
+                | Self::FalseMask
+                | Self::FalseSum
+        );
+        over.then(|| {
+            let entry = |at| match at {
+                0 => layout.norm_bound.into(),
+                1 => 1,
+                _ => 0,
+            };
+            (0..layout.dim).map(entry).collect()
+        })
+    }
+
+    fn apply(self, f: &mut Forgery, layout: &Layout) -> Result<(), ProofError> {
+        let dim = layout.dim as usize;
+        let bound = Fe::from_u64(layout.norm_bound.into()).square();
+        let escape = |escape| adversarial::Deviation {
+            norm: Some(bound),
+            escape: Some(escape),
+            ..adversarial::Deviation::default()
+        };
+        match self {
+            Self::KeyJunk => f.key_junk = vec![(0, blinding_base())],
+            Self::RowJunk => f.row_junk = vec![(0, blinding_base())],
+            Self::Padding => {
+                *f.entries.get_mut(dim).ok_or(ProofError::Internal)? = Fe::ONE;
+                f.norm += Fe::ONE;
+            }
+            Self::Projection => {
+                let half = i128::try_from(layout.delta / 2).map_err(|_| ProofError::Internal)?;
+                f.deviation.keep_rejected = true;
+                f.first_mask = Some(half);
+            }
+            Self::Wrap => {
+                let root = adversarial::sqrt(-Fe::ONE).ok_or(ProofError::Internal)?;
+                let big = Fe::pow2(126) + Fe::from_u64(12_345);
+                for (at, entry) in f.entries.iter_mut().take(dim).enumerate() {
+                    *entry = match at {
+                        0 => big,
+                        1 => big * root,
+                        _ => Fe::ZERO,
+                    };
+                }
+                if layout.masked_constants().is_none() {
+                    f.key = f.entries.iter().take(dim).copied().collect();
+                }
+                f.norm = Fe::ZERO;
+                f.deviation.keep_rejected = true;
+            }
+            Self::OtherKeySecret => f.key_r = Some(f.r + Fe::ONE),
+            Self::OtherSecret => f.r += Fe::ONE,
+            Self::Anchor => f.f_z_junk = Some(RISTRETTO_BASEPOINT_POINT),
+            Self::RangeOfAnother => f.deviation.range_slack = Some(Fe::ZERO),
+            Self::SlackOfAnother => f.deviation.committed_slack = Some(Fe::ZERO),
+            Self::FalseValue => f.deviation = escape(Escape::Value),
+            Self::FalseMask => f.deviation = escape(Escape::Mask),
+            Self::FalseSum => {
+                f.deviation.norm = Some(bound);
+                f.deviation.norm_in_sum = Some(bound + Fe::ONE);
+            }
+            Self::OtherKey => *f.key.first_mut().ok_or(ProofError::Internal)? += Fe::ONE,
+            Self::MaskedVector => {
+                f.y.first_mut().ok_or(ProofError::Internal)?[0] ^= 1;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// A forged contribution and the secret that it shares.
@@ -136,6 +271,7 @@ pub fn forge_with(
     let update = deviation
         .update
         .clone()
+        .or_else(|| deviation.cheat?.update(layout))
         .or_else(|| world.updates.get(&client).cloned())
         .unwrap_or_default();
     let mut entries: Vec<Fe> = update.iter().map(|x| Fe::from_i64(*x)).collect();
@@ -150,6 +286,9 @@ pub fn forge_with(
     entries.resize(layout.projected_rows() as usize * columns, Fe::ZERO);
     let mut forgery = Forgery::new(round, entries, &r, y);
     edit(&mut forgery);
+    if let Some(cheat) = deviation.cheat {
+        cheat.apply(&mut forgery, layout)?;
+    }
     let packed = match round.masking() {
         Some(ring) => ring.layout.pack_masked(&forgery.y)?,
         None => Vec::new(),
@@ -191,7 +330,15 @@ pub fn forge_with(
             k_digest: h.matrix_digest(),
         }
     };
-    let made = forgery.contribute(round, bind, rng)?;
+    // An escape may not exist for some randomness.
+    let mut made = Err(ProofError::Restarts { attempts: 0 });
+    for _ in 0..16 {
+        made = forgery.contribute(round, bind, rng);
+        if made.is_ok() {
+            break;
+        }
+    }
+    let made = made?;
     let content = header(
         &made.k,
         &made.c,

@@ -5,15 +5,24 @@
 //! gives the same log, byte for byte. Adversaries use the protocol's public interface only. The checkers of [`truth`] know
 //! every update and who is honest, which no party does.
 
+mod drive;
 mod error;
+mod faults;
 mod forge;
 mod hands;
+mod journal;
+mod node;
+mod plan;
+mod report;
 mod simulation;
 pub mod truth;
 mod world;
 
 pub use error::SimError;
-pub use forge::{Deviation, Forged, forge, forge_with};
+pub use faults::{Counts, Cut, Faults, Injected};
+pub use forge::{Deviation, Forged, ProofCheat, forge, forge_with};
 pub use hands::Hands;
-pub use simulation::{Faults, Plan, Report, Simulation, Tamper};
-pub use world::{Setup, World};
+pub use plan::{Injection, Plan, Rogue, Sent, Tamper};
+pub use report::Report;
+pub use simulation::Simulation;
+pub use world::{Setup, Tables, World};

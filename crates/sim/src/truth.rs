@@ -2,12 +2,13 @@
 
 use crate::{Report, World};
 use std::collections::{BTreeMap, BTreeSet};
+use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    Conviction, Culprit, Evidence, MemberStatement, Message, Party, Record, ServerStatement,
-    judge_with,
+    Bytes, Conviction, Culprit, Evidence, MemberStatement, Message, Party, Record, ServerStatement,
+    decode_body, judge_with,
 };
-use veilsum_wire::{Header, HeaderContent, Proposal, RowLeaf, Signed};
+use veilsum_wire::{Header, Proposal, RoundResult, RowLeaf, Wire};
 
 fn party(culprit: Culprit) -> Party {
     match culprit {
@@ -58,41 +59,105 @@ pub fn summed(report: &Report) -> BTreeSet<ClientId> {
     u
 }
 
-/// The round's parties as the log and the messages show them, for [`framings`].
+/// What everybody together saw of a round.
 #[derive(Default)]
-struct Seen {
-    headers: BTreeMap<ClientId, Header>,
-    proposal: Option<Proposal>,
+struct Seen<'a> {
+    /// Every message once, with its sender.
+    messages: Vec<(Party, &'a Message)>,
+    /// The headers of every proposed set, by its root.
+    sets: BTreeMap<Digest, Vec<Header>>,
+    proposals: Vec<Proposal>,
+    /// Every header that was uploaded, with its body.
+    uploads: Vec<(Header, Bytes)>,
+    /// Lists of convicted dealers that somebody may have signed for.
+    lists: BTreeSet<Vec<ClientId>>,
     evidence: Vec<Evidence>,
 }
 
-/// Runs every judge on everything that was sent, as somebody would who wants to frame an honest party: gives whom that
-/// would convict. Nobody honest may ever be among them.
-pub fn framings(world: &World, report: &Report) -> BTreeSet<(Party, &'static str)> {
-    let mut seen = Seen::default();
-    for record in report.records() {
-        match record {
-            Record::ServerContribution { header, .. } => {
-                seen.headers.insert(header.content.client, header);
+impl<'a> Seen<'a> {
+    fn new(report: &'a Report) -> Self {
+        let mut seen = Self::default();
+        let mut known = BTreeSet::new();
+        for (from, message) in &report.sent {
+            if known.insert((*from, *blake3::hash(&message.to_bytes()).as_bytes())) {
+                seen.messages.push((*from, message));
             }
-            Record::ServerProposal { sent } => seen.proposal = Some(sent),
-            _ => {}
+        }
+        let mut stored = BTreeMap::new();
+        for record in report.records() {
+            match record {
+                Record::ServerContribution { header, .. } => {
+                    stored.insert(header.content.client, header);
+                }
+                Record::ServerProposal { sent } => {
+                    let headers = sent.entries.iter().filter_map(|(c, _)| stored.get(c));
+                    seen.sets
+                        .insert(sent.signed.content.root, headers.cloned().collect());
+                    seen.proposals.push(sent);
+                }
+                _ => {}
+            }
+        }
+        for (from, message) in &seen.messages {
+            match (from, message) {
+                (Party::Server, Message::Package(package)) => {
+                    let root = package.proposal.signed.content.root;
+                    seen.sets
+                        .entry(root)
+                        .or_insert_with(|| package.headers.clone());
+                    dedup(&mut seen.proposals, package.proposal.clone());
+                }
+                (_, Message::Contribution(upload)) => {
+                    dedup(
+                        &mut seen.uploads,
+                        (upload.header.clone(), upload.body.clone()),
+                    );
+                }
+                (_, Message::Convicted(m)) => {
+                    seen.lists.insert(m.signed.content.convicted.clone());
+                }
+                _ => {}
+            }
+        }
+        let lists = published(report)
+            .iter()
+            .map(|r| r.signed.content.convicted.clone())
+            .collect::<Vec<_>>();
+        seen.lists.extend(lists);
+        seen
+    }
+
+    /// The headers of the set with this root; of all sets where it is none of them.
+    fn headers(&self, root: &Digest) -> Vec<&Vec<Header>> {
+        match self.sets.get(root) {
+            Some(headers) => vec![headers],
+            None => self.sets.values().collect(),
         }
     }
-    let in_u: Vec<Header> = match &seen.proposal {
-        Some(proposal) => proposal
-            .entries
-            .iter()
-            .filter_map(|(c, _)| seen.headers.get(c))
-            .cloned()
-            .collect(),
-        None => seen.headers.values().cloned().collect(),
-    };
-    against_members(report, &in_u, &mut seen.evidence);
-    against_server(report, &in_u, &mut seen);
+}
+
+/// The results that somebody downloaded; the server's own where nobody honest could.
+fn published(report: &Report) -> Vec<&RoundResult> {
+    match report.published.is_empty() {
+        true => report.result.iter().collect(),
+        false => report.published.iter().collect(),
+    }
+}
+
+/// All evidence that can be made of what was sent, whether it convicts or not: what somebody would try who wants to frame
+/// an honest party, and what an auditor finds.
+pub fn accusations(world: &World, report: &Report) -> Vec<Evidence> {
+    let mut seen = Seen::new(report);
+    against_members(&mut seen);
+    against_server(world, report, &mut seen);
     against_clients(report, &mut seen);
-    let judged = seen
-        .evidence
+    seen.evidence
+}
+
+/// Runs every judge on everything that was sent: gives whom that convicts. Nobody honest may ever be among them.
+pub fn framings(world: &World, report: &Report) -> BTreeSet<(Party, &'static str)> {
+    let accusations = accusations(world, report);
+    let judged = accusations
         .iter()
         .filter_map(|e| judge_with(&world.context, Some(&world.round), e).ok());
     judged.map(|c| (party(c.culprit), c.check.id())).collect()
@@ -112,26 +177,20 @@ fn dedup<T: PartialEq>(list: &mut Vec<T>, item: T) {
     }
 }
 
-fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
+fn row_leaves(seen: &Seen<'_>) -> BTreeMap<(Digest, u16), Vec<RowLeaf>> {
+    let requests = seen.messages.iter().filter_map(|(_, m)| match m {
+        Message::RowsRequest(r) => Some(((r.root, r.slice), r.leaves.clone())),
+        _ => None,
+    });
+    requests.collect()
+}
+
+fn against_members(seen: &mut Seen<'_>) {
     let mut statements: BTreeMap<MemberIndex, Vec<MemberStatement>> = BTreeMap::new();
     let mut complaints = Vec::new();
-    let leaves: BTreeMap<u16, Vec<RowLeaf>> = report
-        .sent
-        .iter()
-        .filter_map(|(_, m)| {
-            if let Message::RowsRequest(r) = m {
-                Some((r.slice, r.leaves.clone()))
-            } else {
-                None
-            }
-        })
-        .collect();
-    let convicted = report
-        .result
-        .as_ref()
-        .map(|r| r.signed.content.convicted.clone())
-        .unwrap_or_default();
-    for (_, message) in &report.sent {
+    let leaves = row_leaves(seen);
+    let mut out = Vec::new();
+    for (_, message) in &seen.messages {
         match message {
             Message::Endorse(m) => {
                 let signed = m.signed.clone();
@@ -145,10 +204,12 @@ fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
             }
             Message::Unmask(m) => {
                 let signed = m.signed.clone();
-                out.push(Evidence::BadUnmask {
-                    unmask: signed.clone(),
-                    headers: in_u.to_vec(),
-                });
+                for headers in seen.headers(&signed.content.root) {
+                    out.push(Evidence::BadUnmask {
+                        unmask: signed.clone(),
+                        headers: headers.clone(),
+                    });
+                }
                 dedup(
                     statements.entry(signed.content.member).or_default(),
                     MemberStatement::Unmask { signed },
@@ -165,7 +226,7 @@ fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
                 );
             }
             Message::Reveal(reveal) => {
-                for header in in_u {
+                for header in seen.headers(&reveal.content.root).into_iter().flatten() {
                     out.push(Evidence::BadReveal {
                         reveal: reveal.clone(),
                         header: header.clone(),
@@ -173,30 +234,41 @@ fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
                 }
             }
             Message::Rows(rows) => {
-                for (slice, _) in &rows.signed.content.slices {
-                    let leaves = leaves.get(slice).cloned().unwrap_or_default();
-                    let left = |h: &Header| !convicted.contains(&h.content.client);
-                    let leaves = leaves
-                        .into_iter()
-                        .zip(in_u)
-                        .filter(|(_, h)| left(h))
-                        .map(|(leaf, _)| leaf)
-                        .collect();
-                    out.push(Evidence::WrongRowSum {
-                        signed: rows.signed.clone(),
-                        slice: *slice,
-                        convicted: convicted.clone(),
-                        headers: in_u.to_vec(),
-                        leaves,
-                    });
+                let content = &rows.signed.content;
+                for (headers, convicted) in seen
+                    .headers(&content.root)
+                    .into_iter()
+                    .flat_map(|h| seen.lists.iter().map(move |l| (h, l)))
+                {
+                    for (slice, _) in &content.slices {
+                        let leaves = leaves.get(&(content.root, *slice)).into_iter().flatten();
+                        let left = |h: &Header| !convicted.contains(&h.content.client);
+                        let leaves = leaves
+                            .zip(headers)
+                            .filter(|(_, h)| left(h))
+                            .map(|(leaf, _)| leaf.clone())
+                            .collect();
+                        out.push(Evidence::WrongRowSum {
+                            signed: rows.signed.clone(),
+                            slice: *slice,
+                            convicted: convicted.clone(),
+                            headers: headers.clone(),
+                            leaves,
+                        });
+                    }
                 }
             }
             _ => {}
         }
     }
     // Every complaint beside every header: the one it names, and those that it does not (A14).
+    let uploaded = seen.uploads.iter().map(|(header, _)| header);
+    let mut headers: Vec<Header> = Vec::new();
+    for header in seen.sets.values().flatten().chain(uploaded) {
+        dedup(&mut headers, header.clone());
+    }
     for complaint in &complaints {
-        for header in in_u {
+        for header in &headers {
             let (header, complaint) = (header.clone(), complaint.clone());
             out.push(Evidence::FalseComplaint {
                 header: header.clone(),
@@ -214,98 +286,132 @@ fn against_members(report: &Report, in_u: &[Header], out: &mut Vec<Evidence>) {
             });
         });
     }
+    seen.evidence.extend(out);
 }
 
-fn against_server(report: &Report, in_u: &[Header], seen: &mut Seen) {
+fn against_server(world: &World, report: &Report, seen: &mut Seen<'_>) {
     let mut statements = Vec::new();
-    for (_, message) in &report.sent {
+    let mut receipts = Vec::new();
+    let mut other_params = Vec::new();
+    for (_, message) in &seen.messages {
         match message {
-            Message::Announcement(m) => dedup(
-                &mut statements,
-                ServerStatement::Announcement {
-                    signed: m.signed.clone(),
-                },
-            ),
-            Message::Package(m) => {
-                dedup(
-                    &mut statements,
-                    ServerStatement::Proposal {
-                        signed: m.proposal.signed.clone(),
-                    },
-                );
+            Message::Announcement(m) => {
+                let signed = m.signed.clone();
+                if m.params != *world.context.params() {
+                    dedup(&mut other_params, (signed.clone(), m.params.clone()));
+                }
+                dedup(&mut statements, ServerStatement::Announcement { signed });
             }
-            Message::Convicted(m) => dedup(
-                &mut statements,
-                ServerStatement::Convicted {
-                    signed: m.signed.clone(),
-                },
-            ),
-            Message::Void(signed) => dedup(
-                &mut statements,
-                ServerStatement::Void {
-                    signed: signed.clone(),
-                },
-            ),
+            Message::Package(m) => {
+                let signed = m.proposal.signed.clone();
+                dedup(&mut statements, ServerStatement::Proposal { signed });
+            }
+            Message::Convicted(m) => {
+                let signed = m.signed.clone();
+                dedup(&mut statements, ServerStatement::Convicted { signed });
+            }
+            Message::Void(signed) => {
+                let signed = signed.clone();
+                dedup(&mut statements, ServerStatement::Void { signed });
+            }
+            Message::Receipt(receipt) => dedup(&mut receipts, receipt.clone()),
             _ => {}
         }
     }
-    if let Some(result) = &report.result {
-        statements.push(ServerStatement::Result {
-            signed: result.signed.clone(),
-        });
-        seen.evidence.push(Evidence::WrongSecret {
-            result: result.signed.clone(),
-            headers: in_u.to_vec(),
-        });
+    for receipt in report.receipts.values() {
+        dedup(&mut receipts, receipt.clone());
+    }
+    let mut out = Vec::new();
+    for result in published(report) {
+        let content = &result.signed.content;
+        let signed = result.signed.clone();
+        dedup(&mut statements, ServerStatement::Result { signed });
+        for headers in seen.headers(&content.root) {
+            out.push(Evidence::WrongSecret {
+                result: result.signed.clone(),
+                headers: headers.clone(),
+            });
+            let x_rows = world.context.layout().x_rows as usize;
+            let rows_of = |header: &Header| {
+                let (_, body) = seen.uploads.iter().find(|(h, _)| h == header)?;
+                let body = decode_body(&world.context, &body.0).ok()?;
+                Some(body.matrix.get(..x_rows)?.to_vec())
+            };
+            let summed = headers
+                .iter()
+                .filter(|h| !content.convicted.contains(&h.content.client));
+            if let Some(rows) = summed.map(rows_of).collect() {
+                out.push(Evidence::WrongVector {
+                    result: result.clone(),
+                    headers: headers.clone(),
+                    rows,
+                });
+            }
+        }
     }
     pairs(&statements, |first, second| {
-        seen.evidence.push(Evidence::ServerEquivocation {
+        out.push(Evidence::ServerEquivocation {
             first,
             second,
             other_params: Vec::new(),
         });
     });
-    if let Some(proposal) = &seen.proposal {
-        for receipt in report.receipts.values() {
-            let (receipt, proposal) = (receipt.clone(), proposal.clone());
-            seen.evidence
-                .push(Evidence::ReceiptWithoutInclusion { receipt, proposal });
-        }
+    for (second, params) in other_params {
+        out.push(Evidence::ServerEquivocation {
+            first: ServerStatement::Announcement {
+                signed: world.announcement().signed,
+            },
+            second: ServerStatement::Announcement { signed: second },
+            other_params: vec![params],
+        });
     }
+    for (receipt, proposal) in receipts
+        .iter()
+        .flat_map(|r| seen.proposals.iter().map(move |p| (r, p)))
+    {
+        let (receipt, proposal) = (receipt.clone(), proposal.clone());
+        out.push(Evidence::ReceiptWithoutInclusion { receipt, proposal });
+    }
+    for (receipt, (header, body)) in receipts
+        .iter()
+        .flat_map(|r| seen.uploads.iter().map(move |u| (r, u)))
+        .filter(|(r, (header, _))| r.content.client == header.content.client)
+    {
+        let (receipt, header, body) = (receipt.clone(), header.clone(), body.clone());
+        out.push(Evidence::ReceiptForInvalid {
+            receipt,
+            header,
+            body,
+        });
+    }
+    seen.evidence.extend(out);
 }
 
-fn against_clients(report: &Report, seen: &mut Seen) {
-    let mut headers: BTreeMap<ClientId, Vec<Signed<HeaderContent>>> = BTreeMap::new();
-    for (from, message) in &report.sent {
-        if let (Party::Client(_), Message::Contribution(upload)) = (from, message) {
-            let (header, body) = (upload.header.clone(), upload.body.clone());
-            let known = headers.entry(header.content.client).or_default();
-            if !known.contains(&header) {
-                known.push(header.clone());
-                seen.evidence.push(Evidence::InvalidHeader {
-                    header: header.clone(),
-                });
-                seen.evidence.push(Evidence::InvalidProof {
-                    header: header.clone(),
-                    body: body.clone(),
-                });
-                if let Some(receipt) = report.receipts.get(&header.content.client).cloned() {
-                    seen.evidence.push(Evidence::ReceiptForInvalid {
-                        receipt,
-                        header,
-                        body,
-                    });
-                }
-            }
+fn against_clients(report: &Report, seen: &mut Seen<'_>) {
+    let mut headers: BTreeMap<ClientId, Vec<Header>> = BTreeMap::new();
+    let mut out = Vec::new();
+    for (header, body) in &seen.uploads {
+        let known = headers.entry(header.content.client).or_default();
+        // What an honest client sent once it sends always; a body beside it that was changed on the way shows nothing.
+        if !known.contains(header) || !report.honest.contains(&header.content.client) {
+            out.push(Evidence::InvalidHeader {
+                header: header.clone(),
+            });
+            out.push(Evidence::InvalidProof {
+                header: header.clone(),
+                body: body.clone(),
+            });
         }
+        dedup(known, header.clone());
     }
     for list in headers.values() {
         pairs(list, |first, second| {
-            seen.evidence.push(Evidence::ClientEquivocation {
+            out.push(Evidence::ClientEquivocation {
                 first,
                 second,
                 other_params: Vec::new(),
             });
         });
     }
+    seen.evidence.extend(out);
 }

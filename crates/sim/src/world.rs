@@ -2,9 +2,11 @@ use crate::SimError;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use veilsum_crypto::{CanonicalPoint, Digest, IdentityKey, ShareSecretKey};
-use veilsum_params::{Beacon, ClientId, GENERATOR_SET, MemberIndex, PROTOCOL_VERSION, RoundParams};
+use veilsum_params::{
+    Beacon, ClientId, GENERATOR_SET, Layout, MemberIndex, PROTOCOL_VERSION, RoundParams,
+};
 use veilsum_proof::{Prepared, Round};
 use veilsum_protocol::{Party, RoundContext};
 use veilsum_wire::{
@@ -81,6 +83,7 @@ pub(crate) fn stream(seed: u64, purpose: u64) -> ChaCha20Rng {
 
 fn parameters(
     setup: &Setup,
+    round_id: u64,
     roster: &Roster,
     server: &IdentityKey,
     rng: &mut ChaCha20Rng,
@@ -92,11 +95,12 @@ fn parameters(
         round: 1,
         value,
     };
-    let (_, committee) = cohort_and_committee(roster, &beacon, 1, setup.cohort, setup.members)?;
+    let (_, committee) =
+        cohort_and_committee(roster, &beacon, round_id, setup.cohort, setup.members)?;
     Ok(RoundParams {
         protocol_version: PROTOCOL_VERSION,
         generator_set: GENERATOR_SET,
-        round_id: 1,
+        round_id,
         epoch: roster.epoch(),
         server_key: server.verifying_key().to_bytes(),
         model_digest: [7; 32],
@@ -130,12 +134,43 @@ fn update(setup: &Setup, rng: &mut ChaCha20Rng) -> Vec<i64> {
         .collect()
 }
 
+/// The prover's tables of all layouts that were asked for; worlds of one layout share them.
+#[derive(Debug, Default)]
+pub struct Tables(Mutex<Vec<Arc<Prepared>>>);
+
+impl Tables {
+    fn find(&self, layout: &Layout) -> Option<Arc<Prepared>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.iter().find(|p| p.layout() == layout).cloned()
+    }
+
+    fn get(&self, layout: &Layout) -> Result<Arc<Prepared>, SimError> {
+        if let Some(prepared) = self.find(layout) {
+            return Ok(prepared);
+        }
+        // Not under the lock: making tables is spread over threads that may want other tables.
+        let prepared = Arc::new(Prepared::new(layout)?);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.push(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+}
+
 impl World {
     /// The world of a set-up.
     ///
     /// # Errors
     /// [`SimError`] when the parameters of the set-up are refused.
     pub fn new(setup: Setup) -> Result<Self, SimError> {
+        Self::with_tables(setup, 1, &Tables::default())
+    }
+
+    /// As [`World::new`], with tables that are made once for many worlds, for any round: worlds that differ in it alone have
+    /// the same roster, keys and updates.
+    ///
+    /// # Errors
+    /// As [`World::new`].
+    pub fn with_tables(setup: Setup, round_id: u64, tables: &Tables) -> Result<Self, SimError> {
         let mut rng = stream(setup.seed, 0);
         let (registrar, server) = (
             IdentityKey::generate(&mut rng),
@@ -157,9 +192,9 @@ impl World {
         }
         let signed = Signed::sign(RosterContent { epoch: 1, entries }, &registrar);
         let roster = Arc::new(Roster::verify(signed, &registrar.verifying_key())?);
-        let params = parameters(&setup, &roster, &server, &mut rng)?;
+        let params = parameters(&setup, round_id, &roster, &server, &mut rng)?;
         let context = Arc::new(RoundContext::new(params, Arc::clone(&roster))?);
-        let prepared = Arc::new(Prepared::new(context.layout())?);
+        let prepared = tables.get(context.layout())?;
         let round = Arc::new(Round::new(prepared, *context.digest())?);
         Ok(Self {
             setup,

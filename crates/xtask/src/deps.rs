@@ -30,6 +30,13 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "veilsum-lab",
+        &[
+            "params", "crypto", "simd", "rlwe", "wire", "encoding", "proof", "protocol", "store",
+            "sim",
+        ],
+    ),
+    (
         "veilsum-audit",
         &[
             "params", "crypto", "simd", "rlwe", "wire", "proof", "protocol", "store",
