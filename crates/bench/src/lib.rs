@@ -33,6 +33,9 @@ pub struct BenchConfig {
     pub members: u16,
     /// Threshold t.
     pub threshold: u16,
+    /// How many clients put the whole norm of their key on one coordinate, the same for all (masked mode): the sum whose
+    /// logarithms are the hardest to find.
+    pub wide_keys: u32,
     /// Group arithmetic.
     pub backend: veilsum_simd::Backend,
     /// Seed of vectors and keys.

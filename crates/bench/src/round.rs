@@ -14,9 +14,10 @@ use veilsum_params::{
 };
 use veilsum_proof::{Prepared, Round, phase};
 use veilsum_protocol::{
-    RoundContext, RoundSums, build_contribution, decode_body, open_share, share_leaf,
+    RoundContext, RoundSums, build_with_key, decode_body, open_share, share_leaf,
     verify_contribution, verify_contributions,
 };
+use veilsum_rlwe::{SecretVec, sample_key};
 use veilsum_simd::Engine;
 use veilsum_wire::{
     Body, Header, Roster, RosterContent, RosterEntry, Signed, Wire, cohort_and_committee,
@@ -162,8 +163,14 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     let (mut client_total, mut phase_total, mut peak) =
         (0.0, BTreeMap::<&'static str, f64>::new(), 0usize);
     let counter = PeakAlloc;
+    let bound = layout.masked_constants().map(|k| i64::try_from(k.s_bound));
+    let wide_key = bound.transpose().map_err(|_| BenchError::Step {
+        step: "key",
+        cause: "the key's norm bound is too large".to_owned(),
+    })?;
     for client in 0..config.clients {
         let values = update(config, client, &mut rng);
+        let wide_key = wide_key.filter(|_| client < config.wide_keys);
         let mut own_rng = ChaCha20Rng::from_rng(&mut rng).map_err(|e| BenchError::Step {
             step: "randomness",
             cause: e.to_string(),
@@ -194,12 +201,20 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
                 })?;
         let contribution = step(
             "contribution",
-            build_contribution(
+            build_with_key(
                 context,
                 &round,
                 ClientId(client),
                 identity,
                 encoded.values(),
+                |count, rng| match wide_key {
+                    Some(bound) => {
+                        let mut key = vec![0; count];
+                        key.splice(..1, [bound]);
+                        SecretVec::new(key)
+                    }
+                    None => sample_key(count, rng),
+                },
                 &mut own_rng,
             ),
         )?;

@@ -12,6 +12,7 @@ fn config(dim: u32, clients: u32) -> BenchConfig {
         norm_bound: 32_767,
         members: 4,
         threshold: 3,
+        wide_keys: 0,
         backend: Backend::Auto,
         seed: 5,
     }
@@ -40,5 +41,20 @@ fn phases_are_documented_and_sum_to_the_whole() {
         }
         let masked = mode == "masked";
         assert_eq!(report.client_phases.contains_key("packing"), masked);
+    }
+}
+
+/// Clients that put the whole norm of their key on one coordinate are accepted, and the sum is as exact as with others.
+#[test]
+fn wide_keys_open() {
+    for wide_keys in [1, 4] {
+        let config = BenchConfig {
+            wide_keys,
+            threads: 2,
+            ..config(10_000, 4)
+        };
+        let report = run(&config).unwrap();
+        assert_eq!(report.mode, "masked");
+        assert!(report.sum_exact);
     }
 }

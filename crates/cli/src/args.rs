@@ -122,6 +122,9 @@ pub(crate) struct BenchArguments {
     /// Committee size and threshold, M,T
     #[arg(long, default_value = "64,46", value_parser = committee)]
     pub(crate) committee: (u16, u16),
+    /// How many clients put the whole norm of their key on one coordinate, the same for all (masked mode)
+    #[arg(long, default_value_t = 0)]
+    pub(crate) wide_keys: u32,
     /// Group arithmetic
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: BenchBackend,

@@ -16,6 +16,7 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<u8, CliError> {
         norm_bound: arguments.norm_bound,
         members,
         threshold,
+        wide_keys: arguments.wide_keys,
         backend: match arguments.backend {
             BenchBackend::Auto => Backend::Auto,
             BenchBackend::Portable => Backend::Portable,

@@ -267,7 +267,9 @@ impl Material<'_> {
         if let (Some(m), Some(k)) = (&self.masked, prepared.layout.masked_constants()) {
             let noise_bits = NOISE_BITS.max(k.cut) + 1;
             halves.extend_from_slice(&commit_integers(prepared, m.witness.noise, noise_bits)?);
-            halves.extend_from_slice(&commit_integers(prepared, m.witness.key, KEY_BITS)?);
+            // All of its norm may stand in one coordinate.
+            let key_bits = bit_len(k.s_bound.into());
+            halves.extend_from_slice(&commit_integers(prepared, m.witness.key, key_bits)?);
             halves.extend_from_slice(&commit_integers(prepared, &m.slack, 1)?);
         }
         Ok(halves)
@@ -309,9 +311,6 @@ impl Material<'_> {
 
 /// |e| < 16 sigma_e + 2^(cut - 1) < 2^(max(60, cut) + 1).
 const NOISE_BITS: u32 = veilsum_params::SIGMA_E_LOG2 + 5;
-/// |s_l| <= 128.
-const KEY_BITS: u32 = 8;
-pub(crate) const KEY_MAX: u64 = 128;
 
 impl Masks {
     /// Halves of the Z-rows' commitments, without blinding.
@@ -342,7 +341,10 @@ pub(crate) fn key_vector(layout: &Layout, material: &Material<'_>) -> (Zeroizing
                     p[0].wrapping_add(p.get(1).copied().unwrap_or(0).wrapping_shl(k.beta_log2))
                 })
                 .collect();
-            (Zeroizing::new(packed), k.beta_log2 + KEY_BITS + 1)
+            (
+                Zeroizing::new(packed),
+                k.beta_log2 + bit_len(k.s_bound.into()) + 1,
+            )
         }
         _ => (
             Zeroizing::new(material.update.to_vec()),

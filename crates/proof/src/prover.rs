@@ -3,7 +3,7 @@
 use crate::claims::Claims;
 use crate::mask;
 use crate::matrix::{
-    KEY_MAX, MaskedMaterial, Masks, Material, Matrix, Row, blind, encode, encrypt_key, key_vector,
+    MaskedMaterial, Masks, Material, Matrix, Row, blind, encode, encrypt_key, key_vector,
 };
 use crate::message::{Proof, Responses};
 use crate::projection::Projections;
@@ -341,9 +341,6 @@ fn check<'a>(round: &Round, witness: &Witness<'a>) -> Result<Material<'a>, Proof
                 slack(*noise_norm, k.e_bound).ok_or(ProofError::Norm { what: "the noise" })?,
             );
             let key_error = ProofError::Norm { what: "the key" };
-            if m.key.iter().any(|s| s.unsigned_abs() > KEY_MAX) {
-                return Err(key_error);
-            }
             let key_norm = Zeroizing::new(squared_norm(m.key).ok_or(key_error.clone())?);
             let s =
                 Zeroizing::new(slack([*key_norm, 0, 0, 0, 0], k.s_bound.into()).ok_or(key_error)?);

@@ -49,7 +49,7 @@ impl fmt::Debug for Witness<'_> {
 /// The masked part of a witness, as `veilsum-rlwe` makes it.
 #[derive(Clone, Copy)]
 pub struct MaskedWitness<'a> {
-    /// s, N entries, |s_l| <= 128.
+    /// s, N entries.
     pub key: &'a [i64],
     /// e, `ring_len` entries, defined after rounding.
     pub noise: &'a [i128],

@@ -7,15 +7,17 @@ mod oracle;
 
 use common::*;
 use oracle::Oracle;
-use veilsum_crypto::blinding_base;
+use std::sync::Arc;
 use veilsum_crypto::field::Fe;
-use veilsum_params::{Masked, UploadSizes};
+use veilsum_crypto::{Digest, Family, blinding_base};
+use veilsum_params::{Layout, Masked, UploadSizes};
 use veilsum_proof::adversarial::{Deviation, Escape, Forgery};
 use veilsum_proof::{
-    ContributeError, Contribution, MaskedWitness, Parts, ProofCheck, ProofError, Round, Statement,
-    Witness, contribute, verify, verify_batch,
+    ContributeError, Contribution, MaskedWitness, Parts, Prepared, ProofCheck, ProofError, Round,
+    Statement, Witness, contribute, verify, verify_batch,
 };
 use veilsum_rlwe::{Bound, Limbs};
+use veilsum_simd::{Backend, Engine};
 
 #[test]
 fn honest_contributions_verify() {
@@ -405,15 +407,104 @@ fn a_proof_is_bound_to_its_masked_vector_and_round() {
         ),
         Err(ProofCheck::Shape)
     );
-    let later = round(w.round.layout(), 2);
-    assert!(
-        verify(
-            &later,
-            &Statement {
-                y: &f.y,
-                ..statement(&c)
-            }
-        )
-        .is_err()
-    );
+    let s = Statement {
+        y: &f.y,
+        ..statement(&c)
+    };
+    // Another round or model, another client, and layouts of the same shape for other bounds: other challenges.
+    let layout = w.round.layout();
+    assert_eq!(verify(&round(layout, 2), &s), Err(ProofCheck::E2));
+    let mut context = c.context.clone();
+    context.client.0 += 1;
+    let of_another = Statement {
+        context: &context,
+        ..s
+    };
+    assert_eq!(verify(&w.round, &of_another), Err(ProofCheck::E2));
+    for (bound, n_max) in [(32_766, 100), (32_767, 99)] {
+        let other = Layout::derive(layout.dim, bound, n_max, 20, 14).unwrap();
+        let shape = |l: &Layout| {
+            (
+                l.columns,
+                l.rows(),
+                l.masked_constants().map(|k| k.ring_len),
+            )
+        };
+        assert_eq!(shape(&other), shape(layout));
+        assert_eq!(verify(&round(&other, 1), &s), Err(ProofCheck::E2));
+    }
+}
+
+#[test]
+fn an_update_one_unit_over_the_norm_bound() {
+    let mut w = Choice::new();
+    w.update.fill(0);
+    w.update[2] = -i64::from(w.round.layout().norm_bound);
+    assert_eq!(w.verdict(&w.forgery()), Ok(()));
+    w.update[5999] = 1;
+    // V_x commits to -1; the range proof is for 0.
+    let mut f = w.forgery();
+    f.deviation.range_slack = Some(Fe::ZERO);
+    w.cheat(&f, ProofCheck::NormRange);
+    // The norm is claimed to be at the bound.
+    f.deviation.range_slack = None;
+    f.norm -= Fe::ONE;
+    w.cheat(&f, ProofCheck::E4);
+}
+
+#[test]
+fn another_r_in_rows_ciphertext_or_dealing() {
+    let w = Choice::new();
+    let mut f = w.forgery();
+    let shared = f.r;
+    f.key_r = Some(f.r + Fe::ONE);
+    w.cheat(&f, ProofCheck::E5);
+    f.r += Fe::ONE;
+    f.key_r = Some(shared);
+    f.claimed_r = Some(shared);
+    w.cheat(&f, ProofCheck::E1);
+    f.key_r = None;
+    f.claimed_r = None;
+    w.cheat(&f, ProofCheck::E7);
+}
+
+#[test]
+fn another_r_z_in_one_of_the_rows_of_noise_key_bits_or_masks() {
+    let w = Choice::new();
+    let (layout, k) = (w.round.layout(), w.constants());
+    let noise = layout.x_rows;
+    let key = noise + k.e_rows;
+    let bits = key + k.s_rows;
+    for row in [noise, key, bits, layout.projected_rows()] {
+        let mut f = w.forgery();
+        let blinding = Family::Row.generator(row.into()).point;
+        f.row_junk = vec![(row as usize, blinding)];
+        w.cheat(&f, ProofCheck::E1);
+    }
+    let mut f = w.forgery();
+    f.f_z_junk = Some(blinding_base());
+    w.cheat(&f, ProofCheck::E8);
+}
+
+#[test]
+fn bytes_do_not_depend_on_threads_or_backend() {
+    let layout = masked(60_000);
+    let make = |threads: usize, backend: Backend| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        pool.install(|| {
+            let engine = Engine::new(backend).unwrap();
+            let prepared = Arc::new(Prepared::with_engine(&layout, engine).unwrap());
+            let round = Round::new(prepared, Digest([9; 32])).unwrap();
+            let client = MaskedClient::new(&round, 3);
+            let made = client.contribute(&round, 4).unwrap();
+            assert_eq!(verify(&round, &client.statement(&made)), Ok(()));
+            (client.y.clone(), made)
+        })
+    };
+    let one = make(1, Backend::Portable);
+    assert!(make(3, Backend::Portable) == one);
+    assert!(make(4, Backend::Auto) == one);
 }

@@ -394,11 +394,12 @@ struct MaskedParts {
 }
 
 /// Draws key and noise until both norms are within their bounds (`specs/protocol.md`, "Masked vector").
-fn mask(
+fn mask<R: CryptoRngCore>(
     ctx: &RoundContext,
     round: &Round,
     x: &[i64],
-    rng: &mut impl CryptoRngCore,
+    draw_key: impl Fn(usize, &mut R) -> SecretVec<i64>,
+    rng: &mut R,
 ) -> Result<Option<MaskedParts>, BuildError> {
     let (Some(constants), Some(ring)) = (ctx.layout().masked_constants(), round.masking()) else {
         return Ok(None);
@@ -407,7 +408,7 @@ fn mask(
     let e_squared = norm_squared(&[e_bound]);
     let s_squared = constants.s_bound * constants.s_bound;
     for _ in 0..REDRAWS_MAX {
-        let key = sample_key(ring.ring.degree(), rng);
+        let key = draw_key(ring.ring.degree(), rng);
         let norm: u64 = key
             .iter()
             .map(|s| s.unsigned_abs().saturating_mul(s.unsigned_abs()))
@@ -451,6 +452,25 @@ pub fn build_contribution(
     x: &[i64],
     rng: &mut impl CryptoRngCore,
 ) -> Result<Contribution, BuildError> {
+    build_with_key(ctx, round, client, identity, x, sample_key, rng)
+}
+
+/// As [`build_contribution`] for a client that does not draw its key s as it should: any key within the norm bound gives a
+/// contribution that is accepted. For measurements and tests of what such clients cost others; such a contribution hides
+/// nothing.
+///
+/// # Errors
+/// As [`build_contribution`]; [`BuildError::Redraws`] for a key beyond the norm bound.
+#[doc(hidden)]
+pub fn build_with_key<R: CryptoRngCore>(
+    ctx: &RoundContext,
+    round: &Round,
+    client: ClientId,
+    identity: &IdentityKey,
+    x: &[i64],
+    draw_key: impl Fn(usize, &mut R) -> SecretVec<i64>,
+    rng: &mut R,
+) -> Result<Contribution, BuildError> {
     if round.params_digest() != ctx.digest() || round.layout() != ctx.layout() {
         return Err(BuildError::Round);
     }
@@ -477,7 +497,7 @@ pub fn build_contribution(
     });
     let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));
     let knowledge = ephemeral.prove(&digest, client, &dealing.commitments, &share_root, rng);
-    let masked = phase!("masking", mask(ctx, round, x, rng)?);
+    let masked = phase!("masking", mask(ctx, round, x, draw_key, rng)?);
     let packed = masked.as_ref().map_or(&[][..], |m| &m.packed);
     // What the commitments fix is filled in for each attempt of the prover, and the proof's digest at the end.
     let mut content = HeaderContent {

@@ -480,7 +480,7 @@ fn inputs_are_checked() {
         );
     }
     let mut long = key.clone();
-    long[3] = -129;
+    long[3] = -1 - i64::try_from(KEY_BOUND).unwrap();
     assert_eq!(
         refuse(&long, &update),
         MaskError::Ring(RingError::BeyondBound { bound: KEY_BOUND })

@@ -28,7 +28,7 @@ use crate::secret::{SecretVec, Seed};
 pub use layout::{MAX_COEFFICIENTS, MaskLayout, MaskShape};
 
 /// The largest magnitude of one coordinate of a client's key.
-pub const KEY_BOUND: u64 = 128;
+pub const KEY_BOUND: u64 = 1023;
 
 /// Noise before rounding stays below this many standard deviations; beyond, it is drawn again.
 const NOISE_BOUND_SIGMAS: u64 = 16;
