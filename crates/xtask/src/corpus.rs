@@ -5,7 +5,7 @@ use crate::tree::Tree;
 use std::path::{Path, PathBuf};
 use veilsum_store::{Disk, Log, LogIdentity, Role, SimDisk};
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text
         .chars()
         .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))

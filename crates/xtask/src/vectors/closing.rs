@@ -2,7 +2,7 @@
 
 use super::files::{Files, hex};
 use super::messages::{BAD, Bad, Hands, Where};
-use super::script::{Bench, Sent};
+use super::script::{Bench, Sent, party};
 use crate::error::TaskError;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -12,14 +12,6 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{Message, Party, Upload};
 use veilsum_sim::{Deviation, World, forge};
 use veilsum_wire::{RoundResult, Wire};
-
-fn party(party: Party) -> String {
-    match party {
-        Party::Server => "server".to_owned(),
-        Party::Client(client) => format!("client {}", client.0),
-        Party::Member(index) => format!("member {}", index.0),
-    }
-}
 
 /// Where a message of a transcript begins.
 fn offset(delivered: &[Sent], at: usize) -> usize {
@@ -54,7 +46,7 @@ fn round(
     cheats: &BTreeMap<ClientId, Upload>,
     convicted: &[ClientId],
 ) -> Result<(), TaskError> {
-    let mut bench = Bench::new(world, cheats)?;
+    let mut bench = Bench::new(world, cheats, !cheats.is_empty())?;
     bench.run(usize::MAX)?;
     let Some(result) = bench.server.result().cloned() else {
         return Err(TaskError::Vector(format!("{id} has no result")));
@@ -142,7 +134,7 @@ fn message(
         delivered: delivered.get(..place).unwrap_or_default(),
     };
     (bad.edit)(&hands, &mut sent.message).ok_or_else(missing)?;
-    let mut bench = Bench::new(world, cheats)?;
+    let mut bench = Bench::new(world, cheats, !cheats.is_empty())?;
     bench.run(at)?;
     let got = bench.deliver(&sent)?;
     if got != [bad.check] {

@@ -24,6 +24,15 @@ impl BodySource for Bodies {
     }
 }
 
+/// A party as the index names it.
+pub(super) fn party(party: Party) -> String {
+    match party {
+        Party::Server => "server".to_owned(),
+        Party::Client(client) => format!("client {}", client.0),
+        Party::Member(index) => format!("member {}", index.0),
+    }
+}
+
 /// A message on its way or delivered.
 #[derive(Clone)]
 pub(super) struct Sent {
@@ -45,6 +54,7 @@ pub(super) struct Bench<'w> {
     members: BTreeMap<MemberIndex, Member>,
     pub(super) clients: BTreeMap<ClientId, Client>,
     cheats: &'w BTreeMap<ClientId, Upload>,
+    late: bool,
     rng: ChaCha20Rng,
     queue: VecDeque<Sent>,
     pub(super) delivered: Vec<Sent>,
@@ -55,9 +65,11 @@ fn vector(text: impl ToString) -> TaskError {
 }
 
 impl<'w> Bench<'w> {
+    /// `cheats` upload what they are given; `late` lets the late members wait.
     pub(super) fn new(
         world: &'w World,
         cheats: &'w BTreeMap<ClientId, Upload>,
+        late: bool,
     ) -> Result<Self, TaskError> {
         let bodies = Bodies::default();
         let (server, outputs) = ServerRound::announce(
@@ -104,6 +116,7 @@ impl<'w> Bench<'w> {
             members,
             clients,
             cheats,
+            late,
             rng: ChaCha20Rng::seed_from_u64(world.setup.seed),
             queue: VecDeque::new(),
             delivered: Vec::new(),
@@ -141,7 +154,7 @@ impl<'w> Bench<'w> {
             Party::Member(j) if j == LATE[1] => matches!(sent.message, Message::UnmaskRequest(_)),
             _ => false,
         };
-        held && !self.cheats.is_empty() && unmasked.count() < UNMASKED_BEFORE
+        held && self.late && unmasked.count() < UNMASKED_BEFORE
     }
 
     /// Delivers messages until `count` were delivered or nothing is left.
