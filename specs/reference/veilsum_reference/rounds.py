@@ -421,7 +421,7 @@ class Closing:
         if self.convicted is not None:
             same = codec.encode("ConvictedContent", self.convicted) == codec.encode("ConvictedContent", c)
             require(same, "convicted.equivocation")
-        require(c.root == self.root, "member.one-root")
+        require(c.root == self.root, "proposal.equivocation")
         require(increasing(c.convicted), "convicted.order")
         require(all(client in self.clients for client in c.convicted), "convicted.in-set")
         r.check_certificate(c.root, self.count, message.certificate)

@@ -359,7 +359,7 @@ pub(super) const BAD: &[Bad] = bad! {
     "convicted-certificate" 11 1 Instead "certificate.members" |_hands, message| {
         certificate(message)?.endorsements.pop().map(|_| ())
     };
-    "convicted-root" 11 1 Instead "member.one-root" edit!(Convicted, |m, hands| {
+    "convicted-root" 11 1 Instead "proposal.equivocation" edit!(Convicted, |m, hands| {
         m.signed.content.root.0[0] ^= 1;
         resign(&mut m.signed, hands.server());
     });
