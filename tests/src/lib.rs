@@ -11,6 +11,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod crash;
+
 /// The program. Cargo builds it before the tests, because they are tests of its package (`crates/cli/tests` is this
 /// directory): a build started from here would see another environment and make everything anew.
 ///
@@ -20,11 +22,11 @@ use tempfile::TempDir;
 pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        // <target>/<profile>/deps/<test>
-        let test = std::env::current_exe().unwrap();
-        let program = test.ancestors().nth(2).unwrap().join("veilsum");
-        assert!(program.is_file(), "{} is not there", program.display());
-        program
+        // <target>/<profile>/deps/<test>, or <target>/<profile>/<program>
+        let own = std::env::current_exe().unwrap();
+        let mut dirs = own.ancestors().skip(1).take(2);
+        let program = dirs.find_map(|dir| Some(dir.join("veilsum")).filter(|p| p.is_file()));
+        program.unwrap_or_else(|| panic!("the program is not beside {}", own.display()))
     })
 }
 
@@ -72,6 +74,12 @@ pub struct Deployment {
 pub struct Running(Option<Child>);
 
 impl Running {
+    /// No process, to stand where one was killed.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(None)
+    }
+
     /// Its process id.
     ///
     /// # Panics
@@ -89,6 +97,15 @@ impl Running {
         let mut child = self.0.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// When that cannot be asked.
+    pub fn is_running(&mut self) -> bool {
+        let child = self.0.as_mut();
+        child.is_some_and(|child| child.try_wait().unwrap().is_none())
     }
 
     /// Waits for its end.
@@ -155,6 +172,12 @@ impl Deployment {
         run_ok(roster);
         this.configure("");
         this
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
     }
 
     /// A path in its directory.
@@ -293,8 +316,18 @@ impl Deployment {
     /// When it cannot be started.
     #[must_use]
     pub fn client(&self, id: u32, address: &str, update: &str) -> Running {
+        self.client_after(id, address, update, 0)
+    }
+
+    /// Starts a client that takes part in the first round whose number is above `after`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn client_after(&self, id: u32, address: &str, update: &str, after: u64) -> Running {
         let child = Command::new(program())
             .args(self.client_arguments(id, address, update))
+            .args(["--after", &after.to_string()])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

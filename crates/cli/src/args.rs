@@ -31,6 +31,10 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Show what a file holds: keys, rosters, messages, proofs, results, logs, evidence
     Inspect(InspectArguments),
+    /// List, export or prune the rounds that a server keeps
+    Rounds(RoundsArguments),
+    /// Propose cohort, committee, threshold and n_min for a population
+    Params(ParamsArguments),
     /// Measure the whole cryptographic path of a round in one process
     Bench(BenchArguments),
     /// Simulate rounds with random faults and adversaries, all from one seed, and check them against the truth
@@ -301,6 +305,93 @@ pub(crate) struct StatusArguments {
     /// Seconds to wait for an answer
     #[arg(long, default_value_t = 10)]
     pub(crate) patience: u32,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RoundsArguments {
+    #[command(subcommand)]
+    pub(crate) command: RoundsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RoundsCommand {
+    /// All rounds with their states and sizes
+    List {
+        /// The server's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Copy log, bodies and evidence of a closed round, after checking all of them
+    Export {
+        /// The server's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// The round
+        #[arg(long)]
+        round: u64,
+        /// Directory to write to
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// Remove rounds that are over, the oldest first; open and damaged ones are never removed
+    Prune {
+        /// The server's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// How many of the newest to keep
+        #[arg(long)]
+        keep: usize,
+        /// Remove only what has not changed for so many days
+        #[arg(long, default_value_t = 0)]
+        older_than_days: u32,
+        /// Remove only the bodies of contributions: the log and what it proves remains
+        #[arg(long)]
+        bodies_only: bool,
+        /// Say what would be removed, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A fraction between 0 and 1.
+fn fraction(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "write a number".to_owned())?;
+    if (0.0..1.0).contains(&value) {
+        Ok(value)
+    } else {
+        Err("write a fraction from 0 to below 1, for example 0.1".to_owned())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ParamsArguments {
+    /// Clients in the roster
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    pub(crate) population: u32,
+    /// Fraction of them that may be malicious
+    #[arg(long, default_value = "0.1", value_parser = fraction)]
+    pub(crate) malicious: f64,
+    /// Fraction of them that may be offline when they are asked
+    #[arg(long, default_value = "0.1", value_parser = fraction)]
+    pub(crate) offline: f64,
+    /// Clients to ask in a round; all of them if left out
+    #[arg(long)]
+    pub(crate) cohort: Option<u32>,
+    /// A draw may break privacy with a probability of at most 2 to the minus this
+    #[arg(long, default_value_t = 40.0)]
+    pub(crate) privacy_bits: f64,
+    /// A draw may keep a round from ending with a probability of at most 2 to the minus this
+    #[arg(long, default_value_t = 20.0)]
+    pub(crate) liveness_bits: f64,
     /// One JSON object on the last line of the output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,

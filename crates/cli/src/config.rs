@@ -9,6 +9,8 @@ use veilsum::params::{Beacon, GENERATOR_SET, PROTOCOL_VERSION, ParameterError, R
 use veilsum::store::{RealDisk, StoreError, read_bounded};
 use veilsum::wire::{Roster, RosterError, cohort_and_committee};
 
+use crate::limits::{LimitsConfig, TimesConfig};
+
 const CONFIG_MAX: u64 = 1 << 20;
 
 /// Why a configuration is not accepted.
@@ -62,6 +64,12 @@ pub(crate) struct ServerConfig {
     pub(crate) result: Option<PathBuf>,
     /// Where the address that was really bound is written, for port 0.
     pub(crate) address_file: Option<PathBuf>,
+    /// What peers may cost.
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
+    /// How long is waited.
+    #[serde(default)]
+    pub(crate) times: TimesConfig,
     /// The round.
     pub(crate) round: RoundConfig,
 }

@@ -35,6 +35,12 @@ pub(crate) enum CliError {
     Runtime(io::ErrorKind),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("round {round} is not among those that the server keeps: see `veilsum rounds list`")]
+    NoRound { round: u64 },
+    #[error(
+        "a cohort of {cohort} cannot be drawn from {population} clients: choose between 2 and {population}"
+    )]
+    Cohort { cohort: u32, population: u32 },
     #[error("{}: {cause}", path.display())]
     Key { path: PathBuf, cause: KeyError },
     #[error("{} and {} are both entries of {client}: leave one out, or number the clients anew", first.display(), second.display())]
@@ -119,6 +125,7 @@ impl CliError {
             Self::Runtime(_) | Self::File { .. } | Self::Threads => exit::ENVIRONMENT,
             Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
             Self::Simulation(_) => exit::VERIFICATION,
+            Self::NoRound { .. } | Self::Cohort { .. } => exit::USAGE,
             Self::Store(error)
             | Self::Config(ConfigError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),

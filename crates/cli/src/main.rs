@@ -8,7 +8,10 @@ mod error;
 mod inspect;
 mod keys;
 mod lab;
+mod limits;
 mod node;
+mod propose;
+mod rounds;
 mod update;
 
 use std::process::ExitCode;
@@ -50,6 +53,8 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Roster(arguments) => keys::roster(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
+        Command::Rounds(arguments) => rounds::rounds(&arguments),
+        Command::Params(arguments) => propose::params(&arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Demo(arguments) => on_runtime(demo::demo(arguments)),
         Command::Server(arguments) => on_runtime(node::server(arguments)),
@@ -58,9 +63,13 @@ fn run(command: Command) -> Result<u8, CliError> {
     }
 }
 
+/// Threads for verification and files: each keeps memory of its own, and more of them than this are not faster.
+const BLOCKING_THREADS: usize = 64;
+
 fn on_runtime(work: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS)
         .build()
         .map_err(|error| CliError::Runtime(error.kind()))?;
     runtime.block_on(work)

@@ -1,5 +1,6 @@
 //! `server`, `client` and `status`: the real parts, each alone.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use veilsum::store::{RealDisk, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::{
     Client, ClientKeys, ClientOptions, RequestError, Requests, RoundEvent, RoundReport, Server,
-    ServerKeys, ServerOptions, ServerPublic, now_ms, registrar_from_text,
+    ServerError, ServerKeys, ServerOptions, ServerPublic, now_ms, registrar_from_text,
 };
 
 use crate::args::{ClientArguments, ServerArguments, StatusArguments};
@@ -46,12 +47,10 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
         return Ok(0);
     }
-    let mut server = Server::bind(ServerOptions::new(
-        config.listen,
-        keys,
-        roster,
-        config.state,
-    ))?;
+    let mut options = ServerOptions::new(config.listen, keys, roster, config.state);
+    config.limits.apply(&mut options);
+    config.times.apply(&mut options);
+    let mut server = Server::bind(options)?;
     let address = server.local_addr();
     if let Some(path) = &config.address_file {
         replace_private(&RealDisk, path, format!("{address}\n").as_bytes())?;
@@ -71,6 +70,11 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
             _ = tokio::signal::ctrl_c() => None,
         }
     };
+    // The result first: whatever ends the server from here on, the operator has it.
+    let written = match &ended {
+        Some(Ok(report)) => keep_result(report, config.result.as_deref()),
+        _ => Ok(()),
+    };
     server.shutdown(GRACE).await;
     let Some(ended) = ended else {
         if human {
@@ -79,9 +83,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         return Ok(0);
     };
     let report = ended?;
-    if let Some(path) = &config.result {
-        replace_private(&RealDisk, path, &npy_bytes(&report.mean))?;
-    }
+    written?;
     if arguments.json {
         println!("{}", report_json(&report));
     } else {
@@ -95,6 +97,19 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         );
     }
     Ok(0)
+}
+
+/// Writes the mean. A round that had ended before is only told again to an operator who has not got its result yet.
+fn keep_result(report: &RoundReport, path: Option<&Path>) -> Result<(), CliError> {
+    let missing = path.filter(|path| !path.exists());
+    if report.had_ended && missing.is_none() {
+        let round_id = report.round_id;
+        return Err(ServerError::RoundUsed { round_id }.into());
+    }
+    if let Some(path) = path {
+        replace_private(&RealDisk, path, &npy_bytes(&report.mean))?;
+    }
+    Ok(())
 }
 
 fn tell(event: &RoundEvent) {

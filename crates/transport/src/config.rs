@@ -144,8 +144,9 @@ impl ServerConfig {
             streams_per_connection: 8,
             max_faults_per_connection: 8,
             retry: RetryPolicy::UnderLoad { connections: 256 },
-            stream_window: 256 << 10,
-            connection_window: 256 << 10,
+            // What all connections together may have on the way is max_connections times this: 128 MiB.
+            stream_window: 64 << 10,
+            connection_window: 64 << 10,
             send_window: 256 << 10,
             socket_buffer: 4 << 20,
         }

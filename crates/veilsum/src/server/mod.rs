@@ -118,6 +118,9 @@ pub struct RoundReport {
     pub mean: Vec<f64>,
     /// Directory of the closed log.
     pub transcript: PathBuf,
+    /// Whether the round had ended before: then nothing was signed or taken in this run, and of `rejected` there is only
+    /// what the log knows.
+    pub had_ended: bool,
 }
 
 /// A running server.
@@ -203,9 +206,6 @@ impl Server {
         let dir = self.round_dir(round_id);
         let identity = log_identity(&params.server_key, round_id);
         let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
-        if journal.log().is_closed() {
-            return Err(ServerError::RoundUsed { round_id });
-        }
         let params = match records.first() {
             None => params,
             Some(Record::ServerAnnouncement { sent }) => {
@@ -261,7 +261,8 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError::Void`] if too few contributed or closing was given up; everything else that keeps the round from
-    /// ending. After an error of the disk the same call goes on with the round where its log ends.
+    /// ending. After an error of the disk the same call goes on with the round where its log ends. A round that had ended
+    /// with a result is reported again, and answered for until nobody asks any more.
     pub async fn run(
         &mut self,
         params: RoundParams,
@@ -336,6 +337,7 @@ impl Server {
             result,
             mean,
             transcript: run.dir.clone(),
+            had_ended: run.had_ended,
         })
     }
 }

@@ -114,6 +114,8 @@ pub(super) struct RoundRun {
     pub(super) bodies: BodyStore,
     pub(super) dir: PathBuf,
     disk: Arc<dyn Disk>,
+    /// The log was closed before this process opened it.
+    pub(super) had_ended: bool,
     /// Tells cursors of another process from this one's.
     incarnation: u32,
     core: Mutex<Core>,
@@ -163,6 +165,7 @@ impl RoundRun {
         events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
     ) -> Result<Arc<Self>, ServerError> {
         let bodies = journal.log().bodies().clone();
+        let had_ended = journal.log().is_closed();
         let max = veilsum_wire::Body::encoded_len(context.params(), context.layout());
         let source = Bodies {
             store: bodies.clone(),
@@ -190,7 +193,7 @@ impl RoundRun {
             void: None,
             failure: None,
             evidence: 0,
-            sealed: false,
+            sealed: had_ended,
         };
         for record in &records {
             core.recall(record);
@@ -220,6 +223,7 @@ impl RoundRun {
             bodies,
             dir,
             disk,
+            had_ended,
             incarnation: OsRng.next_u32(),
             core: Mutex::new(core),
             changed: watch::Sender::new(0),

@@ -1,0 +1,78 @@
+//! `[limits]` and `[times]` of the server's configuration: what peers may cost, and for how long they are waited for.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use veilsum::ServerOptions;
+
+fn set<T>(to: &mut T, from: Option<T>) {
+    if let Some(value) = from {
+        *to = value;
+    }
+}
+
+/// Bounds of the server; what is left out keeps its default.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LimitsConfig {
+    /// Connections at one time.
+    connections: Option<usize>,
+    /// Connections at one time from one IPv4 address or one IPv6 /64 network.
+    connections_per_address: Option<usize>,
+    /// Handshakes at one time.
+    handshakes: Option<usize>,
+    /// Requests in work at one time; each client that waits has two.
+    requests: Option<u32>,
+    /// MiB of requests in memory at one time.
+    memory_mib: Option<usize>,
+    /// GiB of uploads in the spool at one time.
+    spool_gib: Option<usize>,
+    /// Contributions that are verified at the same time.
+    verifiers: Option<usize>,
+}
+
+impl LimitsConfig {
+    /// Sets what is given.
+    pub(crate) fn apply(&self, options: &mut ServerOptions) {
+        let transport = &mut options.transport;
+        set(&mut transport.max_connections, self.connections);
+        set(
+            &mut transport.max_connections_per_source,
+            self.connections_per_address,
+        );
+        set(&mut transport.max_handshakes, self.handshakes);
+        set(&mut transport.service.max_requests, self.requests);
+        set(
+            &mut transport.service.memory_total,
+            self.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        );
+        set(
+            &mut transport.service.spool_total,
+            self.spool_gib.map(|gib| gib.saturating_mul(1 << 30)),
+        );
+        set(&mut options.verifiers, self.verifiers);
+    }
+}
+
+/// Times of the server in seconds; what is left out keeps its default. None of them decides what a result is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TimesConfig {
+    /// A client or member that is not heard for this long is not waited for.
+    quiet_seconds: Option<u32>,
+    /// After this long in closing the round is declared void, if it still can be.
+    give_up_seconds: Option<u32>,
+    /// How long a round that has ended waits for those who have not heard the end.
+    linger_seconds: Option<u32>,
+}
+
+impl TimesConfig {
+    /// Sets what is given.
+    pub(crate) fn apply(&self, options: &mut ServerOptions) {
+        let seconds = |given: Option<u32>| given.map(|s| Duration::from_secs(s.into()));
+        let times = &mut options.times;
+        set(&mut times.quiet, seconds(self.quiet_seconds));
+        set(&mut times.give_up, seconds(self.give_up_seconds));
+        set(&mut times.linger, seconds(self.linger_seconds));
+    }
+}

@@ -1,0 +1,270 @@
+//! `veilsum rounds`: what a server keeps of the rounds that it ran.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+use veilsum::protocol::Record;
+use veilsum::store::{
+    BodyDigest, ClosedLog, DirLock, LOG_FILE, RealDisk, StoreError, replace_private,
+};
+use veilsum::wire::Wire;
+
+use crate::args::{RoundsArguments, RoundsCommand};
+use crate::error::CliError;
+
+/// What one round's directory holds.
+struct Kept {
+    round: u64,
+    dir: PathBuf,
+    bytes: u64,
+    changed: SystemTime,
+    state: State,
+}
+
+enum State {
+    /// No closing record: the round goes on when the server is started with it.
+    Open,
+    Certified {
+        contributions: usize,
+        convicted: usize,
+    },
+    Void,
+    /// Not a log that this version reads, or damaged.
+    Unreadable(StoreError),
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Certified { .. } => "certified",
+            Self::Void => "void",
+            Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    /// Only what is over may be removed.
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Certified { .. } | Self::Void)
+    }
+}
+
+fn entries(dir: &Path) -> Result<Vec<fs::DirEntry>, CliError> {
+    fs::read_dir(dir)
+        .and_then(Iterator::collect)
+        .map_err(|error| CliError::file(dir, &error))
+}
+
+/// Bytes below a directory, and when any of it was last changed.
+fn measure(dir: &Path) -> Result<(u64, SystemTime), CliError> {
+    let mut sum = (0u64, SystemTime::UNIX_EPOCH);
+    for entry in entries(dir)? {
+        let failed = |error| CliError::file(&entry.path(), &error);
+        let about = entry.metadata().map_err(failed)?;
+        let (bytes, changed) = if about.is_dir() {
+            measure(&entry.path())?
+        } else {
+            (about.len(), about.modified().map_err(failed)?)
+        };
+        sum = (sum.0.saturating_add(bytes), sum.1.max(changed));
+    }
+    Ok(sum)
+}
+
+fn state(dir: &Path) -> State {
+    let log = match ClosedLog::read(Arc::new(RealDisk), dir) {
+        Ok(log) => log,
+        Err(StoreError::NotClosed { .. }) => return State::Open,
+        Err(error) => return State::Unreadable(error),
+    };
+    let (mut contributions, mut convicted, mut void) = (0, 0, false);
+    let records = match log.records() {
+        Ok(records) => records,
+        Err(error) => return State::Unreadable(error),
+    };
+    for record in records {
+        let payload = match record {
+            Ok(record) => record.payload,
+            Err(error) => return State::Unreadable(error),
+        };
+        match Record::from_bytes(&payload) {
+            Ok(Record::ServerProposal { sent }) => contributions = sent.entries.len(),
+            Ok(Record::ServerConvicted { sent }) => convicted = sent.content.convicted.len(),
+            Ok(Record::ServerVoid { .. }) => void = true,
+            // The closing record, or one that says nothing about the outcome.
+            _ => {}
+        }
+    }
+    if void {
+        State::Void
+    } else {
+        State::Certified {
+            contributions,
+            convicted,
+        }
+    }
+}
+
+fn kept(state_dir: &Path) -> Result<Vec<Kept>, CliError> {
+    let mut all = Vec::new();
+    for entry in entries(&state_dir.join("rounds"))? {
+        let Some(round) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
+            continue;
+        };
+        let dir = entry.path();
+        let (bytes, changed) = measure(&dir)?;
+        let state = state(&dir);
+        all.push(Kept {
+            round,
+            dir,
+            bytes,
+            changed,
+            state,
+        });
+    }
+    all.sort_by_key(|kept| kept.round);
+    Ok(all)
+}
+
+fn described(kept: &Kept) -> Value {
+    let mut about = json!({
+        "round": kept.round, "state": kept.state.name(), "bytes": kept.bytes, "directory": kept.dir,
+    });
+    match &kept.state {
+        State::Certified {
+            contributions,
+            convicted,
+        } => {
+            about["contributions"] = json!(contributions);
+            about["convicted"] = json!(convicted);
+        }
+        State::Unreadable(error) => about["error"] = json!(error.to_string()),
+        State::Open | State::Void => {}
+    }
+    about
+}
+
+/// Copies log and bodies of a closed round, each body checked, and the evidence.
+fn export(kept: &Kept, out: &Path) -> Result<(), CliError> {
+    let disk = Arc::new(RealDisk);
+    let log = ClosedLog::read(disk, &kept.dir)?;
+    let bodies = out.join(veilsum::store::BODIES_DIR);
+    fs::create_dir_all(&bodies).map_err(|error| CliError::file(&bodies, &error))?;
+    let copy = |from: &Path, to: &Path| {
+        let bytes = fs::read(from).map_err(|error| CliError::file(from, &error))?;
+        Ok::<_, CliError>(replace_private(&RealDisk, to, &bytes)?)
+    };
+    for body in log.bodies().list()? {
+        let bytes = log.bodies().read_verified(&body.digest, body.len)?;
+        replace_private(&RealDisk, &bodies.join(body.digest.to_string()), &bytes)?;
+    }
+    for entry in entries(&kept.dir)? {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|n| n.starts_with("evidence-")) {
+            copy(&entry.path(), &out.join(&name))?;
+        }
+    }
+    copy(log.path(), &out.join(LOG_FILE))
+}
+
+/// Removes a round, or of a round the bodies alone: what remains still proves the result, but not each contribution.
+fn remove(kept: &Kept, bodies_only: bool) -> Result<(), CliError> {
+    // Nobody may have it open: a server that runs answers for its last rounds.
+    let _lock = DirLock::acquire(&RealDisk, &kept.dir)?;
+    if !bodies_only {
+        return fs::remove_dir_all(&kept.dir).map_err(|error| CliError::file(&kept.dir, &error));
+    }
+    let dir = kept.dir.join(veilsum::store::BODIES_DIR);
+    for entry in entries(&dir)? {
+        let named = entry.file_name();
+        if named
+            .to_str()
+            .is_some_and(|n| n.parse::<BodyDigest>().is_ok())
+        {
+            let path = entry.path();
+            fs::remove_file(&path).map_err(|error| CliError::file(&path, &error))?;
+        }
+    }
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the age of files is measured by the clock"
+)]
+fn age(changed: SystemTime) -> Duration {
+    SystemTime::now()
+        .duration_since(changed)
+        .unwrap_or_default()
+}
+
+pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
+    match &arguments.command {
+        RoundsCommand::List { state, json } => {
+            let all = kept(state)?;
+            if *json {
+                let list: Vec<Value> = all.iter().map(described).collect();
+                println!("{}", json!({ "rounds": list }));
+                return Ok(0);
+            }
+            for kept in &all {
+                let more = match &kept.state {
+                    State::Certified {
+                        contributions,
+                        convicted,
+                    } => format!("{contributions} contributions, {convicted} convicted"),
+                    State::Unreadable(error) => error.to_string(),
+                    State::Open => "start the server to go on with it".to_owned(),
+                    State::Void => String::new(),
+                };
+                let (round, mib) = (kept.round, kept.bytes >> 20);
+                println!(
+                    "{round:>8}  {:<10}  {mib:>8} MiB  {more}",
+                    kept.state.name()
+                );
+            }
+        }
+        RoundsCommand::Export { state, round, out } => {
+            let all = kept(state)?;
+            let found = all.iter().find(|kept| kept.round == *round);
+            export(found.ok_or(CliError::NoRound { round: *round })?, out)?;
+            println!("round {round}: log and bodies in {}", out.display());
+        }
+        RoundsCommand::Prune {
+            state,
+            keep,
+            older_than_days,
+            bodies_only,
+            dry_run,
+            json,
+        } => {
+            let all = kept(state)?;
+            let oldest = Duration::from_secs(u64::from(*older_than_days) * 24 * 3600);
+            let over = all.iter().filter(|kept| kept.state.is_over()).count();
+            let due = all.iter().filter(|kept| kept.state.is_over());
+            let due = due.take(over.saturating_sub(*keep));
+            let due: Vec<&Kept> = due.filter(|kept| age(kept.changed) >= oldest).collect();
+            for kept in &due {
+                if !dry_run {
+                    remove(kept, *bodies_only)?;
+                }
+                if !json {
+                    let what = if *dry_run {
+                        "would be removed"
+                    } else {
+                        "removed"
+                    };
+                    println!("round {}: {what}", kept.round);
+                }
+            }
+            if *json {
+                let list: Vec<u64> = due.iter().map(|kept| kept.round).collect();
+                println!("{}", json!({ "removed": list, "dry_run": dry_run }));
+            }
+        }
+    }
+    Ok(0)
+}

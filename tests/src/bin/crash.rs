@@ -1,0 +1,22 @@
+//! Kills parties of real rounds at random moments, as many as are asked for, and checks every round.
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(
+    about = "Kill server and clients at random moments, start them again, check what becomes of the rounds"
+)]
+struct Arguments {
+    /// How many kills
+    #[arg(long, default_value_t = 500)]
+    points: u32,
+    /// Decides who is killed when
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() {
+    let arguments = Arguments::parse();
+    let tally = veilsum_e2e::crash::run(arguments.points, arguments.seed);
+    println!("{tally:?}: all rounds exact, nobody rejected, nothing signed twice");
+}
