@@ -1,9 +1,15 @@
 //! Whole demos over QUIC: who is caught, and that the comparisons can fail.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
 
 use veilsum::params::ClientId;
+use veilsum::protocol::{Culprit, Record, RoundContext, judge};
+use veilsum::registrar_from_text;
+use veilsum::store::{ClosedLog, RealDisk};
+use veilsum::wire::{Roster, Signed, Wire};
 use veilsum_demo::learning::DemoConfig;
 use veilsum_demo::{Attack, Behaviour, DemoReport, Dropout, Interference, Plan, run_with};
 
@@ -85,4 +91,44 @@ async fn both_dropouts_cost_themselves_only() {
         [ClientId(1), ClientId(5)]
     );
     assert!(report.held() && round.rejected.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_transcript_shows_who_was_rejected_and_convicts() {
+    let out = tempfile::tempdir().unwrap();
+    let plan = plan(5, &[(2, Behaviour::Malicious(Attack::Scaled))]);
+    let report = run_with(
+        &plan,
+        out.path().to_owned(),
+        Interference::default(),
+        |_| {},
+    )
+    .await
+    .unwrap();
+    assert_eq!(reasons(&report).len(), 1);
+    let log = ClosedLog::read(Arc::new(RealDisk), &report.transcripts.join("1")).unwrap();
+    let records: Vec<Record> = log
+        .records()
+        .unwrap()
+        .map(|record| Record::from_bytes(&record.unwrap().payload).unwrap())
+        .collect();
+    let Some(Record::ServerAnnouncement { sent }) = records.first() else {
+        panic!("the announcement comes first")
+    };
+    let registrar = registrar_from_text(&fs::read(out.path().join("registrar.pub")).unwrap());
+    let roster = Signed::from_bytes(&fs::read(out.path().join("roster.bin")).unwrap()).unwrap();
+    let roster = Arc::new(Roster::verify(roster, &registrar.unwrap()).unwrap());
+    let context = RoundContext::new(sent.params.clone(), roster).unwrap();
+    let convicted: Vec<(Culprit, &str)> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::ServerEvidence { evidence } => Some(judge(&context, evidence).unwrap()),
+            _ => None,
+        })
+        .map(|conviction| (conviction.culprit, conviction.check.id()))
+        .collect();
+    assert_eq!(
+        convicted,
+        [(Culprit::Client(ClientId(3)), "proof.norm-range")]
+    );
 }

@@ -55,8 +55,6 @@ pub mod code {
 
 /// How long the server keeps a request waiting before it says "again".
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
-/// Largest message of a member: its complaints about every dealer.
-pub(crate) const MEMBER_MESSAGE_MAX: u64 = 4 << 20;
 /// Largest roster that is taken from a server, in bytes.
 pub const ROSTER_BYTES_MAX: u64 = 64 << 20;
 
@@ -67,6 +65,18 @@ pub(crate) fn answer_max(context: &RoundContext) -> u64 {
     let m = u64::from(context.members());
     let each = 2048 + 32 * u64::from(context.threshold()) + 32 * u64::from(layout.x_rows);
     (1 << 20) + u64::from(params.n_max) * each + 8 * u64::from(params.dim) + m * (8192 + 48 * m)
+}
+
+/// Longest message of a member of a round, in bytes: an endorsement or unmask message with a complaint about every dealer
+/// and the ids of all of them, or the sums of a slice with the list of all slices. What is longer is never decoded.
+pub(crate) fn member_message_max(context: &RoundContext) -> u64 {
+    let (params, layout) = (context.params(), context.layout());
+    let m = u64::from(context.members());
+    // Digests, ciphertext, point, proof and signature of a complaint are 320 bytes at most.
+    let path = 32 * u64::from(u64::BITS - m.leading_zeros());
+    let complaints = u64::from(params.n_max) * (512 + path + 4);
+    let rows = 32 * u64::from(layout.x_rows) + 40 * m;
+    1024 + complaints.max(rows)
 }
 
 /// Why a request gave no usable answer.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand_core::OsRng;
 use veilsum::crypto::Digest;
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
-use veilsum::protocol::Check;
+use veilsum::protocol::{Check, Message};
 use veilsum::store::{ClosedLog, RealDisk, SimDisk, StoreError};
 use veilsum::transport::{Body, Client as Connection, ClientConfig, ResponseLimits};
 use veilsum::wire::{LogHeadContent, Roster, Signed, Wire, cohort_and_committee};
@@ -320,4 +320,59 @@ async fn a_full_disk_is_told_to_clients_and_stops_nothing_for_ever() {
         matches!(error, ServerError::Store(StoreError::DiskFull { .. })),
         "{error:?}"
     );
+}
+
+/// Signs its Final, and from then on asks for messages and answers none.
+async fn lazy(options: ClientOptions) {
+    let mut client = Client::open(options).await.unwrap();
+    let round = client.join(0).await.unwrap();
+    let x = vec![256; 10].into();
+    client.contribute(&round, MODEL, x).await.unwrap();
+    client
+        .serve(&round, |message| !matches!(message, Message::Final(_)))
+        .await
+        .unwrap();
+    let (index, requests) = (round.member.unwrap(), client.requests().clone());
+    let mut cursor = 0;
+    loop {
+        match requests.member_poll(&round.context, index, cursor).await {
+            Ok(Answer::Ready(polled)) => cursor = polled.next,
+            Ok(Answer::Again) => {}
+            _ => break,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_asks_and_never_answers_holds_up_nothing() {
+    for place in 0..4 {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), |options| {
+            options.times.quiet = Duration::from_millis(300);
+            options.times.linger = Duration::from_millis(500);
+        });
+        let clients: Vec<_> = (0..4)
+            .map(|i| {
+                let options = world.client_options(&world.clients[i], dir.path());
+                tokio::spawn(async move {
+                    if i == place {
+                        lazy(options).await;
+                    } else {
+                        take_part(options).await.unwrap();
+                    }
+                })
+            })
+            .collect();
+        let params = world.params.clone();
+        let run = world.server.run(params, |_| {});
+        let report = tokio::time::timeout(Duration::from_secs(60), run).await;
+        assert_eq!(
+            report.unwrap().unwrap().accepted,
+            4,
+            "member of place {place}"
+        );
+        for client in clients {
+            client.await.unwrap();
+        }
+    }
 }

@@ -8,7 +8,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_protocol::{
-    Admission, Check, Input, Message, Outcome, Output, Owed, Party, Refusal, decode_body,
+    Admission, Check, Input, Message, Outcome, Output, Owed, Party, decode_body,
     verify_contribution,
 };
 use veilsum_transport::{
@@ -18,7 +18,7 @@ use veilsum_wire::{Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 
 use super::outbox::Batch;
 use super::round::{Core, Denied, RoundRun, is_for_server};
-use crate::requests::{MEMBER_MESSAGE_MAX, ServerStatus, WAIT, code, kind};
+use crate::requests::{ServerStatus, WAIT, code, kind, member_message_max};
 
 /// What all requests share.
 pub(super) struct Shared {
@@ -50,6 +50,15 @@ impl Shared {
         // Time over or server gone: then there is no such round.
         let _ = tokio::time::timeout(WAIT, opened).await;
         self.round(id)
+    }
+
+    /// Longest message of a member of any round that is kept.
+    fn member_message_max(&self) -> Option<u64> {
+        let rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds
+            .values()
+            .map(|run| member_message_max(&run.context))
+            .max()
     }
 
     fn newest_round(&self) -> Option<Arc<RoundRun>> {
@@ -120,7 +129,7 @@ impl Handler for Requests {
                     Duration::from_secs(600),
                 )
             }
-            kind::MEMBER_SEND => (64, MEMBER_MESSAGE_MAX, Duration::from_secs(300)),
+            kind::MEMBER_SEND => (64, self.0.member_message_max()?, Duration::from_secs(300)),
             _ => return None,
         };
         Some(RequestLimits {
@@ -314,7 +323,7 @@ impl Requests {
         };
         run.context.member(index)?;
         let work = tokio::task::spawn_blocking(move || {
-            let max = usize::try_from(MEMBER_MESSAGE_MAX).unwrap_or(usize::MAX);
+            let max = usize::try_from(member_message_max(&run.context)).unwrap_or(usize::MAX);
             let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
             let Ok(message) = Message::from_bytes(&bytes) else {
                 return Ok(None);
@@ -420,7 +429,7 @@ fn admit(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptContent
             });
             run.act(&mut core, outputs)?;
             let check = refused.unwrap_or(Check::ContributionClosed);
-            run.note_rejection(&mut core, header, check, None);
+            run.note_rejection(&mut core, header, check);
             Err(Denied::Refused(check))
         }
     }
@@ -439,16 +448,16 @@ fn take(
     }
     let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
     let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
-    let refuse = |refusal: Refusal, header: &Header, bytes: Vec<u8>| {
-        let mut core = run.lock();
-        run.note_rejection(&mut core, header, refusal.check, Some(bytes));
-        Denied::Refused(refusal.check)
-    };
     let decoded =
         decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
     let verified = match verify_contribution(&run.context, &run.proof, header.clone(), decoded) {
         Ok(verified) => verified,
-        Err(refusal) => return Err(refuse(refusal, &header, bytes)),
+        Err(refusal) => {
+            let mut core = run.lock();
+            let check = refusal.check;
+            run.reject(&mut core, &header, refusal, bytes)?;
+            return Err(Denied::Refused(check));
+        }
     };
     // The body first: a record may only name what is durable.
     let mut writer = run.bodies.writer(body.len())?;
@@ -472,7 +481,7 @@ fn take(
             let check = refusals
                 .first()
                 .map_or(Check::ContributionClosed, |(_, refusal)| refusal.check);
-            run.note_rejection(&mut core, &header, check, None);
+            run.note_rejection(&mut core, &header, check);
             Err(Denied::Refused(check))
         }
     }

@@ -11,7 +11,7 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Check, Event, Evidence, Input, Message, Outcome, Output, Owed, Party,
+    Blame, BodySource, Bytes, Check, Event, Evidence, Input, Message, Outcome, Output, Owed, Party,
     Record, Refusal, RoundContext, ServerRound,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
@@ -20,6 +20,9 @@ use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
 use super::ServerError;
 use super::outbox::{Batch, Outgoing};
 use crate::journal::Journal;
+
+/// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
+const RECORDED_BODY_MAX: usize = 15 << 20;
 
 /// What happens in a round, for whoever watches it; nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +101,8 @@ pub(super) struct Core {
     told_silent: BTreeSet<MemberIndex>,
     /// When the machine was last told of all of them.
     told_at: Option<Instant>,
+    /// Since when row sums are awaited.
+    certifying_at: Option<Instant>,
     proposed: bool,
     done: Option<Outcome>,
     void: Option<Signed<VoidContent>>,
@@ -188,6 +193,7 @@ impl RoundRun {
             unmask_held: true,
             told_silent: BTreeSet::new(),
             told_at: None,
+            certifying_at: None,
             proposed: false,
             done: None,
             void: None,
@@ -359,13 +365,7 @@ impl RoundRun {
     }
 
     /// Notes a refusal that speaks against the client of a well-signed header.
-    pub(super) fn note_rejection(
-        &self,
-        core: &mut Core,
-        header: &Header,
-        check: Check,
-        body: Option<Vec<u8>>,
-    ) {
+    pub(super) fn note_rejection(&self, core: &mut Core, header: &Header, check: Check) {
         let client = header.content.client;
         if !matches!(check.info().blame, Blame::Client | Blame::Dealer)
             || !self.context.in_cohort(client)
@@ -375,15 +375,37 @@ impl RoundRun {
             return;
         }
         core.rejected.insert(client, check);
-        if let (Check::Proof(_) | Check::MaskedVectorEncoding, Some(body)) = (check, body) {
-            let evidence = Evidence::InvalidProof {
-                header: header.clone(),
-                body: veilsum_protocol::Bytes(body),
-            };
-            self.keep(core, &evidence);
-        }
         self.tell(RoundEvent::Rejected(client, check));
         self.bump();
+    }
+
+    /// Notes that verification refused a contribution. Who signed it is convicted in the log, so that the transcript shows
+    /// what was rejected and why; a body that is too long for a record convicts in a file beside it.
+    pub(super) fn reject(
+        &self,
+        core: &mut Core,
+        header: &Header,
+        refusal: Refusal,
+        body: Vec<u8>,
+    ) -> Result<(), Denied> {
+        let first = !core.rejected.contains_key(&header.content.client);
+        self.note_rejection(core, header, refusal.check);
+        if !first || !core.rejected.contains_key(&header.content.client) {
+            return Ok(());
+        }
+        let (header, body) = (header.clone(), Bytes(body));
+        if body.0.len() < RECORDED_BODY_MAX {
+            let input = Input::Invalid {
+                header,
+                body,
+                refusal,
+            };
+            return self.input(core, input).map(|_| ());
+        }
+        if matches!(refusal.check, Check::Proof(_) | Check::MaskedVectorEncoding) {
+            self.keep(core, &Evidence::InvalidProof { header, body });
+        }
+        Ok(())
     }
 
     pub(super) fn note_joined(&self, client: ClientId) {
@@ -490,6 +512,7 @@ impl Core {
             Record::ServerFinal { accepted } => {
                 self.finals.insert(accepted.content.member);
             }
+            Record::ServerResult { .. } => self.certifying_at = Some(Instant::now()),
             Record::ServerVoid { sent } => self.void = Some(sent.clone()),
             _ => {}
         }
@@ -567,12 +590,21 @@ impl Core {
         context: &RoundContext,
         quiet: Duration,
     ) -> Vec<MemberIndex> {
+        // Whoever asks for messages and never answers them would hold up its slices for ever.
+        let late = self
+            .certifying_at
+            .filter(|at| at.elapsed() >= 4 * quiet)
+            .and(self.machine.as_ref())
+            .map(ServerRound::awaited)
+            .unwrap_or_default();
         let silent: BTreeSet<MemberIndex> = (1..=context.members())
             .map(MemberIndex)
             .filter(|index| {
-                self.members
-                    .get(index)
-                    .is_none_or(|presence| presence.gone_for(quiet))
+                late.contains(index)
+                    || self
+                        .members
+                        .get(index)
+                        .is_none_or(|presence| presence.gone_for(quiet))
             })
             .collect();
         if self.told_at.is_none_or(|at| at.elapsed() >= quiet) {
