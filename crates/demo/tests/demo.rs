@@ -1,5 +1,5 @@
 //! Whole demos over QUIC: who is caught, and that the comparisons can fail.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeMap;
 use std::fs;
