@@ -178,7 +178,7 @@ fn norm_one_unit_over_denied_outside_the_sum() {
 }
 
 #[test]
-fn a1_junk_in_the_key_ciphertext() {
+fn a01_junk_in_the_key_ciphertext() {
     let w = World::new();
     let mut f = w.forgery(&w.honest_update());
     f.key_junk = vec![(3, blinding_base())];
@@ -186,7 +186,7 @@ fn a1_junk_in_the_key_ciphertext() {
 }
 
 #[test]
-fn a2_junk_in_an_update_row() {
+fn a02_junk_in_an_update_row() {
     let w = World::new();
     let mut f = w.forgery(&w.honest_update());
     f.row_junk = vec![(0, blinding_base())];
@@ -194,7 +194,7 @@ fn a2_junk_in_an_update_row() {
 }
 
 #[test]
-fn a2_junk_in_the_base_in_an_update_row() {
+fn a02_junk_in_the_base_in_an_update_row() {
     let w = World::new();
     let mut f = w.forgery(&w.honest_update());
     f.row_junk = vec![(1, B)];
@@ -254,7 +254,7 @@ fn another_update_in_the_key_ciphertext() {
 }
 
 #[test]
-fn a8_padding_that_is_not_zero() {
+fn a08_padding_that_is_not_zero() {
     let w = World::new();
     for at in [
         DIM as usize,
@@ -268,7 +268,7 @@ fn a8_padding_that_is_not_zero() {
 }
 
 #[test]
-fn a8_padding_that_cancels() {
+fn a08_padding_that_cancels() {
     let w = World::new();
     let mut f = w.forgery(&w.honest_update());
     f.entries[DIM as usize] = Fe::ONE;
@@ -278,7 +278,7 @@ fn a8_padding_that_cancels() {
 }
 
 #[test]
-fn a6_projections_sent_although_outside_the_interval() {
+fn a06_projections_sent_although_outside_the_interval() {
     let w = World::new();
     let mut f = w.forgery(&w.honest_update());
     f.deviation.keep_rejected = true;

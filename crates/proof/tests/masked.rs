@@ -325,7 +325,7 @@ fn another_update_in_the_masked_vector() {
 }
 
 #[test]
-fn a8_padding_in_rows_and_masked_vector() {
+fn a08_padding_in_rows_and_masked_vector() {
     let w = Choice::new();
     assert!(w.round.layout().padding() > 0);
     let mut f = w.forgery();

@@ -31,6 +31,8 @@ pub struct Deviation {
     pub knowledge_of: Option<ClientId>,
     /// E is the identity.
     pub ephemeral_identity: bool,
+    /// The row root is that of other X-rows than those of K; the proof is bound to it as to a right one.
+    pub row_root_of_others: bool,
     /// Where the commitments or the proof lie.
     pub cheat: Option<ProofCheat>,
 }
@@ -299,7 +301,13 @@ pub fn forge_with(
         *ephemeral.public()
     };
     let prover = deviation.proof_of.unwrap_or(client);
-    let roots = |k: &[[u8; 32]]| matrix_roots(layout, ctx.members().into(), k);
+    let roots = |k: &[[u8; 32]]| {
+        let mut rows = k.to_vec();
+        if let (true, Some(first)) = (deviation.row_root_of_others, rows.first_mut()) {
+            *first = *shown.as_bytes();
+        }
+        matrix_roots(layout, ctx.members().into(), &rows)
+    };
     let header = |k: &[[u8; 32]], c: &[[u8; 32]], f_z: CanonicalPoint, proof: Digest| {
         let (row_root, other_rows) = roots(k);
         HeaderContent {

@@ -9,13 +9,13 @@ use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
-use veilsum_crypto::Digest;
-use veilsum_params::{ClientId, MemberIndex};
-use veilsum_protocol::{Message, Party, Record};
-use veilsum_sim::{Deviation, Faults, Hands, Plan, Report, Tamper, World, forge, truth};
+use veilsum_crypto::{Digest, ShareSecretKey};
+use veilsum_params::{ClientId, MemberIndex, MemberSlot, Policy, RoundParams};
+use veilsum_protocol::{Client, ClientConfig, ClientError, ContextError, Message, Party, Record};
+use veilsum_sim::{Deviation, Faults, Hands, Plan, Report, Setup, Tamper, World, forge, truth};
 use veilsum_wire::{
-    ComplaintContent, Endorse, Proposal, ProposalContent, Signed, complaints_digest,
-    row_values_digest,
+    Announcement, AnnouncementContent, ComplaintContent, Endorse, Proposal, ProposalContent,
+    Signed, complaints_digest, params_digest, row_values_digest,
 };
 
 fn cheat(world: &World, client: ClientId, deviation: Deviation) -> Plan {
@@ -116,6 +116,22 @@ fn a11_proof_copied_from_another_client() {
     assert!(check.starts_with("proof."));
     assert_round(&world, &report, &[(Party::Client(copier), check)]);
     assert!(!is_in(&report, copier));
+}
+
+#[test]
+fn a12_row_root_of_other_rows_than_the_proof_is_about_body_row_root() {
+    // Were it taken, no member could sum a slice: what the server holds does not lead to the root that was signed.
+    let world = wide(107);
+    let client = world.plain_clients()[0];
+    let deviation = Deviation {
+        row_root_of_others: true,
+        ..Deviation::default()
+    };
+    let report = run(&world, Faults::ROUGH, cheat(&world, client, deviation));
+    assert!(report.was_refused(Party::Client(client), "body.row-root"));
+    // The header could have come with another body by anybody's hand: nobody is convicted.
+    assert_round_with(&world, &report, &[], &[Party::Client(client)]);
+    assert!(!is_in(&report, client));
 }
 
 #[test]
@@ -669,4 +685,92 @@ fn members_that_never_speak_are_not_missed_up_to_m_minus_t() {
     let world = world(163);
     let report = run(&world, Faults::ROUGH, corrupt(3, |_, _, _| vec![]));
     assert_round(&world, &report, &[]);
+}
+
+// ---- the server before a round
+
+/// What a client says to parameters that the server signs as it likes.
+fn announced(world: &World, change: impl Fn(&mut RoundParams)) -> Result<(), &'static str> {
+    let mut params = world.context.params().clone();
+    change(&mut params);
+    let content = AnnouncementContent {
+        round_id: params.round_id,
+        params_digest: params_digest(&params),
+    };
+    let announcement = Announcement {
+        signed: Signed::sign(content, &world.server),
+        params,
+    };
+    let client = world.plain_clients()[0];
+    let (identity, share_key) = world.keys(client).unwrap();
+    let agreed = world.context.params();
+    let config = ClientConfig {
+        client,
+        server_key: world.server.verifying_key(),
+        policy: Policy {
+            n_min: agreed.n_min,
+            committee: agreed.committee_size(),
+            malicious_max: agreed.malicious_max,
+            dim_max: agreed.dim,
+            n_max: agreed.n_max,
+        },
+        share_key: Some(*share_key.public()),
+    };
+    let mut client = Client::new(config, identity.clone(), world.roster.clone(), []).unwrap();
+    match client.announcement(&announcement) {
+        Ok(_) => Ok(()),
+        Err(ClientError::Context(ContextError::Check(check) | ContextError::Params(check, _))) => {
+            Err(check.id())
+        }
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a09_server_names_a_committee_of_its_own_announcement_committee() {
+    let world = World::new(Setup {
+        roster: 14,
+        ..Setup::small(170)
+    })
+    .unwrap();
+    assert_eq!(announced(&world, |_| ()), Ok(()));
+    // Registered clients that it corrupted, sampled or not: the keys are theirs, so it would read every share.
+    let slot = |client: &ClientId| MemberSlot {
+        client: *client,
+        share_key: *world.share_keys[client].public().as_bytes(),
+    };
+    let cohort = world.context.cohort();
+    let sybils = world.identities.keys().filter(|c| !cohort.contains(c));
+    let sybils: Vec<MemberSlot> = sybils.take(5).map(slot).collect();
+    let sampled: Vec<MemberSlot> = cohort.iter().take(5).map(slot).collect();
+    let own = ShareSecretKey::generate(&mut ChaCha20Rng::seed_from_u64(1));
+    let refused = Err("announcement.committee");
+    assert_eq!(announced(&world, |p| p.committee = sybils.clone()), refused);
+    assert_eq!(
+        announced(&world, |p| p.committee = sampled.clone()),
+        refused
+    );
+    assert_eq!(
+        announced(&world, |p| {
+            for member in &mut p.committee {
+                member.share_key = *own.public().as_bytes();
+            }
+        }),
+        refused
+    );
+}
+
+#[test]
+fn a09_server_weakens_a_constant() {
+    let world = world(171);
+    let cases: [(fn(&mut RoundParams), &str); 5] = [
+        (|p| p.threshold = 2, "announcement.params"),
+        (|p| p.n_min = 1, "announcement.params"),
+        (|p| p.norm_bound = 0, "announcement.params"),
+        (|p| p.generator_set += 1, "announcement.params"),
+        (|p| p.malicious_max = 0, "announcement.policy"),
+    ];
+    for (change, id) in cases {
+        assert_eq!(announced(&world, change), Err(id));
+    }
 }

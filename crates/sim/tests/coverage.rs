@@ -45,3 +45,19 @@ fn every_check_has_a_test_with_its_name() {
         .collect();
     assert_eq!(untested, Vec::<&str>::new());
 }
+
+/// The tests of the proof and of the protocol crate, where attacks are run that need no simulated round.
+const OTHERS: &str = concat!(
+    include_str!("../../proof/tests/attacks.rs"),
+    include_str!("../../protocol/tests/checks/client.rs"),
+    include_str!("../../protocol/tests/checks/light.rs"),
+);
+
+#[test]
+fn every_attack_that_shaped_the_protocol_is_run() {
+    let tests = [TESTS, OTHERS].concat();
+    let run = |number: u32| tests.contains(&format!("#[test]\nfn a{number:02}_"));
+    let missing: Vec<u32> = (1..=18).filter(|number| !run(*number)).collect();
+    assert_eq!(missing, Vec::<u32>::new());
+    assert!(!run(19));
+}

@@ -188,7 +188,7 @@ fn what_a_client_checks_before_it_contributes() {
 }
 
 #[test]
-fn a7_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
+fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
     let (w, params) = (world(), world().ctx.params());
     let mut client = start(w, vec![]);
     let update = || Update::new(model(params), w.updates[0].clone());

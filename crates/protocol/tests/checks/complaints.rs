@@ -292,7 +292,7 @@ fn a14_another_header_or_anothers_leaf_frames_nobody() {
 }
 
 #[test]
-fn a3_a_derived_ephemeral_key_is_refused_before_anybody_complains() {
+fn a03_a_derived_ephemeral_key_is_refused_before_anybody_complains() {
     let w = world();
     // E = E_victim + B: the dealer does not know its discrete logarithm, so it has no proof of knowledge.
     let victim = w.header(0).content.ephemeral;

@@ -94,7 +94,7 @@ impl RngCore for Known {
 impl CryptoRng for Known {}
 
 #[test]
-fn a4_a_shift_in_the_kernel_of_known_weights_fails_against_local_ones() {
+fn a04_a_shift_in_the_kernel_of_known_weights_fails_against_local_ones() {
     let (w, c) = (world(), closed());
     // Weights 1, 2, 3: the shift (2, -1, 0) of one column, and (1, 1, -1), are in their kernel.
     for shift in [[2, -1, 0], [1, 1, -1], [-6, 0, 2]] {
