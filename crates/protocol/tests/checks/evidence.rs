@@ -853,4 +853,13 @@ fn statements_of_others_evidence_signature_and_equal_ones_evidence_content() {
     let refused = |check: Check| Err(JudgeError::Refused(check.into()));
     assert_eq!(judged(&unsigned), refused(Check::EvidenceSignature));
     assert_eq!(judged(&first), refused(Check::EvidenceContent));
+    // A wrong sum that the member did not sign.
+    let c = closed();
+    let mut unsigned = c.unmasks[0].clone();
+    unsigned.content.sum += Scalar::ONE;
+    let evidence = Evidence::BadUnmask {
+        unmask: unsigned,
+        headers: c.headers(),
+    };
+    assert_eq!(w.judge(&evidence), refused(Check::EvidenceSignature));
 }
