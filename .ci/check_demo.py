@@ -3,12 +3,16 @@
 
 usage: check_demo.py [--honest] FILE
 
-Without --honest at least one client must have been rejected in every round, and every sum must be exact; with --honest
-nobody may be rejected or accused.
+Every sum must be exact. Without --honest each attacker of the default demo must have been rejected in every round, for
+the reason that is its own, and nobody else; with --honest nobody may be rejected or accused.
 """
 
 import json
 import sys
+
+
+# The default attackers: one over the norm bound, one with another's proof, one that deals a bad share.
+REASONS = ["proof.E2", "proof.norm-range", "share.value"]
 
 
 def fail(reason):
@@ -49,10 +53,11 @@ def main():
             fail(f"round {i}: a client is rejected twice: {clients}")
         if honest and r["rejected"]:
             fail(f"round {i}: honest clients were rejected: {r['rejected']}")
-        if not honest and not r["rejected"]:
-            fail(f"round {i}: no cheat was caught")
-        if set(clients) != {entry["client"] for entry in rounds[0]["rejected"]}:
-            fail(f"round {i}: other clients were rejected than in round 1, although the same ones attack in every round")
+        reasons = {entry["client"]: entry["reason"] for entry in r["rejected"]}
+        if not honest and sorted(reasons.values()) != REASONS:
+            fail(f"round {i}: rejected for {sorted(reasons.values())}, expected {REASONS}")
+        if reasons != {entry["client"]: entry["reason"] for entry in rounds[0]["rejected"]}:
+            fail(f"round {i}: {reasons}: other clients or reasons than in round 1, although the same ones attack in every round")
     veilsum, plain = report.get("accuracy_veilsum"), report.get("accuracy_plain_fedavg_under_attack")
     if not isinstance(veilsum, float) or not isinstance(plain, float):
         fail("the final accuracies are missing")
