@@ -7,7 +7,7 @@ use crate::error::TaskError;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{Message, Party, Upload};
 use veilsum_sim::{Deviation, World, forge};
@@ -89,6 +89,7 @@ fn round(
         for bad in BAD {
             message(files, world, id, cheats, &bench.delivered, bad)?;
         }
+        malformed(files, id, &bench.delivered)?;
     }
     Ok(())
 }
@@ -152,6 +153,40 @@ fn message(
     more["to"] = json!(party(sent.to));
     more["expect"] = json!(bad.check);
     files.vector(&id, "message", "direct", more);
+    Ok(())
+}
+
+/// The first message of each kind: cut short, with a byte behind it, under a tag without a meaning.
+fn malformed(files: &mut Files, transcript: &str, delivered: &[Sent]) -> Result<(), TaskError> {
+    let mut seen = BTreeSet::new();
+    for (at, sent) in delivered.iter().enumerate() {
+        if !seen.insert(sent.message.tag()) {
+            continue;
+        }
+        let whole = sent.message.to_bytes();
+        let short = whole
+            .split_last()
+            .map_or(&[][..], |(_, rest)| rest)
+            .to_vec();
+        let (long, mut tag) = ([&whole[..], &[0]].concat(), whole);
+        if let Some(first) = tag.first_mut() {
+            *first = 0xff;
+        }
+        for (how, bytes) in [("short", short), ("long", long), ("tag", tag)] {
+            let id = format!("{transcript}/{how}-{}", sent.message.name().to_lowercase());
+            if Message::from_bytes(&bytes).is_ok() {
+                return Err(TaskError::Vector(format!("{id} decodes")));
+            }
+            let base = (format!("{transcript}.messages"), offset(delivered, at));
+            let mut more = files.changed(&format!("{id}.message"), &[base], &bytes);
+            more["transcript"] = json!(transcript);
+            more["at"] = json!(at);
+            more["from"] = json!(party(sent.from));
+            more["to"] = json!(party(sent.to));
+            more["expect"] = json!("malformed");
+            files.vector(&id, "message", "direct", more);
+        }
+    }
     Ok(())
 }
 
