@@ -48,6 +48,16 @@ def contribution(vector):
     return verdict(check)
 
 
+def announcement(vector):
+    def check():
+        entry = round_entry(vector["round"])
+        roster = codec.decode("Signed<RosterContent>", vectors.read(entry["roster"]))
+        content = check_roster(roster, bytes.fromhex(entry["registrar"]))
+        Round(codec.decode("Announcement", vectors.content(vector)), content, bytes.fromhex(entry["server"]))
+
+    return verdict(check)
+
+
 class Walk:
     """A transcript, message by message, with what is known before each of them."""
 
@@ -112,7 +122,7 @@ def light(vector):
     return verdict(check)
 
 
-KINDS = {"contribution": contribution, "transcript": transcript, "message": message, "light": light}
+KINDS = {"announcement": announcement, "contribution": contribution, "transcript": transcript, "message": message, "light": light}
 
 
 @functools.cache

@@ -9,7 +9,7 @@ use rand_core::SeedableRng;
 use serde_json::json;
 use veilsum_crypto::Digest;
 use veilsum_params::ClientId;
-use veilsum_protocol::light_check;
+use veilsum_protocol::{Message, light_check};
 use veilsum_sim::World;
 use veilsum_wire::{
     Header, LightBundle, RoundResult, Signed, Wire, result_vector_digest, row_values_digest,
@@ -120,6 +120,19 @@ pub(super) fn bundles(
     if result.signed.content.convicted.is_empty() {
         return Ok(());
     }
+    let dealer = result.signed.content.convicted.first().copied();
+    let header = bench.delivered.iter().find_map(|s| match &s.message {
+        Message::Contribution(c) if Some(c.header.content.client) == dealer => Some(&c.header),
+        _ => None,
+    });
+    let left_out = Light {
+        header: header.cloned().ok_or_else(missing)?,
+        result: result.clone(),
+        bundle: dealer
+            .and_then(|c| bench.server.light_bundle(c))
+            .ok_or_else(missing)?,
+    };
+    m.add("light-left-out", Some("light.convicted-self"), &left_out)?;
     results(&mut m)?;
     parts(&mut m)
 }

@@ -1,6 +1,7 @@
 //! Test vectors for other implementations (`specs/vectors/README.md`): every byte follows from fixed seeds, every verdict is that of
 //! the code, and each bad vector's author says beforehand which check it must fail.
 
+mod announcements;
 mod closing;
 mod contributions;
 mod files;
@@ -105,6 +106,7 @@ fn make() -> Result<Files, TaskError> {
     ] {
         add_round(&mut files, name, world);
     }
+    announcements::direct(&mut files, &direct)?;
     contributions::direct(&mut files, &direct)?;
     contributions::masked(&mut files, &masked)?;
     contributions::two_blocks(&mut files, &two_blocks)?;
