@@ -135,7 +135,6 @@ checks! {
     BodyMaskedVector: "body.masked-vector", "the masked vector does not hash to the header's digest", Nobody;
     BodyKeyCiphertext: "body.key-ciphertext", "the key ciphertext does not hash to the header's digest", Nobody;
     BodyProof: "body.proof", "the proof does not hash to the header's digest", Nobody;
-    MaskedVectorEncoding: "contribution.masked-vector", "the packed masked vector is not canonical", Client, InvalidProof;
     ContributionDuplicate: "contribution.duplicate", "the client already has another contribution in this round", Client, ClientEquivocation;
     ContributionClosed: "contribution.closed", "the round takes no more contributions", Nobody;
     ReceiptSignature: "receipt.signature", "the receipt is not signed by the server", Nobody;

@@ -209,10 +209,9 @@ fn precheck(
         return Err(Check::HeaderParams.into());
     }
     phase!("digests", check_body(ctx, header, body)?);
-    let y = phase!("unpacking", unpack_masked(round, &body.masked_vector)).ok_or(Refusal {
-        check: Check::MaskedVectorEncoding,
-        culprit: Some(header.client),
-    })?;
+    // Layouts leave no spare bits (`specs/parameters.md`): every string of the right length is some y.
+    let y =
+        phase!("unpacking", unpack_masked(round, &body.masked_vector)).ok_or(Check::BodyLength)?;
     Ok(Prechecked {
         context: proof_context(header),
         y,

@@ -127,7 +127,7 @@ class Round:
         require(digest("KEY_CIPHERTEXT_DIGEST", c) == content.key_ciphertext, "body.key-ciphertext")
         require(digest("PROOF_DIGEST", proof) == content.proof, "body.proof")
         unpacked = unpack_masked(self.shape, y)
-        require(unpacked is not None, "contribution.masked-vector")
+        require(unpacked is not None, "body.length")
         verify(self.shape, self.digest, content, matrix_digest(content), unpacked, c, k, proof)
         return parts
 

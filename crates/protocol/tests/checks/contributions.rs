@@ -443,8 +443,7 @@ fn masked_contributions_verify_and_open() {
         .map(|j| w.updates[0][j] + w.updates[2][j])
         .collect();
     assert_eq!(sums.open(&w.ctx, &w.round, &(r_sum - secrets[1])), Ok(left));
-    // Derived layouts leave no spare bits, so that every string of the right length is some y: `Check::MaskedVectorEncoding`
-    // stands behind `Check::BodyLength` for layouts that would.
+    // Derived layouts leave no spare bits, so that every string of the right length is some y.
     let constants = w.ctx.layout().masked_constants().unwrap();
     assert_eq!(constants.ring_len * (252 - constants.cut) % 8, 0);
     for bytes in [0, 1, 7000] {

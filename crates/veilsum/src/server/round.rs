@@ -402,7 +402,7 @@ impl RoundRun {
             };
             return self.input(core, input).map(|_| ());
         }
-        if matches!(refusal.check, Check::Proof(_) | Check::MaskedVectorEncoding) {
+        if matches!(refusal.check, Check::Proof(_)) {
             self.keep(core, &Evidence::InvalidProof { header, body });
         }
         Ok(())
