@@ -421,11 +421,16 @@ fn log(path: &Path, all: bool) -> Result<Shown, CliError> {
             let client = format!("contribution of {}", header.content.client);
             match body {
                 Some(body) => {
-                    sections.push((
-                        client,
-                        Section::Text(json!(header.content.digest().to_hex())),
-                    ));
-                    body_sections(&params, Some(header), &body, &mut sections);
+                    let digest = header.content.digest().to_hex();
+                    sections.push((client, Section::Text(json!(digest))));
+                    let mut own = Vec::new();
+                    body_sections(&params, Some(header), &body, &mut own);
+                    // One name for each section: they are keys in JSON.
+                    let prefix = header.content.client;
+                    let named = own
+                        .into_iter()
+                        .map(|(name, s)| (format!("{prefix} {name}"), s));
+                    sections.extend(named);
                 }
                 None => sections.push((
                     client,
