@@ -25,19 +25,25 @@ pub const ORDER: [u64; 4] = [
 
 #[inline]
 const fn adc(a: u64, b: u64, carry: u64) -> (u64, u64) {
-    let t = a as u128 + b as u128 + carry as u128;
+    // Wrapping, here and below: none of these sums leaves 128 bits, but a check for it would be made.
+    let t = (a as u128)
+        .wrapping_add(b as u128)
+        .wrapping_add(carry as u128);
     (t as u64, (t >> 64) as u64)
 }
 
 #[inline]
 const fn sbb(a: u64, b: u64, borrow: u64) -> (u64, u64) {
-    let t = (a as u128).wrapping_sub(b as u128 + borrow as u128);
+    let t = (a as u128).wrapping_sub((b as u128).wrapping_add(borrow as u128));
     (t as u64, (t >> 127) as u64)
 }
 
 #[inline]
 const fn mac(a: u64, b: u64, c: u64, carry: u64) -> (u64, u64) {
-    let t = a as u128 + b as u128 * c as u128 + carry as u128;
+    let t = (b as u128)
+        .wrapping_mul(c as u128)
+        .wrapping_add(a as u128)
+        .wrapping_add(carry as u128);
     (t as u64, (t >> 64) as u64)
 }
 
@@ -103,7 +109,7 @@ const fn montgomery_reduce(t: [u64; 8]) -> [u64; 4] {
         // ORDER[2] is zero and ORDER[3] is 2^60.
         let (r2, c) = adc(t[i + 2], 0, c);
         let (r3, c) = adc(t[i + 3], k << 60, c);
-        let (r4, c2) = adc(t[i + 4], carry_out, (k >> 4) + c);
+        let (r4, c2) = adc(t[i + 4], carry_out, (k >> 4).wrapping_add(c));
         t[i + 1] = r1;
         t[i + 2] = r2;
         t[i + 3] = r3;
