@@ -199,6 +199,36 @@ impl Recoder {
     }
 }
 
+impl Recoder {
+    /// As [`Recoder::digits`] for eight values at once; a missing one counts as zero.
+    #[inline(always)]
+    pub(crate) fn digits8<T: SmallInt>(
+        &self,
+        values: [Option<T>; 8],
+        mut put: impl FnMut(usize, [i8; 8]),
+    ) {
+        let half = 1i8 << (self.width - 1);
+        let low = (1u64 << self.width) - 1;
+        let last = self.count - 1;
+        if self.count as u32 * self.width < 63 {
+            let offset = self.offset as u64;
+            let mut u = values.map(|v| (v.map_or(0, T::narrow) as u64).wrapping_add(offset));
+            for k in 0..last {
+                put(k, u.map(|u| ((u & low) as i8).wrapping_sub(half)));
+                u = u.map(|u| u >> self.width);
+            }
+            put(last, u.map(|u| (u as i8).wrapping_sub(half)));
+        } else {
+            let mut u = values.map(|v| (v.map_or(0, T::widen) as u128).wrapping_add(self.offset));
+            for k in 0..last {
+                put(k, u.map(|u| ((u as u64 & low) as i8).wrapping_sub(half)));
+                u = u.map(|u| u >> self.width);
+            }
+            put(last, u.map(|u| (u as i8).wrapping_sub(half)));
+        }
+    }
+}
+
 /// Number of signed digits of a canonical scalar.
 pub(crate) const fn scalar_digit_count(width: u32) -> usize {
     digit_count(SCALAR_BITS, width)
@@ -257,6 +287,19 @@ mod tests {
                     let mut d = vec![0i8; r.count];
                     r.digits(v, |k, x| d[k] = x);
                     assert_eq!(rebuild(&d, width), v, "bits {bits} width {width}");
+                    let eight = [
+                        Some(v),
+                        None,
+                        Some(0),
+                        Some(v),
+                        None,
+                        None,
+                        Some(0),
+                        Some(v),
+                    ];
+                    r.digits8(eight, |k, x| {
+                        assert_eq!(x, [d[k], 0, 0, d[k], 0, 0, 0, d[k]]);
+                    });
                     assert!(d.iter().all(|x| x.unsigned_abs() <= 1 << (width - 1)));
                     if let Ok(small) = i64::try_from(v) {
                         let mut e = vec![0i8; r.count];

@@ -1,9 +1,29 @@
 //! The wire form of a masked vector: `k_j = y_j / 2^cut` at `252 - cut` bits each, little-endian, without gaps.
 
+use rayon::prelude::*;
+
 use super::layout::{MaskLayout, VALUE_BITS};
 use super::{MaskError, Vector};
 use crate::field::Limbs;
 use crate::primes::low;
+
+/// Coefficients that one task unpacks.
+const COEFFICIENTS_AT_ONCE: usize = 1 << 12;
+
+/// The 40 bytes from `offset` on as words, zeros beyond the end.
+fn window(bytes: &[u8], offset: usize) -> [u64; 5] {
+    let mut padded = [0; 40];
+    let rest = &bytes[offset.min(bytes.len())..];
+    let window = rest.first_chunk::<40>().unwrap_or_else(|| {
+        padded[..rest.len()].copy_from_slice(rest);
+        &padded
+    });
+    let mut words = [0; 5];
+    for (word, bytes) in words.iter_mut().zip(window.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
+}
 
 impl MaskLayout {
     /// Bits of one coefficient on the wire.
@@ -68,34 +88,29 @@ impl MaskLayout {
             });
         }
         let cut = self.shape().cut;
-        let (words, tail) = bytes.as_chunks::<8>();
-        let mut last = [0u8; 8];
-        last[..tail.len()].copy_from_slice(tail);
-        let mut words = words
-            .iter()
-            .chain(core::iter::once(&last))
-            .map(|word| u64::from_le_bytes(*word));
-        let mut pending = 0u128;
-        let mut pending_bits = 0;
-        let mut y = Vec::with_capacity(self.coefficients());
-        for _ in 0..self.coefficients() {
-            let mut left = self.coefficient_bits();
-            let mut k = [0; 4];
-            for limb in &mut k {
-                let width = left.min(64);
-                left -= width;
-                if pending_bits < width {
-                    pending |= u128::from(words.next().unwrap_or(0)) << pending_bits;
-                    pending_bits += 64;
+        let width = usize::try_from(self.coefficient_bits()).unwrap_or(0);
+        let masks: Limbs = core::array::from_fn(|i| match width.saturating_sub(64 * i) {
+            0 => 0,
+            left @ 1..64 => (1 << left) - 1,
+            _ => u64::MAX,
+        });
+        let mut y = vec![[0; 4]; self.coefficients()];
+        y.par_chunks_mut(COEFFICIENTS_AT_ONCE)
+            .enumerate()
+            .for_each(|(part, y)| {
+                for (i, y) in y.iter_mut().enumerate() {
+                    let position = (part * COEFFICIENTS_AT_ONCE + i) * width;
+                    let words = window(bytes, position / 8);
+                    let shift = position % 8;
+                    // A shift by 64 in two parts, so that it is one where `shift` is zero.
+                    let limb = |j: usize| words[j] >> shift | words[j + 1] << 1 << (63 - shift);
+                    let k: Limbs = core::array::from_fn(|j| limb(j) & masks[j]);
+                    *y = shift_left(&k, cut);
                 }
-                let mask = (1u128 << width) - 1;
-                *limb = low(pending & mask);
-                pending >>= width;
-                pending_bits -= width;
-            }
-            y.push(shift_left(&k, cut));
-        }
-        if pending != 0 || words.any(|word| word != 0) {
+            });
+        let used = self.coefficients().saturating_mul(width) % 8;
+        let spare = bytes.last().map_or(0, |last| last >> used);
+        if used != 0 && spare != 0 {
             return Err(MaskError::SpareBits);
         }
         Ok(y)
