@@ -82,7 +82,9 @@ fn masked_witnesses_that_break_the_relation_are_refused() {
     let mut client = MaskedClient::new(&round, 4);
     let key = client.key.to_vec();
     let mut wide = vec![0; key.len()];
-    wide[3] = 129;
+    // One unit more than the whole norm may be.
+    let bound = layout.masked_constants().unwrap().s_bound;
+    wide[3] = i64::try_from(bound).unwrap() + 1;
     assert_eq!(
         refusal(&client, &wide),
         ProofError::Norm { what: "the key" }.into()
