@@ -5,10 +5,11 @@ use veilsum_crypto::{IdentityKey, ShareSecretKey};
 use veilsum_params::{Beacon, ClientId, RoundParams};
 use veilsum_proof::{Prepared, Round};
 use veilsum_protocol::{
-    RoundContext, build_contribution, check_header, decode_body, verify_contribution,
+    Refusal, RoundContext, build_contribution, check_header, decode_body, verify_contribution,
 };
 use veilsum_wire::{
-    Contribution, Header, Roster, RosterContent, RosterEntry, Signed, Wire, cohort_and_committee,
+    Body, Contribution, Header, Roster, RosterContent, RosterEntry, Signed, Wire,
+    cohort_and_committee,
 };
 
 struct World {
@@ -142,4 +143,24 @@ pub fn intake(data: &[u8]) {
         );
         assert_eq!(verified.body(), &valid.body, "a forged body was accepted");
     }
+}
+
+/// A header of the client of [`valid_contribution`] that states the digests of `body`, well signed.
+pub(crate) fn resign(body: &Body) -> Header {
+    let w = world();
+    let digests = body.digests(w.ctx.params(), w.ctx.layout());
+    let mut content = valid_contribution().header.content.clone();
+    content.share_root = digests.share_root;
+    content.row_root = digests.row_root;
+    content.other_rows = digests.other_rows;
+    content.masked_vector = digests.masked_vector;
+    content.key_ciphertext = digests.key_ciphertext;
+    content.proof = digests.proof;
+    Signed::sign(content, &w.identities[0])
+}
+
+/// What verification says of a contribution.
+pub(crate) fn verdict(header: Header, body: Body) -> Result<(), Refusal> {
+    let w = world();
+    verify_contribution(&w.ctx, &w.round, header, body).map(|_| ())
 }

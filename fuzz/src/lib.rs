@@ -1,12 +1,22 @@
 //! Bodies of the fuzz targets: functions that must not panic, whatever the bytes are. `tests/seeds.rs` runs them without a
 //! fuzzer.
 
+mod complaints;
+mod evidence;
 mod frame;
 mod intake;
+mod machines;
+mod numbers;
+mod proof;
 mod store;
 
+pub use complaints::complaints;
+pub use evidence::evidence;
 pub use frame::frame;
 pub use intake::{intake, valid_contribution};
+pub use machines::machines;
+pub use numbers::{numbers, oracles};
+pub use proof::{proof, reached, words};
 pub use store::store;
 
 use veilsum_params::RoundParams;

@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::path::Path;
+use veilsum_proof::ProofCheck;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -71,4 +72,43 @@ fn intake() {
         let change = rng.next_u32().to_le_bytes();
         veilsum_fuzz::intake(&[choice, change[0], change[1], change[2] | 1, change[3]]);
     }
+}
+
+#[test]
+fn proof() {
+    run("proof", veilsum_fuzz::proof, 100);
+    // A small step in every word: those that stand in the group equations alone are what leads past the field equations.
+    for word in 0..veilsum_fuzz::words() {
+        let [low, high] = u16::try_from(word).unwrap().to_le_bytes();
+        veilsum_fuzz::proof(&[5, 1, low, high, 0, 0]);
+    }
+    let reached = veilsum_fuzz::reached().unwrap();
+    println!("the verifier was followed as far as {reached:?}");
+    let at = |check| ProofCheck::ALL.iter().position(|known| *known == check);
+    assert!(at(reached) >= at(ProofCheck::E9));
+}
+
+#[test]
+fn machines() {
+    run("machines", veilsum_fuzz::machines, 20);
+}
+
+#[test]
+fn evidence() {
+    run("evidence", veilsum_fuzz::evidence, 300);
+}
+
+#[test]
+fn complaints() {
+    run("complaints", veilsum_fuzz::complaints, 100);
+}
+
+#[test]
+fn numbers() {
+    run("numbers", veilsum_fuzz::numbers, 1000);
+}
+
+#[test]
+fn oracles() {
+    run("oracles", veilsum_fuzz::oracles, 100);
 }

@@ -76,6 +76,37 @@ fn logs() -> Vec<(&'static str, Vec<u8>)> {
     out
 }
 
+/// Seeds of the targets that are fed choices instead of messages: bytes of every length that matters, from a counter.
+fn choices() -> Vec<(&'static str, Vec<u8>)> {
+    let counted = |len: usize, step: usize| -> Vec<u8> {
+        (0..len)
+            .map(|i| u8::try_from(i * step % 251).unwrap_or(0))
+            .collect()
+    };
+    vec![
+        ("empty", Vec::new()),
+        ("zeros", vec![0; 64]),
+        ("short", counted(7, 3)),
+        ("even", counted(96, 2)),
+        ("odd", counted(192, 7)),
+        ("long", counted(700, 11)),
+    ]
+}
+
+/// A whole round as the operations of the target `machines`: contributions, the deadline, then every message to everybody.
+fn whole_round() -> Vec<u8> {
+    let mut ops = Vec::new();
+    (0..4).for_each(|at| ops.extend([0, at, 0, 0]));
+    ops.extend([1, 0, 0, 0]);
+    for message in 0..24 {
+        for at in 0..4 {
+            ops.extend([5, at, message, 0]);
+        }
+        ops.extend([4, 1, message, 0]);
+    }
+    ops
+}
+
 pub(crate) fn write(tree: &Tree, dir: Option<&str>) -> Result<(), TaskError> {
     let corpus = dir.map_or_else(|| tree.root.join("fuzz/corpus"), PathBuf::from);
     let golden = tree.read("crates/wire/tests/wire/golden-messages.txt")?;
@@ -105,6 +136,20 @@ pub(crate) fn write(tree: &Tree, dir: Option<&str>) -> Result<(), TaskError> {
             count += 1;
         }
     }
-    println!("{}: {count} seeds", corpus.display());
+    for target in [
+        "proof",
+        "machines",
+        "evidence",
+        "complaints",
+        "numbers",
+        "oracles",
+    ] {
+        for (name, bytes) in choices() {
+            put(&corpus.join(target), name, &bytes)?;
+            count += 1;
+        }
+    }
+    put(&corpus.join("machines"), "round", &whole_round())?;
+    println!("{}: {} seeds", corpus.display(), count + 1);
     Ok(())
 }
