@@ -58,10 +58,12 @@ pub fn frame(data: &[u8]) {
         connection: 1,
         addr: SocketAddr::from(([127, 0, 0, 1], 1)),
     };
-    s.runtime.block_on(
-        s.service
-            .serve_stream(peer, &mut reader, &mut written, pending()),
-    );
+    // What became of the stream shows in what was written to it.
+    let _outcome =
+        s.runtime.block_on(
+            s.service
+                .serve_stream(peer, &mut reader, &mut written, pending()),
+        );
     let status = written.first_chunk::<2>().map(|b| u16::from_le_bytes(*b));
     match whole {
         Ok(frame) => {
