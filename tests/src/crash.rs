@@ -163,6 +163,25 @@ fn round(
             }
         }
     }
+    let grace = now();
+    let mut clients = Vec::new();
+    for mut client in parties.clients {
+        while client.is_running() && grace.elapsed() < Duration::from_secs(3) {
+            sleep(Duration::from_millis(50));
+        }
+        if client.is_running() {
+            tally.late += 1;
+            client.kill();
+            continue;
+        }
+        clients.push(client.end());
+    }
+    for ended in &clients {
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{at}: a client: {said}");
+        let checked = &json(&String::from_utf8_lossy(&ended.stdout))["checked"];
+        assert_eq!(checked, true, "{at}");
+    }
     let ended = parties.server.end();
     let said = String::from_utf8_lossy(&ended.stderr);
     if said.contains("has ended already") {
@@ -179,25 +198,6 @@ fn round(
         .map(|j| (1..=CLIENTS).map(|id| value(id, round, j)).sum::<f64>() / f64::from(CLIENTS))
         .collect();
     assert_eq!(deployment.result(), mean, "{at}");
-    let grace = now();
-    for mut client in parties.clients {
-        while client.is_running() && grace.elapsed() < Duration::from_secs(3) {
-            sleep(Duration::from_millis(50));
-        }
-        if client.is_running() {
-            tally.late += 1;
-            client.kill();
-            continue;
-        }
-        let ended = client.end();
-        let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success(), "{at}: a client: {said}");
-        assert_eq!(
-            json(&String::from_utf8_lossy(&ended.stdout))["checked"],
-            true,
-            "{at}"
-        );
-    }
     let mut found = Vec::new();
     evidence(deployment.path(), &mut found);
     assert_eq!(

@@ -35,6 +35,17 @@ pub(crate) enum Command {
     Rounds(RoundsArguments),
     /// Propose cohort, committee, threshold and n_min for a population
     Params(ParamsArguments),
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a man page for each command
+    Man {
+        /// The directory to write to
+        #[arg(long)]
+        out: PathBuf,
+    },
     /// Measure the whole cryptographic path of a round in one process
     Bench(BenchArguments),
     /// Simulate rounds with random faults and adversaries, all from one seed, and check them against the truth
@@ -305,7 +316,10 @@ pub(crate) struct StatusArguments {
     /// Seconds to wait for an answer
     #[arg(long, default_value_t = 10)]
     pub(crate) patience: u32,
-    /// One JSON object on the last line of the output, and nothing else
+    /// Ask again after so many seconds, until interrupted
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) watch: Option<u32>,
+    /// One JSON object on a line of its own for each answer, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
 }

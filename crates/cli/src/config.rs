@@ -2,13 +2,19 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use serde::Deserialize;
 use thiserror::Error;
-use veilsum::params::{Beacon, GENERATOR_SET, PROTOCOL_VERSION, ParameterError, RoundParams};
+use veilsum::params::{
+    Beacon, GENERATOR_SET, Layout, PROTOCOL_VERSION, ParameterError, RoundParams,
+};
 use veilsum::store::{RealDisk, StoreError, read_bounded};
 use veilsum::wire::{Roster, RosterError, cohort_and_committee};
+use veilsum::{ServerKeys, registrar_from_text};
+use zeroize::Zeroizing;
 
+use crate::fields::{FieldError, Fields, Section};
+use crate::keys::{FileError, read_key, read_roster};
 use crate::limits::{LimitsConfig, TimesConfig};
 
 const CONFIG_MAX: u64 = 1 << 20;
@@ -19,22 +25,29 @@ pub(crate) enum ConfigError {
     /// The file could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Not TOML, a field missing, unknown or of the wrong type.
-    #[error("{}{}: {what}", path.display(), line.map(|l| format!(", line {l}")).unwrap_or_default())]
-    Syntax {
+    /// Everything that is wrong with it.
+    #[error("{}: {} to mend{}", path.display(), problems.len(), listed(problems))]
+    Problems {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1.
-        line: Option<usize>,
-        /// What the parser says.
-        what: String,
+        /// In the order found.
+        problems: Vec<Problem>,
     },
-    /// A field that must be 64 hexadecimal digits.
-    #[error("{field} must be 64 hexadecimal digits (32 bytes)")]
-    Hex {
-        /// The field.
-        field: &'static str,
-    },
+}
+
+fn listed(problems: &[Problem]) -> String {
+    problems.iter().map(|p| format!("\n  {p}")).collect()
+}
+
+/// One thing that is wrong with a configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Problem {
+    /// A field.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// A file that it names.
+    #[error(transparent)]
+    File(#[from] FileError),
     /// The cohort would be empty.
     #[error("the cohort is empty: put clients into the roster and set round.cohort to at least 2")]
     EmptyCohort,
@@ -46,140 +59,220 @@ pub(crate) enum ConfigError {
     Roster(#[from] RosterError),
 }
 
-/// The whole file.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The server's configuration with everything that it names.
+#[derive(Debug)]
 pub(crate) struct ServerConfig {
     /// Address and UDP port to listen on.
     pub(crate) listen: SocketAddr,
-    /// The server's secret key file.
-    pub(crate) key: PathBuf,
-    /// The registrar's public key file.
-    pub(crate) registrar: PathBuf,
-    /// The signed roster.
-    pub(crate) roster: PathBuf,
+    /// The server's keys, from a file or from the environment.
+    pub(crate) keys: ServerKeys,
+    /// The registrar's roster, verified.
+    pub(crate) roster: Arc<Roster>,
     /// Directory for the rounds' logs and for uploads in work.
     pub(crate) state: PathBuf,
     /// Where the mean of the updates is written (`.npy`), if anywhere.
     pub(crate) result: Option<PathBuf>,
     /// Where the address that was really bound is written, for port 0.
     pub(crate) address_file: Option<PathBuf>,
+    /// Where metrics and health are told over HTTP, if anywhere.
+    pub(crate) metrics: Option<SocketAddr>,
     /// What peers may cost.
-    #[serde(default)]
     pub(crate) limits: LimitsConfig,
     /// How long is waited.
-    #[serde(default)]
     pub(crate) times: TimesConfig,
-    /// The round.
-    pub(crate) round: RoundConfig,
+    /// The round and its layout.
+    pub(crate) round: (RoundParams, Layout),
 }
 
 /// The round to run.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RoundConfig {
+#[derive(Clone, Debug)]
+struct RoundConfig {
     /// Number of the round; never used twice with one server key.
-    pub(crate) id: u64,
+    id: u64,
     /// Coordinates of an update.
-    pub(crate) dim: u32,
+    dim: u32,
     /// An integer coordinate x stands for x / 2^scale_bits.
-    pub(crate) scale_bits: u8,
+    scale_bits: u8,
     /// L2 bound of an integer update.
-    pub(crate) norm_bound: u32,
+    norm_bound: u32,
     /// Clients sampled into the cohort; the whole roster if left out.
-    pub(crate) cohort: Option<u32>,
+    cohort: Option<u32>,
     /// Members of the committee; the whole cohort if left out.
-    pub(crate) committee: Option<u32>,
+    committee: Option<u32>,
     /// Shares that reconstruct; the least allowed if left out.
-    pub(crate) threshold: Option<u16>,
-    /// Least number of contributions.
-    pub(crate) n_min: u32,
+    threshold: Option<u16>,
+    /// Least number of contributions; two thirds of the cohort if left out.
+    n_min: Option<u32>,
     /// Largest number of malicious clients that privacy is claimed for.
-    pub(crate) malicious_max: u32,
-    /// Public random value that cohort and committee are sampled from, 64 hexadecimal digits.
-    pub(crate) beacon: String,
-    /// Hash of the model or task that the updates answer to, 64 hexadecimal digits.
-    pub(crate) model_digest: String,
+    malicious_max: u32,
+    /// Public random value that cohort and committee are sampled from.
+    beacon: [u8; 32],
+    /// Hash of the model or task that the updates answer to.
+    model_digest: [u8; 32],
     /// Seconds for which contributions are taken.
-    pub(crate) contribute_seconds: u32,
-}
-
-fn bytes32(field: &'static str, text: &str) -> Result<[u8; 32], ConfigError> {
-    let mut out = [0; 32];
-    hex::decode_to_slice(text, &mut out).map_err(|_| ConfigError::Hex { field })?;
-    Ok(out)
+    contribute_seconds: u32,
 }
 
 impl ServerConfig {
-    /// Reads the file; relative paths in it are relative to its directory.
+    /// Reads the file and everything that it names; relative paths in it are relative to its directory. `now_ms` is the
+    /// time in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// [`ConfigError`].
-    pub(crate) fn read(path: &Path) -> Result<Self, ConfigError> {
+    /// [`ConfigError::Problems`] with all of them.
+    pub(crate) fn read(path: &Path, now_ms: u64) -> Result<Self, ConfigError> {
         let bytes = read_bounded(&RealDisk, path, CONFIG_MAX)?;
-        let syntax = |line, what: &str| ConfigError::Syntax {
+        let failed = |problems| ConfigError::Problems {
             path: path.to_owned(),
-            line,
-            what: what.to_owned(),
+            problems,
         };
-        let text =
-            std::str::from_utf8(&bytes).map_err(|_| syntax(None, "this is not UTF-8 text"))?;
-        let mut config: Self = toml::from_str(text).map_err(|error| {
-            let line = error
-                .span()
-                .and_then(|span| text.get(..span.start))
-                .map(|before| before.lines().count().max(1));
-            syntax(line, error.message())
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+            let what = "this is not UTF-8 text".to_owned();
+            failed(vec![FieldError::Syntax { line, what }.into()])
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
-        for file in [
-            &mut config.key,
-            &mut config.registrar,
-            &mut config.roster,
-            &mut config.state,
-        ]
-        .into_iter()
-        .chain(&mut config.result)
-        .chain(&mut config.address_file)
-        {
-            *file = base.join(&file);
+        let (mut fields, mut outer) = Fields::parse(text);
+        let listen = fields.required(&mut outer, "listen");
+        let key = fields.optional::<PathBuf>(&mut outer, "key");
+        let key_env = fields.optional::<String>(&mut outer, "key_env");
+        let registrar = fields.required::<PathBuf>(&mut outer, "registrar");
+        let roster = fields.required::<PathBuf>(&mut outer, "roster");
+        let state = fields.required::<PathBuf>(&mut outer, "state");
+        let result = fields.optional::<PathBuf>(&mut outer, "result");
+        let address_file = fields.optional::<PathBuf>(&mut outer, "address_file");
+        let metrics = fields.optional(&mut outer, "metrics");
+        let limits = LimitsConfig::read(&mut fields, &mut outer);
+        let times = TimesConfig::read(&mut fields, &mut outer);
+        let round = RoundConfig::read(&mut fields, &mut outer);
+        fields.end(outer);
+        if key.is_some() == key_env.is_some() {
+            let (first, second) = ("key", "key_env");
+            fields.add(FieldError::OneOf { first, second });
         }
-        Ok(config)
+        let secret = key_env.and_then(|variable| {
+            let secret = std::env::var(&variable).ok().map(Zeroizing::new);
+            if secret.is_none() {
+                let field = "key_env";
+                fields.add(FieldError::Environment { field, variable });
+            }
+            secret
+        });
+
+        let mut problems: Vec<Problem> =
+            fields.into_problems().into_iter().map(Into::into).collect();
+        let mut keep = |read: Result<_, FileError>| read.map_err(|e| problems.push(e.into())).ok();
+        let keys = match (key, secret) {
+            (Some(file), None) => keep(read_key(&base.join(file), ServerKeys::from_text)),
+            (None, Some(secret)) => {
+                let parsed = ServerKeys::from_text(secret.as_bytes());
+                keep(parsed.map_err(|cause| FileError::Key {
+                    path: "key_env".into(),
+                    cause,
+                }))
+            }
+            _ => None,
+        };
+        let roster_of = || {
+            let registrar = read_key(&base.join(registrar?), registrar_from_text);
+            let registrar = registrar.map_err(|e| problems.push(e.into())).ok()?;
+            let read = read_roster(&base.join(roster?), &registrar);
+            read.map_err(|e| problems.push(e.into())).ok()
+        };
+        let roster = roster_of().map(Arc::new);
+        let round = match (&round, &roster, &keys) {
+            (Some(round), Some(roster), Some(keys)) => {
+                let server_key = keys.signing().verifying_key().to_bytes();
+                let found = round.params(roster, server_key, now_ms);
+                found.map_err(|found| problems.extend(found)).ok()
+            }
+            _ => None,
+        };
+        let all = (listen, keys, roster, state, round);
+        let (Some(listen), Some(keys), Some(roster), Some(state), Some(round)) = all else {
+            return Err(failed(problems));
+        };
+        if !problems.is_empty() {
+            return Err(failed(problems));
+        }
+        Ok(Self {
+            listen,
+            keys,
+            roster,
+            state: base.join(state),
+            result: result.map(|path| base.join(path)),
+            address_file: address_file.map(|path| base.join(path)),
+            metrics,
+            limits,
+            times,
+            round,
+        })
     }
 }
 
 impl RoundConfig {
-    /// The parameters of the round for a roster and a server key; `now_ms` is the time in milliseconds since the Unix epoch.
-    ///
-    /// # Errors
-    /// [`ConfigError`].
-    pub(crate) fn params(
+    fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>) -> Option<Self> {
+        let mut s = fields.section(outer, "round");
+        let id = fields.required(&mut s, "id");
+        let dim = fields.required(&mut s, "dim");
+        let scale_bits = fields.required(&mut s, "scale_bits");
+        let norm_bound = fields.required(&mut s, "norm_bound");
+        let cohort = fields.optional(&mut s, "cohort");
+        let committee = fields.optional(&mut s, "committee");
+        let threshold = fields.optional(&mut s, "threshold");
+        let n_min = fields.optional(&mut s, "n_min");
+        let malicious_max = fields.required(&mut s, "malicious_max");
+        let beacon = fields.bytes32(&mut s, "beacon");
+        let model_digest = fields.bytes32(&mut s, "model_digest");
+        let contribute_seconds = fields.required(&mut s, "contribute_seconds");
+        fields.end(s);
+        Some(Self {
+            id: id?,
+            dim: dim?,
+            scale_bits: scale_bits?,
+            norm_bound: norm_bound?,
+            cohort,
+            committee,
+            threshold,
+            n_min,
+            malicious_max: malicious_max?,
+            beacon: beacon?,
+            model_digest: model_digest?,
+            contribute_seconds: contribute_seconds?,
+        })
+    }
+
+    /// The parameters of the round for a roster and a server key, or everything that is wrong with them.
+    fn params(
         &self,
         roster: &Roster,
         server_key: [u8; 32],
         now_ms: u64,
-    ) -> Result<RoundParams, ConfigError> {
+    ) -> Result<(RoundParams, Layout), Vec<Problem>> {
         let available = u32::try_from(roster.entries().len()).unwrap_or(u32::MAX);
         let cohort_size = self.cohort.unwrap_or(available);
         if cohort_size == 0 || available == 0 {
-            return Err(ConfigError::EmptyCohort);
+            return Err(vec![Problem::EmptyCohort]);
         }
         let committee_size = self.committee.unwrap_or(cohort_size);
         let beacon = Beacon {
             source: [0; 32],
             round: self.id,
-            value: bytes32("round.beacon", &self.beacon)?,
+            value: self.beacon,
         };
         let (_, committee) =
-            cohort_and_committee(roster, &beacon, self.id, cohort_size, committee_size)?;
+            cohort_and_committee(roster, &beacon, self.id, cohort_size, committee_size)
+                .map_err(|error| vec![error.into()])?;
         let least = u16::try_from(2 * u64::from(committee_size) / 3 + 1).unwrap_or(u16::MAX);
+        let two_thirds =
+            u32::try_from((2 * u64::from(cohort_size)).div_ceil(3)).unwrap_or(u32::MAX);
         let params = RoundParams {
             protocol_version: PROTOCOL_VERSION,
             generator_set: GENERATOR_SET,
             round_id: self.id,
             epoch: roster.epoch(),
             server_key,
-            model_digest: bytes32("round.model_digest", &self.model_digest)?,
+            model_digest: self.model_digest,
             roster_digest: roster.digest().0,
             beacon,
             dim: self.dim,
@@ -190,14 +283,43 @@ impl RoundConfig {
             groups: 1,
             cohort_size,
             n_max: cohort_size,
-            n_min: self.n_min,
+            n_min: self.n_min.unwrap_or(two_thirds.max(2)),
             malicious_max: self.malicious_max,
             threshold: self.threshold.unwrap_or(least),
             committee,
             contribute_deadline_ms: now_ms
                 .saturating_add(u64::from(self.contribute_seconds) * 1000),
         };
-        params.layout()?;
-        Ok(params)
+        match params.layout() {
+            Ok(layout) => Ok((params, layout)),
+            Err(_) => Err(all_errors(&params).into_iter().map(Into::into).collect()),
+        }
     }
+}
+
+/// What [`RoundParams::layout`] says, and what it would say next if that were mended.
+fn all_errors(params: &RoundParams) -> Vec<ParameterError> {
+    let mut params = params.clone();
+    let mut found: Vec<ParameterError> = Vec::new();
+    while let Err(error) = params.layout() {
+        let again = found.contains(&error);
+        if !again {
+            found.push(error.clone());
+        }
+        let ParameterError::Range { field, min, .. } = error else {
+            break;
+        };
+        let least = u32::try_from(min).unwrap_or(u32::MAX);
+        match field {
+            _ if again => break,
+            "dim" => params.dim = least,
+            "scale_bits" => params.scale_bits = 0,
+            "norm_bound" => params.norm_bound = least,
+            "n_min" => params.n_min = least,
+            "malicious_max" => params.malicious_max = least,
+            "threshold" => params.threshold = u16::try_from(min).unwrap_or(u16::MAX),
+            _ => break,
+        }
+    }
+    found
 }

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use veilsum::params::ClientId;
 use veilsum::store::StoreError;
-use veilsum::wire::{RosterError, WireError};
-use veilsum::{ClientError, KeyError, ServerError};
+use veilsum::{ClientError, ServerError};
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
 use veilsum_lab::LabError;
 use veilsum_sim::SimError;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, Problem};
 use crate::inspect::InspectError;
+use crate::keys::FileError;
 use crate::update::UpdateError;
 
 /// Exit codes: scripts depend on them.
@@ -35,26 +35,25 @@ pub(crate) enum CliError {
     Runtime(io::ErrorKind),
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("metrics cannot be served at {listen}: {kind}")]
+    Listen {
+        listen: std::net::SocketAddr,
+        kind: io::ErrorKind,
+    },
     #[error("round {round} is not among those that the server keeps: see `veilsum rounds list`")]
     NoRound { round: u64 },
     #[error(
         "a cohort of {cohort} cannot be drawn from {population} clients: choose between 2 and {population}"
     )]
     Cohort { cohort: u32, population: u32 },
-    #[error("{}: {cause}", path.display())]
-    Key { path: PathBuf, cause: KeyError },
+    #[error(transparent)]
+    Read(#[from] FileError),
     #[error("{} and {} are both entries of {client}: leave one out, or number the clients anew", first.display(), second.display())]
     DoubledEntry {
         client: ClientId,
         first: PathBuf,
         second: PathBuf,
     },
-    #[error("{}: this is no roster ({cause}): write it again with `veilsum roster`", path.display())]
-    RosterFile { path: PathBuf, cause: WireError },
-    #[error(
-        "{0}: check the registrar key, and that all entries are of one epoch and each client's own"
-    )]
-    Roster(#[from] RosterError),
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -122,20 +121,23 @@ impl CliError {
             Self::Bench(BenchError::Step { .. }) => exit::VERIFICATION,
             Self::Bench(BenchError::Threads { .. }) => exit::ENVIRONMENT,
             Self::Bench(_) => exit::USAGE,
-            Self::Runtime(_) | Self::File { .. } | Self::Threads => exit::ENVIRONMENT,
+            Self::Runtime(_) | Self::File { .. } | Self::Threads | Self::Listen { .. } => {
+                exit::ENVIRONMENT
+            }
             Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
             Self::Simulation(_) => exit::VERIFICATION,
             Self::NoRound { .. } | Self::Cohort { .. } => exit::USAGE,
             Self::Store(error)
+            | Self::Read(FileError::Store(error))
             | Self::Config(ConfigError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),
-            Self::Key { .. }
-            | Self::DoubledEntry { .. }
-            | Self::RosterFile { .. }
-            | Self::Roster(_)
-            | Self::Config(_)
-            | Self::Update(_)
-            | Self::ModelDigest => exit::USAGE,
+            Self::Config(ConfigError::Problems { problems, .. }) => match &problems[..] {
+                [Problem::File(FileError::Store(error))] => store_code(error),
+                _ => exit::USAGE,
+            },
+            Self::Read(_) | Self::DoubledEntry { .. } | Self::Update(_) | Self::ModelDigest => {
+                exit::USAGE
+            }
             Self::Inspect(InspectError::Input(_)) => exit::ENVIRONMENT,
             Self::Inspect(
                 InspectError::Kind { .. } | InspectError::Key { .. } | InspectError::Unknown(_),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use rand_core::OsRng;
 use serde_json::json;
+use thiserror::Error;
 use veilsum::params::ClientId;
-use veilsum::store::{RealDisk, read_bounded, read_private, write_private};
-use veilsum::wire::{Roster, Wire};
+use veilsum::store::{RealDisk, StoreError, read_bounded, read_private, write_private};
+use veilsum::wire::{Roster, RosterError, Wire, WireError};
 use veilsum::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, entry_from_text, entry_to_text,
     registrar_to_text,
@@ -17,13 +18,42 @@ use zeroize::Zeroizing;
 use crate::args::{KeyRole, KeygenArguments, RosterArguments};
 use crate::error::CliError;
 
+/// What is wrong with a file of a key or of the roster.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum FileError {
+    /// It could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It holds no such key.
+    #[error("{}: {cause}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: KeyError,
+    },
+    /// It holds no roster.
+    #[error("{}: this is no roster ({cause}): write it again with `veilsum roster`", path.display())]
+    Roster {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: WireError,
+    },
+    /// The roster does not verify.
+    #[error(
+        "{0}: check the registrar key, and that all entries are of one epoch and each client's own"
+    )]
+    Unverified(#[from] RosterError),
+}
+
 /// Reads and parses a key file.
 pub(crate) fn read_key<T>(
     path: &Path,
     parse: impl FnOnce(&[u8]) -> Result<T, KeyError>,
-) -> Result<T, CliError> {
+) -> Result<T, FileError> {
     let text = read_private(&RealDisk, path, KEY_FILE_MAX)?;
-    parse(&text).map_err(|cause| CliError::Key {
+    parse(&text).map_err(|cause| FileError::Key {
         path: path.to_owned(),
         cause,
     })
@@ -47,7 +77,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<u8, CliError> {
         }
         KeyRole::Server => {
             let keys = ServerKeys::generate(&mut OsRng);
-            let public = keys.public().map_err(|cause| CliError::Key {
+            let public = keys.public().map_err(|cause| FileError::Key {
                 path: arguments.out.clone(),
                 cause,
             })?;
@@ -100,7 +130,7 @@ pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
     let entries = by_id.into_values().map(|(_, entry)| entry).collect();
     let signed = registrar.sign_roster(arguments.epoch, entries);
     // What nobody would accept is not written.
-    let roster = Roster::verify(signed, &registrar.public())?;
+    let roster = Roster::verify(signed, &registrar.public()).map_err(FileError::from)?;
     write_private(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;
     let (clients, digest) = (roster.entries().len(), roster.digest());
     if arguments.json {
@@ -122,9 +152,9 @@ pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
 pub(crate) fn read_roster(
     path: &Path,
     registrar: &veilsum::crypto::VerifyingKey,
-) -> Result<Roster, CliError> {
+) -> Result<Roster, FileError> {
     let bytes = read_bounded(&RealDisk, path, veilsum::ROSTER_BYTES_MAX)?;
-    let signed = Wire::from_bytes(&bytes).map_err(|cause| CliError::RosterFile {
+    let signed = Wire::from_bytes(&bytes).map_err(|cause| FileError::Roster {
         path: path.to_owned(),
         cause,
     })?;

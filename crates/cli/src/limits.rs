@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
 use veilsum::ServerOptions;
+
+use crate::fields::{Fields, Section};
 
 fn set<T>(to: &mut T, from: Option<T>) {
     if let Some(value) = from {
@@ -12,8 +13,7 @@ fn set<T>(to: &mut T, from: Option<T>) {
 }
 
 /// Bounds of the server; what is left out keeps its default.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LimitsConfig {
     /// Connections at one time.
     connections: Option<usize>,
@@ -32,6 +32,22 @@ pub(crate) struct LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Reads the section; what is wrong with it is kept in `fields`.
+    pub(crate) fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>) -> Self {
+        let mut s = fields.section(outer, "limits");
+        let read = Self {
+            connections: fields.optional(&mut s, "connections"),
+            connections_per_address: fields.optional(&mut s, "connections_per_address"),
+            handshakes: fields.optional(&mut s, "handshakes"),
+            requests: fields.optional(&mut s, "requests"),
+            memory_mib: fields.optional(&mut s, "memory_mib"),
+            spool_gib: fields.optional(&mut s, "spool_gib"),
+            verifiers: fields.optional(&mut s, "verifiers"),
+        };
+        fields.end(s);
+        read
+    }
+
     /// Sets what is given.
     pub(crate) fn apply(&self, options: &mut ServerOptions) {
         let transport = &mut options.transport;
@@ -55,8 +71,7 @@ impl LimitsConfig {
 }
 
 /// Times of the server in seconds; what is left out keeps its default. None of them decides what a result is.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct TimesConfig {
     /// A client or member that is not heard for this long is not waited for.
     quiet_seconds: Option<u32>,
@@ -67,6 +82,18 @@ pub(crate) struct TimesConfig {
 }
 
 impl TimesConfig {
+    /// Reads the section; what is wrong with it is kept in `fields`.
+    pub(crate) fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>) -> Self {
+        let mut s = fields.section(outer, "times");
+        let read = Self {
+            quiet_seconds: fields.optional(&mut s, "quiet_seconds"),
+            give_up_seconds: fields.optional(&mut s, "give_up_seconds"),
+            linger_seconds: fields.optional(&mut s, "linger_seconds"),
+        };
+        fields.end(s);
+        read
+    }
+
     /// Sets what is given.
     pub(crate) fn apply(&self, options: &mut ServerOptions) {
         let seconds = |given: Option<u32>| given.map(|s| Duration::from_secs(s.into()));

@@ -5,11 +5,14 @@ mod bench;
 mod config;
 mod demo;
 mod error;
+mod fields;
 mod inspect;
 mod keys;
 mod lab;
 mod limits;
+mod metrics;
 mod node;
+mod pages;
 mod propose;
 mod rounds;
 mod update;
@@ -55,21 +58,31 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Lab(arguments) => lab::lab(&arguments),
         Command::Rounds(arguments) => rounds::rounds(&arguments),
         Command::Params(arguments) => propose::params(&arguments),
+        Command::Completions { shell } => {
+            pages::completions(shell);
+            Ok(0)
+        }
+        Command::Man { out } => pages::man(&out),
         Command::Bench(arguments) => bench::bench(&arguments),
-        Command::Demo(arguments) => on_runtime(demo::demo(arguments)),
-        Command::Server(arguments) => on_runtime(node::server(arguments)),
-        Command::Client(arguments) => on_runtime(node::client(arguments)),
-        Command::Status(arguments) => on_runtime(node::status(arguments)),
+        Command::Demo(arguments) => on_runtime(THREADS, demo::demo(arguments)),
+        Command::Server(arguments) => on_runtime(SERVER_THREADS, node::server(arguments)),
+        Command::Client(arguments) => on_runtime(THREADS, node::client(arguments)),
+        Command::Status(arguments) => on_runtime(THREADS, node::status(arguments)),
     }
 }
 
-/// Threads for verification and files: each keeps memory of its own, and more of them than this are not faster.
-const BLOCKING_THREADS: usize = 64;
+/// Threads of a server for verification and files: each keeps memory of its own, and more of them are not faster.
+const SERVER_THREADS: usize = 16;
+/// Threads of everything else: many clients may be in one process.
+const THREADS: usize = 512;
 
-fn on_runtime(work: impl Future<Output = Result<u8, CliError>>) -> Result<u8, CliError> {
+fn on_runtime(
+    threads: usize,
+    work: impl Future<Output = Result<u8, CliError>>,
+) -> Result<u8, CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS)
+        .max_blocking_threads(threads)
         .build()
         .map_err(|error| CliError::Runtime(error.kind()))?;
     runtime.block_on(work)

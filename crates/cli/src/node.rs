@@ -1,7 +1,6 @@
 //! `server`, `client` and `status`: the real parts, each alone.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::{OsRng, RngCore};
@@ -11,29 +10,23 @@ use veilsum::params::{Policy, UploadSizes};
 use veilsum::store::{RealDisk, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::{
-    Client, ClientKeys, ClientOptions, RequestError, Requests, RoundEvent, RoundReport, Server,
-    ServerError, ServerKeys, ServerOptions, ServerPublic, now_ms, registrar_from_text,
+    Client, ClientKeys, ClientOptions, PHASES, RequestError, Requests, RoundEvent, RoundReport,
+    Server, ServerError, ServerOptions, ServerPublic, ServerStatus, now_ms, registrar_from_text,
 };
 
 use crate::args::{ClientArguments, ServerArguments, StatusArguments};
 use crate::config::ServerConfig;
 use crate::error::CliError;
-use crate::keys::{read_key, read_roster};
+use crate::keys::read_key;
+use crate::metrics;
 use crate::update::{npy_bytes, read_update};
 
 /// How long requests in work may go on when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
-    let config = ServerConfig::read(&arguments.config)?;
-    let keys = read_key(&config.key, ServerKeys::from_text)?;
-    let registrar = read_key(&config.registrar, registrar_from_text)?;
-    let roster = Arc::new(read_roster(&config.roster, &registrar)?);
-    let params =
-        config
-            .round
-            .params(&roster, keys.signing().verifying_key().to_bytes(), now_ms())?;
-    let layout = params.layout().map_err(crate::config::ConfigError::from)?;
+    let config = ServerConfig::read(&arguments.config, now_ms())?;
+    let (params, layout) = config.round;
     let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
     if arguments.check {
         let facts = json!({
@@ -47,16 +40,23 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
         return Ok(0);
     }
-    let mut options = ServerOptions::new(config.listen, keys, roster, config.state);
+    let mut options = ServerOptions::new(config.listen, config.keys, config.roster, config.state);
     config.limits.apply(&mut options);
     config.times.apply(&mut options);
     let mut server = Server::bind(options)?;
     let address = server.local_addr();
+    let metrics = match config.metrics {
+        Some(listen) => Some(metrics::serve(listen, server.observer()).await?),
+        None => None,
+    };
     if let Some(path) = &config.address_file {
         replace_private(&RealDisk, path, format!("{address}\n").as_bytes())?;
     }
     if !arguments.json {
         println!("listening on {address}, round {}", params.round_id);
+        if let Some(metrics) = metrics {
+            println!("metrics at http://{metrics}/metrics");
+        }
     }
     let human = !arguments.json;
     let ended = {
@@ -210,31 +210,70 @@ pub(crate) async fn status(arguments: StatusArguments) -> Result<u8, CliError> {
     )
     .map_err(veilsum::ClientError::from)?;
     let requests = Requests::new(connection, Duration::from_secs(arguments.patience.into()));
-    let status = match requests.status().await {
-        Ok(status) => Some(status),
-        Err(RequestError::NoRound) => None,
-        Err(error) => return Err(veilsum::ClientError::from(error).into()),
-    };
-    requests.close().await;
-    let phases = ["taking contributions", "closing", "certified", "void"];
-    let phase = status.and_then(|s| phases.get(usize::from(s.phase)).copied());
-    match (status, arguments.json) {
-        (Some(s), true) => {
-            println!(
-                "{}",
-                json!({ "round": s.round, "phase": phase, "contributions": s.contributions })
-            );
+    let mut last = None;
+    loop {
+        let asked = tokio::time::Instant::now();
+        let status = match requests.status().await {
+            Ok(status) => Some(status),
+            Err(RequestError::NoRound) => None,
+            Err(error) => return Err(veilsum::ClientError::from(error).into()),
+        };
+        if arguments.json {
+            println!("{}", status_json(status.as_ref()));
+        } else {
+            println!("{}", status_text(status.as_ref(), last.as_ref()));
         }
-        (None, true) => println!("{}", json!({ "round": null })),
-        (Some(s), false) => {
-            println!(
-                "round {}: {}, {} contributions",
-                s.round,
-                phase.unwrap_or("unknown phase"),
-                s.contributions
-            );
-        }
-        (None, false) => println!("no round yet"),
+        let Some(seconds) = arguments.watch else {
+            break;
+        };
+        last = status.map(|status| (status, asked));
+        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
     }
+    requests.close().await;
     Ok(0)
+}
+
+fn phase_of(status: &ServerStatus) -> Option<&'static str> {
+    PHASES.get(usize::from(status.phase)).copied()
+}
+
+fn status_json(status: Option<&ServerStatus>) -> Value {
+    let Some(s) = status else {
+        return json!({ "round": null });
+    };
+    let awaited: Vec<u16> = s.awaited.iter().map(|index| index.0).collect();
+    json!({
+        "round": s.round, "phase": phase_of(s), "contributions": s.contributions, "joined": s.joined,
+        "awaited": awaited, "rejected": s.rejected,
+    })
+}
+
+/// One line for people; `last` is what was said before, and when.
+fn status_text(
+    status: Option<&ServerStatus>,
+    last: Option<&(ServerStatus, tokio::time::Instant)>,
+) -> String {
+    let Some(s) = status else {
+        return "no round yet".to_owned();
+    };
+    let mut text = format!(
+        "round {}: {}, {} of {} that joined have contributed",
+        s.round,
+        phase_of(s).unwrap_or("unknown phase"),
+        s.contributions,
+        s.joined
+    );
+    if let Some((before, at)) = last.filter(|(before, _)| before.round == s.round) {
+        let more = s.contributions.saturating_sub(before.contributions);
+        let rate = f64::from(more) / at.elapsed().as_secs_f64();
+        text += &format!(" ({rate:.1} a second)");
+    }
+    if !s.awaited.is_empty() {
+        let members: Vec<String> = s.awaited.iter().map(ToString::to_string).collect();
+        text += &format!("; waiting for {}", members.join(", "));
+    }
+    for (check, count) in &s.rejected {
+        text += &format!("; {count} rejected: {check}");
+    }
+    text
 }

@@ -147,7 +147,7 @@ impl ServerConfig {
             // What all connections together may have on the way is max_connections times this: 128 MiB.
             stream_window: 64 << 10,
             connection_window: 64 << 10,
-            send_window: 256 << 10,
+            send_window: 64 << 10,
             socket_buffer: 4 << 20,
         }
     }

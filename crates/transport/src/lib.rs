@@ -37,7 +37,7 @@ pub use config::{
 };
 pub use error::{BindError, ClientError, ConnectFailure, LostReason, Part, SpoolError};
 pub use identity::{IdentityError, ServerIdentity, ServerKey};
-pub use server::Server;
+pub use server::{Server, ServerCounters};
 pub use service::{
     Body, Handler, PeerInfo, Request, RequestService, Response, StreamEnd, StreamOutcome,
 };

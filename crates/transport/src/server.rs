@@ -36,6 +36,24 @@ pub struct Server {
     accepting: JoinHandle<()>,
 }
 
+/// Reads the counters of a [`Server`].
+#[derive(Clone, Debug)]
+pub struct ServerCounters {
+    core: Arc<Core>,
+    connections: Arc<Connections>,
+}
+
+impl ServerCounters {
+    /// What happened so far.
+    #[must_use]
+    pub fn stats(&self) -> ServerStats {
+        ServerStats {
+            connections_open: u64::try_from(self.connections.open()).unwrap_or(u64::MAX),
+            ..self.core.stats()
+        }
+    }
+}
+
 impl Server {
     /// Binds `addr` (port 0 for any free one) and serves `handler` in tasks of the current tokio runtime.
     ///
@@ -99,9 +117,15 @@ impl Server {
     /// What happened so far.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
-        ServerStats {
-            connections_open: u64::try_from(self.connections.open()).unwrap_or(u64::MAX),
-            ..self.core.stats()
+        self.counters().stats()
+    }
+
+    /// Reads the same counters for as long as it is kept, wherever the server goes.
+    #[must_use]
+    pub fn counters(&self) -> ServerCounters {
+        ServerCounters {
+            core: Arc::clone(&self.core),
+            connections: Arc::clone(&self.connections),
         }
     }
 

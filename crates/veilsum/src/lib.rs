@@ -19,11 +19,12 @@ pub use keys::{
 };
 pub use notes::Notes;
 pub use requests::{
-    Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id, code, kind,
+    Answer, PHASES, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id,
+    code, kind,
 };
 pub use server::{
-    RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms, round_dir,
-    server_log_identity,
+    Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms,
+    round_dir, server_log_identity,
 };
 
 pub use veilsum_crypto as crypto;

@@ -1,12 +1,13 @@
 //! The requests that clients make, typed; the table is in this crate's README.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::time::Duration;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::ProofCheck;
-use veilsum_protocol::{Check, Message, RoundContext};
+use veilsum_protocol::{Bytes, Check, Message, RoundContext};
 use veilsum_transport::{
     Body, Client as Connection, ClientError as TransportError, Reply, ResponseLimits, Status,
 };
@@ -55,6 +56,8 @@ pub mod code {
 
 /// How long the server keeps a request waiting before it says "again".
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
+/// Longest answer to a request for the status, in bytes: all members awaited, every check that there is.
+const STATUS_MAX: u64 = 64 << 10;
 /// Largest roster that is taken from a server, in bytes.
 pub const ROSTER_BYTES_MAX: u64 = 64 << 20;
 
@@ -148,29 +151,55 @@ pub struct Polled {
     pub messages: Vec<Message>,
 }
 
+/// Names of the phases of a round, by [`ServerStatus::phase`].
+pub const PHASES: [&str; 4] = ["taking contributions", "closing", "certified", "void"];
+
 /// What a server says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerStatus {
     /// The newest round.
     pub round: u64,
-    /// 0 taking contributions, 1 closing, 2 certified, 3 void.
+    /// A place in [`PHASES`].
     pub phase: u8,
     /// Contributions with a receipt.
     pub contributions: u32,
+    /// Clients that asked for the round.
+    pub joined: u32,
+    /// Members whose answer the round waits for.
+    pub awaited: Vec<MemberIndex>,
+    /// Contributions that were refused, by the id of the check.
+    pub rejected: BTreeMap<String, u32>,
 }
 
 impl Wire for ServerStatus {
-    const MIN_LEN: usize = 13;
+    const MIN_LEN: usize = 25;
     fn encode(&self, out: &mut Vec<u8>) {
         self.round.encode(out);
         self.phase.encode(out);
         self.contributions.encode(out);
+        self.joined.encode(out);
+        self.awaited.encode(out);
+        let rejected = self.rejected.iter();
+        let rejected: Vec<(Bytes, u32)> = rejected
+            .map(|(check, count)| (Bytes(check.as_bytes().to_vec()), *count))
+            .collect();
+        rejected.encode(out);
     }
     fn decode(r: &mut veilsum_wire::Reader<'_>) -> Result<Self, WireError> {
+        let (round, phase, contributions) = (Wire::decode(r)?, Wire::decode(r)?, Wire::decode(r)?);
+        let (joined, awaited) = (Wire::decode(r)?, Wire::decode(r)?);
+        let rejected: Vec<(Bytes, u32)> = Wire::decode(r)?;
+        let name = |bytes: Bytes| String::from_utf8_lossy(&bytes.0).into_owned();
         Ok(Self {
-            round: Wire::decode(r)?,
-            phase: Wire::decode(r)?,
-            contributions: Wire::decode(r)?,
+            round,
+            phase,
+            contributions,
+            joined,
+            awaited,
+            rejected: rejected
+                .into_iter()
+                .map(|(check, n)| (name(check), n))
+                .collect(),
         })
     }
 }
@@ -368,7 +397,7 @@ impl Requests {
     /// # Errors
     /// [`RequestError`].
     pub async fn status(&self) -> Result<ServerStatus, RequestError> {
-        let reply = self.ask(kind::STATUS, &[], Body::Empty, 64).await?;
+        let reply = self.ask(kind::STATUS, &[], Body::Empty, STATUS_MAX).await?;
         match reply.status {
             Status::OK => Ok(Wire::from_bytes(reply.bytes().unwrap_or_default())?),
             _ => Err(Self::failure(&reply)),

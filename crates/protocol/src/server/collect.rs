@@ -235,16 +235,35 @@ impl ServerRound {
         }
     }
 
-    /// The bytes of the same message in two parts, the first of which all members share.
-    pub fn owed_parts(&self, to: MemberIndex, what: Owed) -> Option<[Vec<u8>; 2]> {
-        let message = self.owed(to, what)?;
-        let Message::Package(package) = &message else {
-            return Some([message.to_bytes(), Vec::new()]);
+    /// The bytes of the same message up to what is one member's own. They are written without making the message, which
+    /// is several times larger.
+    pub fn owed_shared(&self, what: Owed) -> Option<Vec<u8>> {
+        let set = self.set.as_ref()?;
+        let Owed::Package = what else {
+            return Some(self.owed(MemberIndex(1), what)?.to_bytes());
         };
-        let mut shared = vec![message.tag()];
-        package.proposal.encode(&mut shared);
-        package.headers.encode(&mut shared);
-        Some([shared, package.shares.to_bytes()])
+        let empty = MemberPackage {
+            proposal: set.proposal().clone(),
+            headers: Vec::new(),
+            shares: Vec::new(),
+        };
+        let mut bytes = vec![Message::Package(empty).tag()];
+        set.proposal().encode(&mut bytes);
+        set.count().encode(&mut bytes);
+        set.headers().iter().for_each(|h| h.encode(&mut bytes));
+        Some(bytes)
+    }
+
+    /// The bytes behind those of [`Self::owed_shared`]: none where all members get the same.
+    pub fn owed_own(&self, to: MemberIndex, what: Owed) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if what == Owed::Package {
+            self.set.as_ref()?.count().encode(&mut bytes);
+            for stored in self.stored.values() {
+                stored.share_leaf(to)?.encode(&mut bytes);
+            }
+        }
+        Some(bytes)
     }
 
     /// Puts the messages in place of what [`Output::Owe`] announces, for drivers that keep all of them in memory.

@@ -61,6 +61,36 @@ impl Shared {
             .max()
     }
 
+    /// What is asked of the newest round; none before there is one.
+    pub(super) fn status(&self) -> Option<ServerStatus> {
+        let run = self.newest_round()?;
+        let mut core = run.lock();
+        let phase = match (core.done(), core.is_proposed()) {
+            (Some(Outcome::Certified { .. }), _) => 2,
+            (Some(Outcome::Void), _) => 3,
+            (None, true) => 1,
+            (None, false) => 0,
+        };
+        let mut rejected = BTreeMap::new();
+        for check in core.rejected().values() {
+            let count: &mut u32 = rejected.entry(check.id().to_owned()).or_default();
+            *count = count.saturating_add(1);
+        }
+        Some(ServerStatus {
+            round: run.context.params().round_id,
+            phase,
+            contributions: u32::try_from(core.receipts()).unwrap_or(u32::MAX),
+            joined: u32::try_from(core.joined()).unwrap_or(u32::MAX),
+            awaited: core.machine().map(|m| m.awaited()).unwrap_or_default(),
+            rejected,
+        })
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        self.newest_round()
+            .is_none_or(|run| run.lock().failure().is_none())
+    }
+
     fn newest_round(&self) -> Option<Arc<RoundRun>> {
         let id = *self.newest.borrow();
         self.round(id?)
@@ -387,23 +417,9 @@ impl Requests {
     }
 
     fn status(&self) -> Response {
-        let Some(run) = self.0.newest_round() else {
-            return status(code::NO_ROUND);
-        };
-        let core = run.lock();
-        let phase = match (core.done(), core.is_proposed()) {
-            (Some(Outcome::Certified { .. }), _) => 2,
-            (Some(Outcome::Void), _) => 3,
-            (None, true) => 1,
-            (None, false) => 0,
-        };
-        with_body(
-            ServerStatus {
-                round: run.context.params().round_id,
-                phase,
-                contributions: u32::try_from(core.receipts()).unwrap_or(u32::MAX),
-            }
-            .to_bytes(),
+        self.0.status().map_or_else(
+            || status(code::NO_ROUND),
+            |found| with_body(found.to_bytes()),
         )
     }
 }

@@ -2,6 +2,7 @@
 
 mod error;
 mod handler;
+mod observe;
 mod outbox;
 mod round;
 
@@ -23,6 +24,7 @@ use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, Se
 use veilsum_wire::{Roster, RoundResult};
 
 pub use error::ServerError;
+pub use observe::Observer;
 pub use round::{RoundEvent, log_identity as server_log_identity};
 
 use crate::journal::Journal;
@@ -173,6 +175,15 @@ impl Server {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.transport.local_addr()
+    }
+
+    /// What an operator may look at while the server runs.
+    #[must_use]
+    pub fn observer(&self) -> Observer {
+        Observer {
+            shared: Arc::clone(&self.shared),
+            counters: self.transport.counters(),
+        }
     }
 
     /// What the transport counted.

@@ -102,23 +102,18 @@ impl Outgoing {
         to: MemberIndex,
         what: Owed,
     ) -> Option<Vec<Arc<[u8]>>> {
-        let (shared, own) = (Part::Shared(what), Part::Own(what, to));
-        let own = match what {
-            Owed::Package => Some(own),
-            // Nothing in it is one member's own.
-            Owed::Rows { .. } => None,
-        };
-        let missing = !self.parts.contains_key(&shared)
-            || own.is_some_and(|own| !self.parts.contains_key(&own));
-        if missing {
-            let [for_all, for_one] = machine.owed_parts(to, what)?;
-            self.parts.entry(shared).or_insert_with(|| for_all.into());
-            if let Some(own) = own {
-                self.parts.insert(own, for_one.into());
-            }
+        let shared = self.part(Part::Shared(what), || machine.owed_shared(what))?;
+        let own = self.part(Part::Own(what, to), || machine.owed_own(to, what))?;
+        Some(vec![shared, own])
+    }
+
+    fn part(&mut self, part: Part, make: impl FnOnce() -> Option<Vec<u8>>) -> Option<Arc<[u8]>> {
+        if let Some(made) = self.parts.get(&part) {
+            return Some(Arc::clone(made));
         }
-        let parts = [Some(shared), own].into_iter().flatten();
-        parts.map(|part| self.parts.get(&part).cloned()).collect()
+        let made: Arc<[u8]> = make()?.into();
+        self.parts.insert(part, Arc::clone(&made));
+        Some(made)
     }
 
     /// The result and what one client checks it with; none before the end, and for a client that is not in U.

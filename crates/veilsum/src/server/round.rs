@@ -527,6 +527,10 @@ impl Core {
     pub(super) fn receipts(&self) -> usize {
         self.receipts.len()
     }
+    /// How many clients asked for the round.
+    pub(super) fn joined(&self) -> usize {
+        self.joined.len()
+    }
     pub(super) fn rejected(&self) -> &BTreeMap<ClientId, Check> {
         &self.rejected
     }

@@ -1,0 +1,215 @@
+//! Health and metrics on a listener of their own, for the operator's network alone: HTTP/1.1 GET, nothing else.
+//!
+//! Nothing here is secret, and nothing names a client: numbers, round ids, phases, ids of checks.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Duration, timeout};
+use veilsum::{Observer, PHASES};
+
+use crate::error::CliError;
+
+/// A scraper that takes longer is cut off.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest head of a request in bytes.
+const HEAD_MAX: usize = 4096;
+/// Requests at one time.
+const AT_ONCE: usize = 16;
+
+/// Binds the listener; answers in a task until the runtime ends.
+pub(crate) async fn serve(listen: SocketAddr, observer: Observer) -> Result<SocketAddr, CliError> {
+    let failed = |error: std::io::Error| CliError::Listen {
+        listen,
+        kind: error.kind(),
+    };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    tokio::spawn(async move {
+        let places = std::sync::Arc::new(Semaphore::new(AT_ONCE));
+        loop {
+            let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+                return;
+            };
+            let Ok((stream, _)) = listener.accept().await else {
+                // Out of file descriptors, say: later there may be some again.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            };
+            let observer = observer.clone();
+            tokio::spawn(async move {
+                // Whoever is too slow or goes away is not answered.
+                let _ = timeout(PATIENCE, answer(stream, &observer)).await;
+                drop(place);
+            });
+        }
+    });
+    Ok(bound)
+}
+
+async fn answer(mut stream: TcpStream, observer: &Observer) -> std::io::Result<()> {
+    let mut head = Vec::new();
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let mut chunk = [0; 512];
+        let count = stream.read(&mut chunk).await?;
+        head.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        if count == 0 || head.len() > HEAD_MAX {
+            return Ok(());
+        }
+    }
+    let (status, body) = match head.split(|b| *b == b' ').take(2).collect::<Vec<_>>()[..] {
+        [b"GET", b"/metrics"] => ("200 OK", metrics(observer)),
+        [b"GET", b"/health"] if observer.is_healthy() => ("200 OK", "ok\n".to_owned()),
+        [b"GET", b"/health"] => ("503 Service Unavailable", "the disk failed\n".to_owned()),
+        [b"GET", _] => ("404 Not Found", "/metrics or /health\n".to_owned()),
+        _ => ("405 Method Not Allowed", "GET\n".to_owned()),
+    };
+    let answer = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(answer.as_bytes()).await?;
+    stream.shutdown().await
+}
+
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
+        self.family(name, kind, help);
+        let _ = writeln!(self.0, "{name} {value}");
+    }
+    fn labelled(&mut self, name: &str, label: &str, of: &str, value: u64) {
+        let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
+    }
+}
+
+fn metrics(observer: &Observer) -> String {
+    let mut text = Text(String::new());
+    if let Some(status) = observer.status() {
+        text.one(
+            "veilsum_round",
+            "gauge",
+            "Number of the newest round.",
+            status.round,
+        );
+        text.family(
+            "veilsum_round_phase",
+            "gauge",
+            "1 for the phase of the newest round.",
+        );
+        for (i, phase) in PHASES.iter().enumerate() {
+            let here = usize::from(status.phase) == i;
+            text.labelled("veilsum_round_phase", "phase", phase, here.into());
+        }
+        text.one(
+            "veilsum_clients_joined",
+            "gauge",
+            "Clients that asked for the newest round.",
+            status.joined.into(),
+        );
+        text.one(
+            "veilsum_contributions",
+            "gauge",
+            "Contributions with a receipt.",
+            status.contributions.into(),
+        );
+        let awaited = u64::try_from(status.awaited.len()).unwrap_or(u64::MAX);
+        text.one(
+            "veilsum_members_awaited",
+            "gauge",
+            "Members whose answer the round waits for.",
+            awaited,
+        );
+        text.family(
+            "veilsum_rejected",
+            "gauge",
+            "Contributions refused in the newest round, by check.",
+        );
+        for (check, count) in &status.rejected {
+            text.labelled("veilsum_rejected", "check", check, (*count).into());
+        }
+    }
+    let stats = observer.transport();
+    let counters = [
+        (
+            "connections_accepted",
+            "Handshakes that succeeded.",
+            stats.connections_accepted,
+        ),
+        (
+            "connections_refused",
+            "Connections refused for their number, all reasons.",
+            stats.refused_connections_total
+                + stats.refused_connections_source
+                + stats.refused_handshakes,
+        ),
+        (
+            "retries",
+            "Handshakes that had to show their address.",
+            stats.retries,
+        ),
+        (
+            "handshakes_failed",
+            "Handshakes that failed.",
+            stats.handshakes_failed,
+        ),
+        (
+            "closed_silent",
+            "Connections closed for saying nothing.",
+            stats.closed_silent,
+        ),
+        (
+            "closed_faults",
+            "Connections closed for too many faults.",
+            stats.closed_faults,
+        ),
+        ("requests", "Requests begun.", stats.requests_started),
+        (
+            "requests_answered",
+            "Requests answered.",
+            stats.requests_answered,
+        ),
+        ("bytes_in", "Bytes of requests.", stats.bytes_in),
+        ("bytes_out", "Bytes of answers.", stats.bytes_out),
+    ];
+    for (name, help, value) in counters {
+        text.one(&format!("veilsum_{name}_total"), "counter", help, value);
+    }
+    let gauges = [
+        (
+            "connections",
+            "Connections open now.",
+            stats.connections_open,
+        ),
+        (
+            "request_memory_bytes",
+            "Bytes of requests in memory.",
+            stats.memory_in_use,
+        ),
+        (
+            "spool_bytes",
+            "Bytes of uploads in the spool.",
+            stats.spool_in_use,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.one(&format!("veilsum_{name}"), "gauge", help, value);
+    }
+    text.family(
+        "veilsum_refused_total",
+        "counter",
+        "Requests refused by the transport.",
+    );
+    for (reason, count) in &stats.refused {
+        text.labelled("veilsum_refused_total", "reason", reason.name(), *count);
+    }
+    text.0
+}

@@ -1,0 +1,261 @@
+//! What an operator does: configure, look, keep and prune.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+
+use veilsum_e2e::{Deployment, json, program, run, run_ok};
+
+const CLIENTS: u32 = 4;
+
+fn configure(deployment: &Deployment, from: &str, to: &str) {
+    let path = deployment.file("server.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+fn check(deployment: &Deployment, environment: &[(&str, &str)]) -> (Option<i32>, String) {
+    let output = Command::new(program())
+        .args([
+            "server",
+            "--check",
+            "--config",
+            &deployment.file("server.toml"),
+        ])
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), said)
+}
+
+#[test]
+fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
+    let deployment = Deployment::new(CLIENTS);
+    deployment.configure("dim = -1\nbeacon = \"12\"\ncolour = \"red\"\nmalicious_max = 1");
+    configure(
+        &deployment,
+        "listen = \"127.0.0.1:0\"",
+        "listen = \"nowhere\"",
+    );
+    configure(&deployment, "state = \"state\"\n", "");
+    configure(
+        &deployment,
+        "[round]",
+        "[limits]\nconnections = \"many\"\n[round]",
+    );
+    fs::write(deployment.file("roster.bin"), b"no roster").unwrap();
+    let (code, said) = check(&deployment, &[]);
+    assert_eq!(code, Some(2), "{said}");
+    for part in [
+        "server.toml: 7 to mend",
+        "line 1: listen: ",
+        "state is missing",
+        "limits.connections: ",
+        "round.dim: ",
+        "round.beacon must be 64 hexadecimal digits",
+        "there is no field round.colour",
+        "roster.bin: this is no roster",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+
+    // Ranges of the protocol, all of them as well.
+    let deployment = Deployment::new(CLIENTS);
+    deployment.configure("dim = 0\nscale_bits = 99\nthreshold = 1");
+    let (code, said) = check(&deployment, &[]);
+    assert_eq!(code, Some(2), "{said}");
+    for part in ["3 to mend", "dim", "scale_bits", "threshold"] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[test]
+fn the_key_may_come_from_the_environment_and_is_never_said() {
+    let deployment = Deployment::new(CLIENTS);
+    configure(
+        &deployment,
+        "key = \"server.key\"",
+        "key_env = \"OPERATE_KEY\"",
+    );
+    let secret = fs::read_to_string(deployment.file("server.key")).unwrap();
+    let (code, said) = check(&deployment, &[("OPERATE_KEY", &secret)]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = check(&deployment, &[]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("the environment has no variable OPERATE_KEY"),
+        "{said}"
+    );
+    let broken = secret.replace(|c: char| c.is_ascii_digit(), "x");
+    let (code, said) = check(&deployment, &[("OPERATE_KEY", &broken)]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(!said.contains(broken.trim()), "{said}");
+    configure(&deployment, "key_env = \"OPERATE_KEY\"", "");
+    let (code, said) = check(&deployment, &[]);
+    assert_eq!(
+        (code, said.contains("one of key and key_env")),
+        (Some(2), true),
+        "{said}"
+    );
+}
+
+fn get(address: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// Everything in key files that is long enough to be a secret.
+fn secrets(deployment: &Deployment) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    let files = (1..=CLIENTS).map(|id| format!("client-{id}.key"));
+    for file in files.chain(["server.key".to_owned(), "registrar.key".to_owned()]) {
+        let [secret, public] = [file.clone(), format!("{file}.pub")]
+            .map(|name| fs::read_to_string(deployment.file(&name)).unwrap());
+        let words = |text: &str| -> BTreeSet<String> {
+            let words = text.split(|c: char| !c.is_ascii_hexdigit());
+            words.filter(|w| w.len() >= 32).map(str::to_owned).collect()
+        };
+        found.extend(words(&secret).difference(&words(&public)).cloned());
+    }
+    assert!(found.len() >= usize::try_from(CLIENTS).unwrap() + 2);
+    found
+}
+
+#[test]
+fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
+    let deployment = Deployment::new(CLIENTS);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = free.local_addr().unwrap().to_string();
+    drop(free);
+    configure(
+        &deployment,
+        "listen =",
+        &format!("metrics = \"{metrics}\"\nlisten ="),
+    );
+    let log = fs::File::create(deployment.file("server.log")).unwrap();
+    let mut server = Command::new(program())
+        .args(["server", "--config", &deployment.file("server.toml")])
+        .env(
+            "RUST_LOG",
+            "trace,quinn=off,quinn_proto=off,rustls=off,mio=off",
+        )
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let address = deployment.address();
+    let update = deployment.update("update.npy", &[0.5; 5]);
+    let mut clients: Vec<_> = (1..CLIENTS)
+        .map(|id| deployment.client(id, &address, &update))
+        .collect();
+    let status = deployment.wait("contributions", || {
+        let status = deployment.status(&address)?;
+        (status["contributions"] == CLIENTS - 1).then_some(status)
+    });
+    assert_eq!(status["phase"], "taking contributions");
+    assert_eq!(status["joined"], CLIENTS - 1);
+    assert_eq!(status["rejected"], serde_json::json!({}));
+    let seen = get(&metrics, "/metrics");
+    for line in [
+        "HTTP/1.1 200 OK",
+        "veilsum_round 1",
+        "veilsum_round_phase{phase=\"taking contributions\"} 1",
+        "veilsum_contributions 3",
+        "veilsum_connections ",
+    ] {
+        assert!(seen.contains(line), "{line} is not in {seen}");
+    }
+    assert!(get(&metrics, "/health").ends_with("ok\n"));
+    assert!(get(&metrics, "/secret").starts_with("HTTP/1.1 404"));
+
+    // While it runs the round is open, and is not pruned whatever the policy.
+    let state = deployment.file("state");
+    let list = || json(&run_ok(["rounds", "list", "--json", "--state", &state]));
+    assert_eq!(list()["rounds"][0]["state"], "open");
+    let prune = |more: &[&str]| {
+        let all = [&["rounds", "prune", "--json", "--state", &state], more].concat();
+        json(&run_ok(all))
+    };
+    assert_eq!(prune(&["--keep", "0"])["removed"], serde_json::json!([]));
+
+    clients.push(deployment.client(CLIENTS, &address, &update));
+    for client in clients {
+        assert!(client.end().status.success());
+    }
+    let mut said = String::new();
+    server
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
+    assert!(server.wait().unwrap().success());
+    let log = fs::read_to_string(deployment.file("server.log")).unwrap();
+    assert!(log.contains("listening"), "{log}");
+    for secret in secrets(&deployment) {
+        for text in [&log, &said, &seen] {
+            assert!(!text.contains(&secret), "a secret is in {text}");
+        }
+    }
+
+    let round = &list()["rounds"][0];
+    assert_eq!(round["state"], "certified");
+    assert_eq!(round["contributions"], CLIENTS);
+    let out = deployment.file("exported");
+    run_ok([
+        "rounds", "export", "--state", &state, "--round", "1", "--out", &out,
+    ]);
+    assert_eq!(
+        fs::read(format!("{out}/log")).unwrap(),
+        fs::read(format!("{state}/rounds/1/log")).unwrap()
+    );
+    assert_eq!(fs::read_dir(format!("{out}/bodies")).unwrap().count(), 4);
+    let absent = run([
+        "rounds", "export", "--state", &state, "--round", "9", "--out", &out,
+    ]);
+    assert_eq!(absent.status.code(), Some(2));
+
+    // A damaged transcript is said to be one, is not exported and not pruned.
+    let path = format!("{state}/rounds/1/log");
+    let good = fs::read(&path).unwrap();
+    let mut bad = good.clone();
+    let middle = bad.len() / 2;
+    bad[middle] ^= 1;
+    fs::write(&path, bad).unwrap();
+    assert_eq!(list()["rounds"][0]["state"], "unreadable");
+    let refused = run([
+        "rounds", "export", "--state", &state, "--round", "1", "--out", &out,
+    ]);
+    assert_eq!(refused.status.code(), Some(3));
+    assert_eq!(prune(&["--keep", "0"])["removed"], serde_json::json!([]));
+    fs::write(&path, good).unwrap();
+
+    assert_eq!(prune(&["--keep", "1"])["removed"], serde_json::json!([]));
+    let young = prune(&["--keep", "0", "--older-than-days", "1"]);
+    assert_eq!(young["removed"], serde_json::json!([]));
+    assert_eq!(
+        prune(&["--keep", "0", "--dry-run"])["removed"],
+        serde_json::json!([1])
+    );
+    assert_eq!(
+        prune(&["--keep", "0", "--bodies-only"])["removed"],
+        serde_json::json!([1])
+    );
+    assert_eq!(
+        fs::read_dir(format!("{state}/rounds/1/bodies"))
+            .unwrap()
+            .count(),
+        0
+    );
+    assert_eq!(list()["rounds"][0]["state"], "certified");
+    assert_eq!(prune(&["--keep", "0"])["removed"], serde_json::json!([1]));
+    assert_eq!(list()["rounds"], serde_json::json!([]));
+}
