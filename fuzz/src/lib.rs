@@ -39,7 +39,7 @@ pub fn wire(data: &[u8]) {
     decoders!(data:
         ShareKeyContent, RosterEntry, Signed<RosterContent>, Announcement, Header, Signed<ReceiptContent>, Proposal, ShareLeaf,
         MemberPackage, Signed<ComplaintContent>, Endorse, Certificate, UnmaskRequest, Unmask, RevealRequest,
-        Signed<RevealContent>, Convicted, Signed<FinalContent>, RowLeaf, RowsRequest, RowValues, Rows, RoundResult, LightBundle,
+        Signed<RevealContent>, Convicted, Signed<FinalContent>, RowLeaf, RowsRequest, RowValues, Rows, RoundResult, RowList, LightBundle,
         Signed<VoidContent>, Signed<LogHeadContent>, RosterContent, AnnouncementContent, HeaderContent, ReceiptContent,
         ProposalContent, ComplaintContent, EndorseContent, ComplaintListContent, UnmaskContent, RevealContent,
         ConvictedContent, FinalContent, RowsContent, ResultContent, VoidContent, LogHeadContent, RoundParams,

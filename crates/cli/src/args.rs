@@ -46,6 +46,10 @@ pub(crate) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
+    /// Check a published result as a client that contributed to it
+    Check(CheckArguments),
+    /// Replay the transcript of a round, or judge one evidence file
+    Audit(AuditArguments),
     /// Measure the whole cryptographic path of a round in one process
     Bench(BenchArguments),
     /// Simulate rounds with random faults and adversaries, all from one seed, and check them against the truth
@@ -146,6 +150,57 @@ pub(crate) struct BenchArguments {
     /// Seed of vectors and keys
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Keys that are known from elsewhere.
+#[derive(Debug, Args)]
+pub(crate) struct PinArguments {
+    /// The server's public file; what is about another server is refused
+    #[arg(long)]
+    pub(crate) server_key: Option<PathBuf>,
+    /// The registrar's public file; what rests on another roster is refused
+    #[arg(long)]
+    pub(crate) registrar: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The client's state directory, or a published-N.veilsum file from it
+    pub(crate) path: PathBuf,
+    /// The round; without it the last one
+    #[arg(long)]
+    pub(crate) round: Option<u64>,
+    /// Ask this running server for the result, instead of checking what was saved
+    #[arg(long)]
+    pub(crate) server: Option<SocketAddr>,
+    #[command(flatten)]
+    pub(crate) pins: PinArguments,
+    /// Seconds to wait for the server
+    #[arg(long, default_value_t = 60)]
+    pub(crate) patience: u32,
+    /// One JSON object on the last line of the output, and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AuditArguments {
+    /// A transcript's directory (or one with several below it), or an evidence file
+    pub(crate) path: PathBuf,
+    /// Settle the sum only: no proof of a norm is verified
+    #[arg(long)]
+    pub(crate) sum_only: bool,
+    /// Write the report as one self-contained page
+    #[arg(long)]
+    pub(crate) html: Option<PathBuf>,
+    /// Directory for evidence that the audit finds and that has no file yet
+    #[arg(long, default_value = "veilsum-evidence")]
+    pub(crate) evidence: PathBuf,
+    #[command(flatten)]
+    pub(crate) pins: PinArguments,
     /// One JSON object on the last line of the output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,

@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use veilsum::params::ClientId;
+use veilsum::protocol::ContextError;
 use veilsum::store::StoreError;
+use veilsum::wire::RosterError;
 use veilsum::{ClientError, ServerError};
+use veilsum_audit::AuditError;
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
 use veilsum_lab::LabError;
@@ -27,6 +30,8 @@ pub(crate) mod exit {
     pub(crate) const VERIFICATION: u8 = 3;
     /// The round ended without a result.
     pub(crate) const ABORTED: u8 = 4;
+    /// An accusation that proves nothing.
+    pub(crate) const PROVES_NOTHING: u8 = 5;
 }
 
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -70,6 +75,22 @@ pub(crate) enum CliError {
     Bench(#[from] BenchError),
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error("the server's roster: {0}")]
+    RosterRefused(#[from] RosterError),
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    #[error("{}: there is no transcript: name a directory with a log in it, or a server's state directory", path.display())]
+    NoTranscript { path: PathBuf },
+    #[error("{}: this is no evidence; it holds {holds}", path.display())]
+    NotEvidence { path: PathBuf, holds: &'static str },
+    #[error("{}: the client of this directory has no result of this round yet: take part first, or ask the server with --server", path.display())]
+    NothingPublished { path: PathBuf },
+    #[error("to ask a server, give its key and the registrar's: --server-key and --registrar")]
+    PinsNeeded,
+    #[error("{}: {kind}", path.display())]
+    Directory { path: PathBuf, kind: io::ErrorKind },
     #[error("{}: {kind}", path.display())]
     File { path: PathBuf, kind: io::ErrorKind },
     #[error("{}: this is no round of the laboratory: {cause}", path.display())]
@@ -127,6 +148,9 @@ impl CliError {
             Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
             Self::Simulation(_) => exit::VERIFICATION,
             Self::NoRound { .. } | Self::Cohort { .. } => exit::USAGE,
+            Self::Directory { .. } => exit::ENVIRONMENT,
+            Self::Audit(AuditError::Store(error)) => store_code(error),
+            Self::Context(_) => exit::VERIFICATION,
             Self::Store(error)
             | Self::Read(FileError::Store(error))
             | Self::Config(ConfigError::Store(error))
@@ -135,9 +159,16 @@ impl CliError {
                 [Problem::File(FileError::Store(error))] => store_code(error),
                 _ => exit::USAGE,
             },
-            Self::Read(_) | Self::DoubledEntry { .. } | Self::Update(_) | Self::ModelDigest => {
-                exit::USAGE
-            }
+            Self::Read(_)
+            | Self::DoubledEntry { .. }
+            | Self::Update(_)
+            | Self::Audit(_)
+            | Self::RosterRefused(_)
+            | Self::NoTranscript { .. }
+            | Self::NotEvidence { .. }
+            | Self::NothingPublished { .. }
+            | Self::PinsNeeded
+            | Self::ModelDigest => exit::USAGE,
             Self::Inspect(InspectError::Input(_)) => exit::ENVIRONMENT,
             Self::Inspect(
                 InspectError::Kind { .. } | InspectError::Key { .. } | InspectError::Unknown(_),

@@ -1,7 +1,9 @@
 //! The `veilsum` command line.
 
 mod args;
+mod audit;
 mod bench;
+mod check;
 mod config;
 mod demo;
 mod error;
@@ -64,6 +66,8 @@ fn run(command: Command) -> Result<u8, CliError> {
         }
         Command::Man { out } => pages::man(&out),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Audit(arguments) => audit::audit(&arguments),
+        Command::Check(arguments) => on_runtime(THREADS, check::check(arguments)),
         Command::Demo(arguments) => on_runtime(THREADS, demo::demo(arguments)),
         Command::Server(arguments) => on_runtime(SERVER_THREADS, node::server(arguments)),
         Command::Client(arguments) => on_runtime(THREADS, node::client(arguments)),

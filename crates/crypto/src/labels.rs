@@ -52,6 +52,8 @@ labels! {
     ROW_VALUES_DIGEST = "row values digest";
     /// Digest of a list of convicted dealers.
     CONVICTED_DIGEST = "convicted digest";
+    /// Digest at the end of a file that stands for itself.
+    FILE_DIGEST = "file digest";
     /// Merkle tree over encrypted shares.
     SHARE_TREE = "share tree";
     /// Merkle tree over slices of X-rows.

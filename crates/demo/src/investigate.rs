@@ -9,7 +9,8 @@ use veilsum::Notes;
 use veilsum::params::ClientId;
 use veilsum::proof::{Prepared, Round};
 use veilsum::protocol::{
-    Bytes, Check, Culprit, Evidence, EvidenceKind, Record, RoundContext, judge, judge_with,
+    Bytes, Check, Culprit, Document, Evidence, EvidenceKind, Record, RoundContext, judge,
+    judge_with,
 };
 use veilsum::store::{BodyDigest, ClosedLog, RealDisk, read_bounded, replace_private};
 use veilsum::wire::{Body, Wire};
@@ -85,7 +86,14 @@ pub(crate) fn investigate(
     for report in told {
         for path in &report.evidence {
             let bytes = read_bounded(&RealDisk, path, EVIDENCE_MAX)?;
-            found.add(&bytes, Noticed::Client(report.client))?;
+            match Document::from_file(&bytes) {
+                Ok(Document::Accusation { evidence, .. }) => {
+                    found.add(&evidence, Noticed::Client(report.client))?;
+                }
+                _ => {
+                    tracing::error!(target: "veilsum", event = "evidence_unreadable", path = %path.display());
+                }
+            }
         }
     }
     if let Some(cheating) = cheating {
@@ -98,10 +106,10 @@ pub(crate) fn investigate(
             notes.read(&states.join(report.client.to_string()))?;
         }
         for evidence in notes.evidence() {
-            found.add(&evidence.to_bytes(), Noticed::ComparedNotes)?;
+            found.add(&evidence, Noticed::ComparedNotes)?;
         }
         for evidence in audit(context, cheating.prepared, cheating.transcript)? {
-            found.add(&evidence.to_bytes(), Noticed::Auditor)?;
+            found.add(&evidence, Noticed::Auditor)?;
         }
     }
     Ok(found.list.into_values().collect())
@@ -115,11 +123,8 @@ struct Findings<'a> {
 }
 
 impl Findings<'_> {
-    fn add(&mut self, bytes: &[u8], by: Noticed) -> Result<(), DemoError> {
-        let conviction = Evidence::from_bytes(bytes)
-            .ok()
-            .and_then(|evidence| judge(self.context, &evidence).ok());
-        let Some(conviction) = conviction else {
+    fn add(&mut self, evidence: &Evidence, by: Noticed) -> Result<(), DemoError> {
+        let Ok(conviction) = judge(self.context, evidence) else {
             tracing::error!(target: "veilsum", event = "evidence_proves_nothing", %by);
             return Ok(());
         };
@@ -144,11 +149,11 @@ impl Findings<'_> {
         })?;
         let round = self.context.params().round_id;
         let place = self.list.len() + 1;
-        let name = format!("round-{round}-{place}-{}.evidence", conviction.kind);
+        let name = format!("round-{round}-{place}-{}.veilsum", conviction.kind);
+        let (roster, params) = (self.context.roster(), self.context.params());
+        let file = Document::accusation(roster, params, evidence).to_file();
         let evidence = self.folder.join(name);
-        replace_private(&RealDisk, &evidence, bytes)?;
-        let params = self.folder.join(format!("round-{round}.params"));
-        replace_private(&RealDisk, &params, &self.context.params().to_bytes())?;
+        replace_private(&RealDisk, &evidence, &file)?;
         let guilty = convicted.is_none_or(|client| self.accomplice == Some(client));
         self.list.insert(
             key,

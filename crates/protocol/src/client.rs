@@ -417,6 +417,11 @@ impl Client {
         self.rounds.get(&round_id)?.sent.as_ref()?.receipt.as_ref()
     }
 
+    /// The announcement of a round that this client knows.
+    pub fn announcement_of(&self, round_id: u64) -> Option<&Announcement> {
+        Some(&self.rounds.get(&round_id)?.announcement)
+    }
+
     /// The context of an announced round.
     pub fn context(&self, round_id: u64) -> Option<&Arc<RoundContext>> {
         self.rounds.get(&round_id)?.context.as_ref()

@@ -641,22 +641,32 @@ fn wrong_vector(
         require(merkle::root(labels::ROW_TREE, &leaves) == header.row_root)?;
         add_rows(&mut sums, rows)?;
     }
+    require(first_wrong_row(ctx, &sums, &content.r_sum, &result.vector).is_some())?;
+    convict(Check::LightSum, Culprit::Server)
+}
+
+/// The first summed X-row that does not open to its part of the vector under R, each compared by itself.
+pub fn first_wrong_row(
+    ctx: &RoundContext,
+    sums: &[RistrettoPoint],
+    r_sum: &Scalar,
+    vector: &[i64],
+) -> Option<usize> {
+    let layout = ctx.layout();
     let columns = generators(Family::Column, layout.columns);
     let blinding = generators(Family::Row, layout.x_rows);
-    let right = sums
-        .par_iter()
+    let opens = |((sum, v), row): ((&RistrettoPoint, &RistrettoPoint), &[i64])| {
+        let scalars = row.iter().map(|x| centred(*x)).chain([*r_sum]);
+        let points = columns.iter().take(row.len()).chain([v]);
+        RistrettoPoint::vartime_multiscalar_mul(
+            scalars.collect::<Vec<Scalar>>(),
+            points.collect::<Vec<_>>(),
+        ) == *sum
+    };
+    sums.par_iter()
         .zip(&blinding)
-        .zip(result.vector.par_chunks(layout.columns as usize))
-        .all(|((sum, v), row)| {
-            let scalars = row.iter().map(|x| centred(*x)).chain([content.r_sum]);
-            let points = columns.iter().take(row.len()).chain([v]);
-            RistrettoPoint::vartime_multiscalar_mul(
-                scalars.collect::<Vec<Scalar>>(),
-                points.collect::<Vec<_>>(),
-            ) == *sum
-        });
-    require(!right)?;
-    convict(Check::LightSum, Culprit::Server)
+        .zip(vector.par_chunks(layout.columns as usize))
+        .position_first(|row| !opens(row))
 }
 
 fn add_rows(sums: &mut [RistrettoPoint], rows: &[[u8; 32]]) -> Result<(), JudgeError> {

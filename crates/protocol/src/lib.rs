@@ -5,23 +5,30 @@
 
 mod certificate;
 mod check;
+#[cfg(feature = "machines")]
 mod client;
 mod complaint;
 mod context;
 mod contribution;
 mod evidence;
+mod file;
 mod header;
 mod judge;
 mod light;
+#[cfg(feature = "machines")]
 mod machine;
+#[cfg(feature = "machines")]
 mod member;
 mod open;
 mod record;
+#[cfg(feature = "machines")]
 mod server;
+#[cfg(feature = "machines")]
 mod set;
 
 pub use certificate::{FinalTerms, check_certificate, check_finals, strictly_increasing};
 pub use check::{Blame, Check, CheckInfo, EvidenceKind};
+#[cfg(feature = "machines")]
 pub use client::{Client, ClientConfig, ClientError, Update};
 pub use complaint::{Verdict, check_share_path, complain, judge_complaint, open_share};
 pub use context::{ContextError, Refusal, RoundContext};
@@ -30,14 +37,21 @@ pub use contribution::{
     proof_challenges, row_leaf, share_leaf, verify_contribution, verify_contributions,
 };
 pub use evidence::{Evidence, MemberStatement, ServerStatement};
+pub use file::{
+    AccusationError, Document, FILE_MAGIC, FILE_VERSION, FileError, Pins, PublishedError,
+    judge_file,
+};
 pub use header::{check_header, check_header_content};
-pub use judge::{Conviction, Culprit, JudgeError, judge, judge_with};
-pub use light::light_check;
+pub use judge::{Conviction, Culprit, JudgeError, first_wrong_row, judge, judge_with};
+pub use light::{light_check, rows_open};
+#[cfg(feature = "machines")]
 pub use machine::{
     Admission, BodySource, Event, Fault, Input, Message, Outcome, Output, Owed, Party, ReplayError,
     Upload,
 };
+#[cfg(feature = "machines")]
 pub use member::Member;
 pub use open::{OpenError, RoundSums};
 pub use record::{Bytes, Record};
+#[cfg(feature = "machines")]
 pub use server::{Phase, ServerRound};

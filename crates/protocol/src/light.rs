@@ -9,11 +9,11 @@ use curve25519_dalek::traits::VartimeMultiscalarMul;
 use rand_core::CryptoRngCore;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use veilsum_crypto::{Digest, Family};
+use veilsum_crypto::Family;
 use veilsum_params::MemberIndex;
 use veilsum_wire::{
-    Header, LightBundle, RoundResult, convicted_digest, entry_is_under_root, result_vector_digest,
-    row_values_digest, slice_rows,
+    Header, LightBundle, ResultContent, RoundResult, entry_is_under_root, result_vector_digest,
+    slice_rows,
 };
 
 /// Generators `0..count` of a family.
@@ -92,7 +92,7 @@ pub fn light_check(
         return Err(Check::LightConvictedSelf.into());
     }
 
-    let rows = certified_rows(ctx, &root, &convicted_digest(&content.convicted), bundle)?;
+    let rows = certified_rows(ctx, content, bundle)?;
     if RISTRETTO_BASEPOINT_TABLE * &content.r_sum != *sum_f0.point() {
         return Err(Check::LightSecret.into());
     }
@@ -101,7 +101,7 @@ pub fn light_check(
     if result.vector.iter().any(|x| x.unsigned_abs() > largest) {
         return Err(Check::LightBounds.into());
     }
-    if opens(ctx, &rows, &content.r_sum, &result.vector, rng) {
+    if rows_open(ctx, &rows, &content.r_sum, &result.vector, rng) {
         Ok(())
     } else {
         Err(Check::LightSum.into())
@@ -112,28 +112,19 @@ pub fn light_check(
 /// fewer than that many are corrupted, so one of them is honest (A15).
 fn certified_rows(
     ctx: &RoundContext,
-    root: &Digest,
-    convicted: &Digest,
+    result: &ResultContent,
     bundle: &LightBundle,
 ) -> Result<Vec<RistrettoPoint>, Refusal> {
-    let mut signers: BTreeMap<(u16, Digest), BTreeSet<MemberIndex>> = BTreeMap::new();
+    let mut signers: BTreeMap<u16, BTreeSet<MemberIndex>> = BTreeMap::new();
     for list in &bundle.row_lists {
-        let content = &list.content;
-        let (client, key) = ctx.member(content.member).ok_or(Check::RowsSignature)?;
-        let ordered = content.slices.is_sorted_by(|a, b| a.0 < b.0);
-        if content.params_digest != *ctx.digest()
-            || content.root != *root
-            || content.convicted != *convicted
-            || !ordered
-        {
-            return Err(Refusal {
-                check: Check::RowsContent,
-                culprit: Some(client),
-            });
-        }
-        list.verify(key).map_err(|_| Check::RowsSignature)?;
-        for slice in &content.slices {
-            signers.entry(*slice).or_default().insert(content.member);
+        let (client, key) = ctx.member(list.member).ok_or(Check::RowsSignature)?;
+        let signed = bundle.signed_list(result, list).ok_or(Refusal {
+            check: Check::RowsContent,
+            culprit: Some(client),
+        })?;
+        signed.verify(key).map_err(|_| Check::RowsSignature)?;
+        for slice in &list.slices {
+            signers.entry(*slice).or_default().insert(list.member);
         }
     }
     let needed = usize::try_from(ctx.params().row_signers())
@@ -151,8 +142,7 @@ fn certified_rows(
             .next()
             .filter(|v| v.slice == slice && v.values.len() == wanted)
             .ok_or(Check::LightRows)?;
-        let key = (slice, row_values_digest(&got.values));
-        if signers.get(&key).map_or(0, BTreeSet::len) < needed {
+        if signers.get(&slice).map_or(0, BTreeSet::len) < needed {
             return Err(Check::LightRows.into());
         }
         for value in &got.values {
@@ -169,8 +159,9 @@ fn certified_rows(
     Ok(rows)
 }
 
-/// sum chi_a K*_a = <sum chi_a x_U[a, .], G> + R sum chi_a V_a, with entries beyond d taken as zero.
-fn opens(
+/// Whether summed X-rows open to a vector under R: sum chi_a K*_a = <sum chi_a x_U[a, .], G> + R sum chi_a V_a, with entries
+/// beyond d taken as zero. The weights chi come from `rng`, which nobody may know who chose the vector (A4).
+pub fn rows_open(
     ctx: &RoundContext,
     rows: &[RistrettoPoint],
     r_sum: &Scalar,

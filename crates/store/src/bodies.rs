@@ -75,7 +75,8 @@ pub struct Bodies {
 }
 
 impl Bodies {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+    /// Bodies in the directory `dir`.
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
         Self { disk, dir }
     }
 
@@ -240,7 +241,8 @@ pub struct BodyStore {
 }
 
 impl BodyStore {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+    /// Bodies in the directory `dir`.
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
         Self {
             bodies: Bodies::new(disk, dir),
         }

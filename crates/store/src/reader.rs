@@ -123,6 +123,9 @@ pub(crate) enum Verdict {
     Corrupt,
 }
 
+/// How many record numbers to both sides [`Records::resume`] tries.
+const RESUME_TRIES: u64 = 4;
+
 /// The records of a log file in order, each checked against the chain. Memory is bounded by one record.
 ///
 /// After the first error the iterator ends. The closing record is not among the items; see [`crate::ClosedLog`].
@@ -208,6 +211,42 @@ impl Records {
 
     pub(crate) fn place(&self) -> Chain {
         self.chain
+    }
+
+    /// After an item that was [`StoreError::Corrupt`]: moves to the next place that holds a record of this log, so that a
+    /// reader who wants to know *everything* that is wrong can go on. False when there is none. What follows is checked from
+    /// there on as ever; whether it is the record that belongs there nobody can tell.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn resume(&mut self) -> Result<bool, StoreError> {
+        if !self.done {
+            return Ok(true);
+        }
+        let from = self.offset.saturating_add(1);
+        let Some((found, _)) = self.search(from, None)? else {
+            return Ok(false);
+        };
+        let mut value = [0; CHAIN_LEN];
+        self.read(found.saturating_sub(CHAIN_LEN as u64), &mut value)?;
+        self.offset = found;
+        self.chain.head.value = value;
+        // Numbers are part of the chain; a few are tried, for records may be missing or there twice.
+        let expected = self.chain.head.records.saturating_add(1);
+        for records in (expected..expected.saturating_add(RESUME_TRIES))
+            .chain(expected.saturating_sub(RESUME_TRIES)..expected)
+        {
+            self.chain.head.records = records;
+            if matches!(self.step()?, Step::Record(..)) {
+                self.offset = found;
+                self.chain.head = ChainHead { records, value };
+                self.done = false;
+                return Ok(true);
+            }
+        }
+        self.chain.head.records = expected;
+        self.done = false;
+        Ok(true)
     }
 
     /// The error for damage at the reader's place.

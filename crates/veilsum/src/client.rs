@@ -12,8 +12,9 @@ use veilsum_encoding::{Encoder, EncodingError};
 use veilsum_params::{ClientId, MemberIndex, Policy};
 use veilsum_proof::{Prepared, ProofError, Round as ProofRound};
 use veilsum_protocol::{
-    Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Event, Evidence,
-    Member, Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update, Upload,
+    Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Document, Event,
+    Evidence, Member, Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update,
+    Upload,
 };
 use veilsum_store::{
     Disk, LogIdentity, RealDisk, Role, StoreError, replace_private, write_private,
@@ -21,7 +22,9 @@ use veilsum_store::{
 use veilsum_transport::{
     Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError,
 };
-use veilsum_wire::{Proposal, ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire};
+use veilsum_wire::{
+    LightBundle, Proposal, ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire,
+};
 use zeroize::Zeroizing;
 
 use crate::journal::{Journal, JournalError};
@@ -303,7 +306,7 @@ impl Client {
         let context = self
             .machine
             .announcement(&announcement)
-            .map_err(|e| self.blame(e))?;
+            .map_err(|e| self.blame(announcement.params.round_id, e))?;
         let member = context.params().member_index(self.id());
         let present = prepare(self.requests.clone(), context.params().round_id, self.id());
         self.presence = Some(Presence(tokio::spawn(present)));
@@ -375,8 +378,8 @@ impl Client {
                 &mut OsRng,
             )
         });
-        let outputs = made.map_err(|e| self.blame(e))?;
-        let messages = self.act(outputs)?;
+        let outputs = made.map_err(|e| self.blame(round.round_id(), e))?;
+        let messages = self.act(round.round_id(), outputs)?;
         messages
             .into_iter()
             .find_map(|message| match message {
@@ -403,8 +406,8 @@ impl Client {
                     let outputs = self
                         .machine
                         .receipt(round.round_id(), &receipt)
-                        .map_err(|e| self.blame(e))?;
-                    self.act(outputs)?;
+                        .map_err(|e| self.blame(round.round_id(), e))?;
+                    self.act(round.round_id(), outputs)?;
                     self.presence = None;
                     return Ok(receipt);
                 }
@@ -432,7 +435,7 @@ impl Client {
         let patience = Patience::new(self.patience);
         let mut cursor = 0;
         loop {
-            for message in self.act_member(&mut journal, outputs)? {
+            for message in self.act_member(round.round_id(), &mut journal, outputs)? {
                 match self
                     .requests
                     .member_send(round.round_id(), index, &message)
@@ -496,7 +499,7 @@ impl Client {
             MachineError::Refused(_) | MachineError::Convicting { .. }
         );
         tracing::warn!(target: "veilsum", event = "proposal_refused", %error);
-        match self.blame(error) {
+        match self.blame(round_id, error) {
             _ if refused => Ok(()),
             error => Err(error),
         }
@@ -543,16 +546,17 @@ impl Client {
         });
         let checked = match checked {
             Ok((noted, checked)) => {
-                self.act(noted)?;
+                self.act(round.round_id(), noted)?;
                 checked
             }
             Err(error) => Err(error),
         };
+        self.save(round, &result, &bundle)?;
         if let Err(error) = checked {
             let shown = (result, bundle).to_bytes();
             self.note(&refused_file(&self.state, round.round_id()), &shown);
             tokio::task::block_in_place(|| self.accuse(&round.context))?;
-            return Err(self.blame(error));
+            return Err(self.blame(round.round_id(), error));
         }
         let params = round.context.params();
         let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
@@ -563,6 +567,33 @@ impl Client {
             bundle.count.saturating_sub(convicted).into(),
         )?;
         Ok(Participation { result, mean })
+    }
+
+    /// Keeps what the result was checked with, right or wrong, so that the check can be made again without the server.
+    fn save(
+        &self,
+        round: &Joined,
+        result: &RoundResult,
+        bundle: &LightBundle,
+    ) -> Result<(), ClientError> {
+        let round_id = round.round_id();
+        let header = self.machine.header(round_id).ok_or(ClientError::Internal)?;
+        let file = Document::Published {
+            registrar: self.roster.registrar().to_bytes(),
+            roster: self.roster.signed().clone(),
+            announcement: round.announcement.clone(),
+            header: header.clone(),
+            receipt: self
+                .machine
+                .receipt_of(round_id)
+                .cloned()
+                .into_iter()
+                .collect(),
+            result: result.clone(),
+            bundle: bundle.clone(),
+        };
+        let path = published_file(&self.state, round_id);
+        Ok(replace_private(&*self.disk, &path, &file.to_file())?)
     }
 
     /// The tables of a round, for callers that make proofs themselves.
@@ -596,18 +627,23 @@ impl Client {
     }
 
     /// Persists, then gives what is to be sent.
-    fn act(&mut self, outputs: Vec<Output>) -> Result<Vec<Message>, ClientError> {
-        let (records, messages) = split(outputs, &mut |evidence| self.evidence_out(evidence));
+    fn act(&mut self, round_id: u64, outputs: Vec<Output>) -> Result<Vec<Message>, ClientError> {
+        let (records, messages) = split(outputs, &mut |evidence| {
+            self.evidence_out(round_id, evidence)
+        });
         self.journal.persist(&records)?;
         Ok(messages)
     }
 
     fn act_member(
         &mut self,
+        round_id: u64,
         journal: &mut Journal,
         outputs: Vec<Output>,
     ) -> Result<Vec<Message>, ClientError> {
-        let (records, messages) = split(outputs, &mut |evidence| self.evidence_out(evidence));
+        let (records, messages) = split(outputs, &mut |evidence| {
+            self.evidence_out(round_id, evidence)
+        });
         journal.persist(&records)?;
         Ok(messages)
     }
@@ -617,7 +653,7 @@ impl Client {
         let mut notes = Notes::new(Arc::clone(context));
         notes.read(&self.state)?;
         for evidence in notes.evidence() {
-            self.evidence_out(&evidence);
+            self.evidence_out(context.params().round_id, &evidence);
         }
         Ok(())
     }
@@ -629,10 +665,13 @@ impl Client {
         }
     }
 
-    /// Writes evidence into the state directory.
-    fn evidence_out(&mut self, evidence: &Evidence) {
-        let bytes = evidence.to_bytes();
-        let name = format!("evidence-{}.bin", blake3::hash(&bytes).to_hex());
+    /// Writes evidence into the state directory, under the parameters that the round was first announced with.
+    fn evidence_out(&mut self, round_id: u64, evidence: &Evidence) {
+        let Some(announcement) = self.machine.announcement_of(round_id) else {
+            return;
+        };
+        let bytes = Document::accusation(&self.roster, &announcement.params, evidence).to_file();
+        let name = format!("evidence-{}.veilsum", blake3::hash(&bytes).to_hex());
         let path = self.state.join(name);
         match write_private(&*self.disk, &path, &bytes) {
             Ok(()) | Err(StoreError::Exists { .. }) => {
@@ -644,9 +683,9 @@ impl Client {
         }
     }
 
-    fn blame(&mut self, error: MachineError) -> ClientError {
+    fn blame(&mut self, round_id: u64, error: MachineError) -> ClientError {
         if let MachineError::Convicting { evidence, .. } = &error {
-            self.evidence_out(evidence);
+            self.evidence_out(round_id, evidence);
         }
         error.into()
     }
@@ -657,6 +696,12 @@ impl Client {
             Err(_) => ClientError::VoidSignature,
         }
     }
+}
+
+/// The file in a client's state directory that `veilsum check` reads.
+#[must_use]
+pub fn published_file(state: &Path, round_id: u64) -> PathBuf {
+    state.join(format!("published-{round_id}.veilsum"))
 }
 
 fn split(

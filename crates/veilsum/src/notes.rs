@@ -96,13 +96,14 @@ impl Notes {
             self.file::<(RoundResult, LightBundle)>(&disk, &refused_file(state, round_id));
         if let Some((result, bundle)) = refused {
             self.result(result.signed.clone());
-            if !self.results.contains(&result) {
-                self.results.push(result);
-            }
-            for list in bundle.row_lists {
+            let lists = bundle.row_lists.iter();
+            for list in lists.filter_map(|l| bundle.signed_list(&result.signed.content, l)) {
                 if !self.lists.contains(&list) {
                     self.lists.push(list);
                 }
+            }
+            if !self.results.contains(&result) {
+                self.results.push(result);
             }
         }
         Ok(())

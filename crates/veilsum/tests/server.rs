@@ -261,7 +261,7 @@ async fn the_same_contribution_comes_again_and_another_is_refused() {
         () = test => {}
         ended = world.server.run(world.params.clone(), |_| {}) => panic!("{ended:?}"),
     }
-    let evidence = dir.path().join("server/rounds/1/evidence-0000.bin");
+    let evidence = dir.path().join("server/rounds/1/evidence-0000.veilsum");
     assert!(evidence.exists(), "equivocation leaves evidence");
 }
 

@@ -2,7 +2,9 @@ use crate::codec::message;
 use crate::{Content, Header, Signed, Wire};
 use curve25519_dalek::scalar::Scalar;
 use veilsum_crypto::labels::{self, Label};
-use veilsum_crypto::{CIPHERTEXT_LEN, CanonicalPoint, Digest, DleqProof, Hasher, merkle};
+use veilsum_crypto::{
+    CIPHERTEXT_LEN, CanonicalPoint, Digest, DleqProof, Hasher, Signature, merkle,
+};
 use veilsum_params::{ClientId, MemberIndex, RoundParams};
 
 pub use crate::contribution::{BodyDigests, matrix_roots, row_leaves, share_leaves};
@@ -336,6 +338,57 @@ message! {
     }
 }
 message! {
+    /// A member's signed list of row sums as a light client downloads it: the root, Conv and values are in the bundle already,
+    /// so the [`RowsContent`] that was signed is put together again and only which slices it lists is sent.
+    RowList {
+        /// The member.
+        member: MemberIndex,
+        /// The slices of its list, strictly increasing.
+        slices: Vec<u16>,
+        /// Its signature over the [`RowsContent`] of these slices with the values of the bundle.
+        signature: Signature,
+    }
+}
+impl RowList {
+    /// The short form of a signed list.
+    pub fn of(signed: &Signed<RowsContent>) -> Self {
+        Self {
+            member: signed.content.member,
+            slices: signed.content.slices.iter().map(|(q, _)| *q).collect(),
+            signature: signed.signature,
+        }
+    }
+}
+impl LightBundle {
+    /// The signed list of a short form, with the values of this bundle and the root and Conv of the result; its signature is
+    /// not checked. None when it lists a slice that is not in the bundle, or slices out of order.
+    pub fn signed_list(
+        &self,
+        result: &ResultContent,
+        list: &RowList,
+    ) -> Option<Signed<RowsContent>> {
+        let ordered = list.slices.is_sorted_by(|a, b| a < b);
+        let slices: Option<Vec<(u16, Digest)>> = list
+            .slices
+            .iter()
+            .map(|q| {
+                let row = self.rows.iter().rev().find(|row| row.slice == *q)?;
+                Some((*q, row_values_digest(&row.values)))
+            })
+            .collect();
+        Some(Signed {
+            content: RowsContent {
+                params_digest: result.params_digest,
+                root: result.root,
+                convicted: convicted_digest(&result.convicted),
+                member: list.member,
+                slices: slices.filter(|_| ordered)?,
+            },
+            signature: list.signature,
+        })
+    }
+}
+message! {
     /// What a light client downloads beside the result (`specs/protocol.md`, "Light check").
     LightBundle {
         /// The proposal's entries are not needed: the own one with its path is.
@@ -351,7 +404,7 @@ message! {
         /// Each non-empty slice once.
         rows: Vec<RowValues>,
         /// Signed lists of slices, one for each member.
-        row_lists: Vec<Signed<RowsContent>>,
+        row_lists: Vec<RowList>,
     }
 }
 impl LightBundle {

@@ -117,6 +117,7 @@ pub struct Roster {
     signed: Signed<RosterContent>,
     keys: Vec<VerifyingKey>,
     digest: Digest,
+    registrar: VerifyingKey,
 }
 
 impl Roster {
@@ -167,12 +168,17 @@ impl Roster {
             keys,
             digest,
             signed,
+            registrar: *registrar,
         })
     }
 
     /// Digest of the roster's content; [`veilsum_params::RoundParams::roster_digest`] must equal it.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+    /// The key that the roster's signature was checked with.
+    pub fn registrar(&self) -> &VerifyingKey {
+        &self.registrar
     }
     /// Epoch of the share keys.
     pub fn epoch(&self) -> u64 {

@@ -3,8 +3,8 @@ use crate::{
     Content, Convicted, ConvictedContent, Endorse, EndorseContent, FinalContent, HeaderContent,
     LightBundle, LogHeadContent, MemberPackage, Proposal, ProposalContent, ReceiptContent,
     ResultContent, RevealContent, RevealRequest, RosterContent, RosterEntry, RoundResult, RowLeaf,
-    RowValues, Rows, RowsContent, RowsRequest, ShareKeyContent, ShareLeaf, Unmask, UnmaskContent,
-    UnmaskRequest, VoidContent,
+    RowList, RowValues, Rows, RowsContent, RowsRequest, ShareKeyContent, ShareLeaf, Unmask,
+    UnmaskContent, UnmaskRequest, VoidContent,
 };
 use veilsum_crypto::labels::Label;
 
@@ -37,6 +37,6 @@ pub const MESSAGES: &[MessageInfo] = messages! {
     }
     plain {
         RosterEntry Announcement Proposal ShareLeaf MemberPackage Endorse Certificate UnmaskRequest Unmask RevealRequest
-        Convicted RowLeaf RowsRequest RowValues Rows RoundResult LightBundle
+        Convicted RowLeaf RowsRequest RowValues Rows RoundResult RowList LightBundle
     }
 };

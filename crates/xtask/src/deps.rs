@@ -83,6 +83,41 @@ const WORDS: &[&str] = &[
     "eprintln!",
 ];
 
+/// Names of the parties' machines: the auditor must be able to do without.
+const MACHINES: &[&str] = &[
+    "ServerRound",
+    "Member",
+    "Client",
+    "Input",
+    "Output",
+    "Admission",
+];
+
+/// The auditor takes `veilsum-protocol` without its machines, so that nothing that decides for a server decides for it.
+fn auditor(value: &Value) -> Vec<String> {
+    let Some(package) = value["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|p| p["name"] == "veilsum-audit")
+    else {
+        return vec!["there is no veilsum-audit".to_owned()];
+    };
+    let protocol = package["dependencies"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|d| d["name"] == "veilsum-protocol" && d["kind"].is_null());
+    let bare = protocol.is_some_and(|d| {
+        d["uses_default_features"] == false && d["features"].as_array().is_some_and(Vec::is_empty)
+    });
+    if bare {
+        Vec::new()
+    } else {
+        vec!["veilsum-audit must take veilsum-protocol without its machines".to_owned()]
+    }
+}
+
 /// Finds a word that is not part of a longer one.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
@@ -103,27 +138,24 @@ fn code(text: &str) -> String {
 /// What ships with what: names of packages, and of those that they depend on but for tests.
 struct Graph(BTreeMap<String, BTreeSet<String>>);
 
-impl Graph {
-    fn load(tree: &Tree) -> Result<Self, TaskError> {
-        let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-        let output = Command::new(&program)
-            .args([
-                "metadata",
-                "--format-version",
-                "1",
-                "--locked",
-                "--all-features",
-            ])
-            .current_dir(&tree.root)
-            .output()
-            .map_err(|source| TaskError::Command { program, source })?;
-        let value: Value = serde_json::from_slice(&output.stdout)
-            .map_err(|_| TaskError::Metadata("no JSON; is Cargo.lock up to date?"))?;
-        Self::parse(&value).ok_or(TaskError::Metadata(
-            "packages or the resolved graph are missing",
-        ))
-    }
+fn metadata(tree: &Tree) -> Result<Value, TaskError> {
+    let program = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(&program)
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--locked",
+            "--all-features",
+        ])
+        .current_dir(&tree.root)
+        .output()
+        .map_err(|source| TaskError::Command { program, source })?;
+    serde_json::from_slice(&output.stdout)
+        .map_err(|_| TaskError::Metadata("no JSON; is Cargo.lock up to date?"))
+}
 
+impl Graph {
     fn parse(value: &Value) -> Option<Self> {
         let name_of: BTreeMap<&str, &str> = value["packages"]
             .as_array()?
@@ -193,8 +225,12 @@ impl Graph {
 }
 
 pub(crate) fn verify(tree: &Tree) -> Result<(), TaskError> {
-    let graph = Graph::load(tree)?;
+    let value = metadata(tree)?;
+    let graph = Graph::parse(&value).ok_or(TaskError::Metadata(
+        "packages or the resolved graph are missing",
+    ))?;
     let mut findings = graph.findings();
+    findings.extend(auditor(&value));
     for source in tree.sources()? {
         let package = source.package();
         let shipped = code(source.shipped());
@@ -213,6 +249,11 @@ pub(crate) fn verify(tree: &Tree) -> Result<(), TaskError> {
                     "{}: {word} in a crate that knows no world outside",
                     source.path
                 ));
+            }
+        }
+        if package == "audit" {
+            for word in MACHINES.iter().filter(|w| has_word(&shipped, w)) {
+                findings.push(format!("{}: {word} in the auditor", source.path));
             }
         }
         if source.text.len() > 32 * 1024 {
@@ -269,6 +310,24 @@ mod tests {
         );
         let circle = graph(&[("veilsum", &["veilsum-cli"]), ("veilsum-cli", &["veilsum"])]);
         assert_eq!(circle.findings().len(), 2);
+    }
+
+    #[test]
+    fn an_auditor_with_machines_is_found() {
+        let with = |dependency: Value| {
+            auditor(
+                &serde_json::json!({ "packages": [{ "name": "veilsum-audit", "dependencies": [dependency] }] }),
+            )
+        };
+        let bare = serde_json::json!({ "name": "veilsum-protocol", "kind": null, "uses_default_features": false, "features": [] });
+        assert_eq!(with(bare.clone()), Vec::<String>::new());
+        let mut full = bare.clone();
+        full["uses_default_features"] = true.into();
+        let mut named = bare;
+        named["features"] = serde_json::json!(["machines"]);
+        for dependency in [full, named, serde_json::json!({ "name": "other" })] {
+            assert_eq!(with(dependency).len(), 1);
+        }
     }
 
     #[test]

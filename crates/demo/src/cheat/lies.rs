@@ -5,8 +5,8 @@ use veilsum::crypto::{Family, IdentityKey};
 use veilsum::params::ClientId;
 use veilsum::protocol::{Message, RoundContext};
 use veilsum::wire::{
-    LightBundle, MemberPackage, ProposalContent, RoundResult, RowsContent, Signed, proposal_root,
-    result_vector_digest, row_values_digest,
+    LightBundle, MemberPackage, ProposalContent, RoundResult, RowList, RowsContent, Signed,
+    convicted_digest, proposal_root, result_vector_digest, row_values_digest,
 };
 
 /// What a wrong sum has too much in its first coordinate.
@@ -36,24 +36,31 @@ pub(super) fn wrong_row_sum(
     *first = (CompressedRistretto(*first).decompress()? + shift)
         .compress()
         .to_bytes();
-    let claim = (rows.slice, row_values_digest(&rows.values));
-    let template = bundle.row_lists.first()?.content.clone();
+    let wrong = rows.slice;
     let own = bundle
         .row_lists
         .iter()
-        .position(|list| list.content.member == member);
-    let mut content = match own {
-        Some(place) => bundle.row_lists.remove(place).content,
-        None => RowsContent {
-            member,
-            slices: Vec::new(),
-            ..template
-        },
+        .position(|list| list.member == member);
+    let mut slices = own.map_or(Vec::new(), |place| bundle.row_lists.remove(place).slices);
+    slices.push(wrong);
+    slices.sort_unstable();
+    slices.dedup();
+    let certified = &bundle.finals.first()?.content;
+    let digest = |slice: &u16| {
+        let row = bundle.rows.iter().find(|row| row.slice == *slice)?;
+        Some((*slice, row_values_digest(&row.values)))
     };
-    content.slices.retain(|(slice, _)| *slice != claim.0);
-    content.slices.push(claim);
-    content.slices.sort_by_key(|(slice, _)| *slice);
-    bundle.row_lists.push(Signed::sign(content, key));
+    let content = RowsContent {
+        params_digest: certified.params_digest,
+        root: certified.root,
+        convicted: convicted_digest(&certified.convicted),
+        member,
+        slices: slices.iter().map(digest).collect::<Option<_>>()?,
+    };
+    // First, so that whoever checks comes upon it before the honest lists, which fit no longer.
+    bundle
+        .row_lists
+        .insert(0, RowList::of(&Signed::sign(content, key)));
     Some(())
 }
 

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use veilsum_crypto::{Digest, labels, merkle};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_wire::{
-    LightBundle, ResultContent, RoundResult, RowLeaf, RowValues, Rows, RowsContent, Signed,
-    convicted_digest, proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
+    LightBundle, ResultContent, RoundResult, RowLeaf, RowList, RowValues, Rows, RowsContent,
+    Signed, convicted_digest, proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
 };
 
 /// One slice of the X-rows, summed by the server itself, and who signed the sum.
@@ -373,7 +373,7 @@ impl ServerRound {
                 .lists
                 .iter()
                 .filter(|(j, _)| needed.contains(j))
-                .map(|(_, l)| l.clone())
+                .map(|(_, l)| RowList::of(l))
                 .collect(),
         })
     }

@@ -543,7 +543,7 @@ impl Closed {
             path: merkle::path(labels::PROPOSAL_TREE, &leaves, i),
             finals: self.finals.clone(),
             rows: self.rows.clone(),
-            row_lists: self.row_lists.clone(),
+            row_lists: self.row_lists.iter().map(RowList::of).collect(),
         }
     }
 }

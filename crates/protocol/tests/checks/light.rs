@@ -303,15 +303,15 @@ fn a15_row_sums_need_more_signers_than_can_be_corrupted() {
         b.row_lists.push(again);
     };
     assert_eq!(with(&doubled), Err(Check::LightRows));
-    assert_eq!(with(&|b| drop(b.rows.pop())), Err(Check::LightRows));
+    assert_eq!(with(&|b| drop(b.rows.pop())), Err(Check::RowsContent));
     assert_eq!(with(&|b| b.rows.swap(0, 1)), Err(Check::LightRows));
     assert_eq!(
         with(&|b| b.rows[0].values[0] = *point(3).as_bytes()),
-        Err(Check::LightRows)
+        Err(Check::RowsSignature)
     );
     assert_eq!(
         with(&|b| b.rows[0].values.push([0; 32])),
-        Err(Check::LightRows)
+        Err(Check::RowsSignature)
     );
     let again = c.rows[0].clone();
     assert_eq!(with(&|b| b.rows.push(again.clone())), Err(Check::LightRows));
@@ -320,25 +320,30 @@ fn a15_row_sums_need_more_signers_than_can_be_corrupted() {
         Err(Check::RowsSignature)
     );
     assert_eq!(
-        with(&|b| b.row_lists[1].content.member = MemberIndex(9)),
+        with(&|b| b.row_lists[1].member = MemberIndex(9)),
         Err(Check::RowsSignature)
     );
     let resign = |b: &mut LightBundle, change: &dyn Fn(&mut RowsContent)| {
-        let mut content = b.row_lists[1].content.clone();
+        let mut content = c.row_lists[1].content.clone();
         change(&mut content);
-        b.row_lists[1] = Signed::sign(content, w.member_key(2));
+        b.row_lists[1] = RowList::of(&Signed::sign(content, w.member_key(2)));
     };
     assert_eq!(
         with(&|b| resign(b, &|r| r.root = Digest([1; 32]))),
-        Err(Check::RowsContent)
+        Err(Check::RowsSignature)
     );
     assert_eq!(
         with(&|b| resign(b, &|r| r.params_digest = Digest([1; 32]))),
-        Err(Check::RowsContent)
+        Err(Check::RowsSignature)
     );
     assert_eq!(
         with(&|b| resign(b, &|r| r.convicted = Digest([1; 32]))),
-        Err(Check::RowsContent)
+        Err(Check::RowsSignature)
+    );
+    // A value that is not the one of the bundle.
+    assert_eq!(
+        with(&|b| resign(b, &|r| r.slices[0].1 = Digest([1; 32]))),
+        Err(Check::RowsSignature)
     );
     assert_eq!(
         with(&|b| resign(b, &|r| r.slices.swap(0, 1))),
@@ -362,11 +367,14 @@ fn a15_row_sums_need_more_signers_than_can_be_corrupted() {
         .iter()
         .map(|r| (r.slice, row_values_digest(&r.values)))
         .collect();
+    let forged = |j: u16| RowList::of(&row_list(w, c.root, &[], MemberIndex(j), slices.clone()));
     for j in 0..2 {
-        bundle.row_lists[j] = row_list(w, c.root, &[], MemberIndex(j as u16 + 1), slices.clone());
+        bundle.row_lists[j] = forged(j as u16 + 1);
     }
+    assert_eq!(check(w, 0, &shifted, &bundle), Err(Check::RowsSignature));
+    bundle.row_lists.truncate(2);
     assert_eq!(check(w, 0, &shifted, &bundle), Err(Check::LightRows));
     // With a third one the light check is blind: that is the stated bound, and what makes the two above convictable.
-    bundle.row_lists[2] = row_list(w, c.root, &[], MemberIndex(3), slices);
+    bundle.row_lists.push(forged(3));
     assert_eq!(check(w, 0, &shifted, &bundle), Ok(()));
 }

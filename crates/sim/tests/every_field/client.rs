@@ -14,7 +14,7 @@ use veilsum_protocol::{
 };
 use veilsum_wire::{
     Announcement, AnnouncementContent, LightBundle, Proposal, ProposalContent, ROUND_PARAMS_FIELDS,
-    ReceiptContent, ResultContent, RoundResult, Signed, params_digest, proposal_root,
+    ReceiptContent, ResultContent, RoundResult, RowList, Signed, params_digest, proposal_root,
     result_vector_digest,
 };
 
@@ -457,6 +457,32 @@ fn convictions(t: T) {
     );
 }
 
+fn row_list(t: T) -> Table {
+    plain(
+        "RowList",
+        t.bundle.row_lists[0].clone(),
+        move |list| {
+            let mut bundle = t.bundle.clone();
+            bundle.row_lists[0] = list;
+            light(t, &t.result, &bundle)
+        },
+        vec![
+            case("member", "rows.signature", |l: &mut RowList| {
+                l.member.0 = if l.member.0 == 1 { 2 } else { 1 };
+            }),
+            case("slices", "rows.signature", |l: &mut RowList| {
+                l.slices.pop();
+            }),
+            case("slices", "rows.content", |l: &mut RowList| {
+                l.slices.push(u16::MAX)
+            }),
+            case("signature", "rows.signature", |l: &mut RowList| {
+                l.signature.0[0] ^= 1
+            }),
+        ],
+    )
+}
+
 fn bundle(t: T) -> Table {
     let stray: CanonicalPoint = t.hands.contributions[&t.victim].header.content.f_z;
     plain(
@@ -494,7 +520,7 @@ fn bundle(t: T) -> Table {
             case("finals", "final.signature", |b: &mut LightBundle| {
                 b.finals[0].signature.0[0] ^= 1
             }),
-            case("rows", "light.rows", move |b: &mut LightBundle| {
+            case("rows", "rows.signature", move |b: &mut LightBundle| {
                 b.rows[0].values[0] = *stray.as_bytes()
             }),
             case("row_lists", "light.rows", |b: &mut LightBundle| {

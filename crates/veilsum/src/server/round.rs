@@ -11,7 +11,7 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Bytes, Check, Event, Evidence, Input, Message, Outcome, Output, Owed, Party,
+    Blame, BodySource, Bytes, Check, Document, Event, Evidence, Input, Message, Outcome, Output, Owed, Party,
     Record, Refusal, RoundContext, ServerRound,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
@@ -23,6 +23,9 @@ use crate::journal::Journal;
 
 /// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
 const RECORDED_BODY_MAX: usize = 15 << 20;
+
+/// The roster beside the log of a round.
+const ROSTER_FILE: &str = "roster.veilsum";
 
 /// What happens in a round, for whoever watches it; nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,6 +223,15 @@ impl RoundRun {
                 records,
             )?
         };
+        // Whoever reads the transcript needs the roster too.
+        match write_private(
+            &*disk,
+            &dir.join(ROSTER_FILE),
+            &Document::roster(context.roster()).to_file(),
+        ) {
+            Ok(()) | Err(StoreError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         let announcement = machine.announcement().to_bytes().into();
         core.machine = Some(machine);
         let run = Arc::new(Self {
@@ -356,9 +368,11 @@ impl RoundRun {
     /// Writes evidence beside the log. Losing it loses a report, not the round: what it rests on is in the log, or was
     /// refused and can be sent again.
     fn keep(&self, core: &mut Core, evidence: &Evidence) {
-        let name = format!("evidence-{:04}.bin", core.evidence);
+        let name = format!("evidence-{:04}.veilsum", core.evidence);
         core.evidence = core.evidence.saturating_add(1);
-        match write_private(&*self.disk, &self.dir.join(name), &evidence.to_bytes()) {
+        let (roster, params) = (self.context.roster(), self.context.params());
+        let file = Document::accusation(roster, params, evidence).to_file();
+        match write_private(&*self.disk, &self.dir.join(name), &file) {
             Ok(()) | Err(StoreError::Exists { .. }) => {}
             Err(error) => tracing::warn!(target: "veilsum", event = "evidence_not_written", %error),
         }

@@ -113,6 +113,7 @@ messages! {
     Rows { signed, values }
     ResultContent { params_digest, root, convicted, r_sum, vector_digest }
     RoundResult { signed, vector }
+    RowList { member, slices, signature }
     LightBundle { certificate, count, position, path, finals, rows, row_lists }
     VoidContent { params_digest }
     LogHeadContent { params_digest, records, head }

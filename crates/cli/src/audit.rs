@@ -1,0 +1,298 @@
+//! `audit`: a transcript, or one evidence file.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use rand_core::{OsRng, RngCore};
+use serde_json::{Value, json};
+use veilsum::protocol::{Culprit, Document, Pins, judge_file};
+use veilsum::store::{Disk, LOG_FILE, RealDisk, read_bounded, replace_private};
+use veilsum::{ServerPublic, registrar_from_text};
+use veilsum_audit::{Convicted, Options, Progress, Report, Verdict, audit as replay, html};
+
+use crate::args::{AuditArguments, PinArguments};
+use crate::error::{CliError, exit};
+use crate::keys::read_key;
+
+/// The largest evidence holds a body, or the X-rows of a round.
+const EVIDENCE_MAX: u64 = 1 << 30;
+
+impl PinArguments {
+    pub(crate) fn read(&self) -> Result<Pins, CliError> {
+        let registrar = match &self.registrar {
+            Some(path) => Some(read_key(path, registrar_from_text)?.to_bytes()),
+            None => None,
+        };
+        let server = match &self.server_key {
+            Some(path) => Some(read_key(path, ServerPublic::from_text)?.signing.to_bytes()),
+            None => None,
+        };
+        Ok(Pins { registrar, server })
+    }
+}
+
+fn culprit_word(culprit: Culprit) -> String {
+    match culprit {
+        Culprit::Server => "server".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+pub(crate) fn audit(arguments: &AuditArguments) -> Result<u8, CliError> {
+    let pins = arguments.pins.read()?;
+    if arguments.path.is_dir() {
+        transcripts(arguments, pins)
+    } else {
+        evidence(arguments, &pins)
+    }
+}
+
+fn evidence(arguments: &AuditArguments, pins: &Pins) -> Result<u8, CliError> {
+    let path = &arguments.path;
+    let bytes = read_bounded(&RealDisk, path, EVIDENCE_MAX)?;
+    if bytes.starts_with(b"VEILSUML") {
+        return Err(CliError::NotEvidence {
+            path: path.clone(),
+            holds: "a log: name the directory that it is in",
+        });
+    }
+    if let Ok(Document::Published { .. }) = Document::from_file(&bytes) {
+        return Err(CliError::NotEvidence {
+            path: path.clone(),
+            holds: "a published result: use `veilsum check`",
+        });
+    }
+    let judged = judge_file(&bytes, pins);
+    if arguments.json {
+        let (verdict, found) = match &judged {
+            Ok((_, found)) => (
+                "convicts",
+                vec![json!({
+                    "kind": found.kind.name(), "culprit": culprit_word(found.culprit), "check": found.check.id(), "file": path,
+                })],
+            ),
+            Err(_) => ("proves-nothing", Vec::new()),
+        };
+        let keys = judged.as_ref().ok().map(|(ctx, _)| {
+            json!({
+                "server": hex::encode(ctx.params().server_key), "registrar": hex::encode(ctx.roster().registrar().to_bytes()),
+            })
+        });
+        let error = judged.as_ref().err().map(ToString::to_string);
+        println!(
+            "{}",
+            json!({
+                "verdict": verdict, "rounds": 0, "contributions": 0, "evidence": found, "keys": keys, "error": error,
+            })
+        );
+    }
+    Ok(match judged {
+        Ok((ctx, found)) => {
+            if !arguments.json {
+                println!(
+                    "{} is convicted of {}: {} ({})",
+                    found.culprit,
+                    found.kind,
+                    found.check.info().reason,
+                    found.check.id()
+                );
+                let params = ctx.params();
+                println!(
+                    "in round {} of the server {}, by the roster of registrar {}",
+                    params.round_id,
+                    hex::encode(params.server_key),
+                    hex::encode(ctx.roster().registrar().to_bytes())
+                );
+                if pins.server.is_none() || pins.registrar.is_none() {
+                    println!(
+                        "Compare both keys with the ones that you know, or give them with --server-key and --registrar."
+                    );
+                }
+            }
+            exit::VERIFICATION
+        }
+        Err(error) => {
+            if !arguments.json {
+                println!("{}: proves nothing: {error}", path.display());
+            }
+            exit::PROVES_NOTHING
+        }
+    })
+}
+
+/// The transcripts in a directory: itself, or those of a server's state, or of a demo.
+fn find(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+    if dir.join(LOG_FILE).exists() {
+        return Ok(vec![dir.to_owned()]);
+    }
+    for parent in [
+        dir.to_owned(),
+        dir.join("rounds"),
+        dir.join("server").join("rounds"),
+    ] {
+        let Ok(entries) = std::fs::read_dir(&parent) else {
+            continue;
+        };
+        let mut found: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| path.join(LOG_FILE).exists())
+            .collect();
+        if !found.is_empty() {
+            let number = |path: &PathBuf| {
+                let name = path.file_name()?.to_str()?;
+                name.parse::<u64>().ok()
+            };
+            found.sort_by_key(|path| (number(path), path.clone()));
+            return Ok(found);
+        }
+    }
+    Err(CliError::NoTranscript {
+        path: dir.to_owned(),
+    })
+}
+
+fn transcripts(arguments: &AuditArguments, pins: Pins) -> Result<u8, CliError> {
+    let mut reports = Vec::new();
+    let mut evidence = Vec::new();
+    let begin = Instant::now();
+    for dir in find(&arguments.path)? {
+        let bar = bar(arguments.json, &dir);
+        let mut seed = [0; 32];
+        OsRng.fill_bytes(&mut seed);
+        let options = Options {
+            sum_only: arguments.sum_only,
+            pins,
+            seed,
+            progress: &|Progress { done, total }| {
+                bar.set_length(total as u64);
+                bar.set_position(done as u64);
+            },
+        };
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let report = replay(disk, &dir, &options);
+        bar.finish_and_clear();
+        let report = report?;
+        for found in &report.convicted {
+            let file = file_of(&dir, &report, found, &arguments.evidence)?;
+            evidence.push(json!({
+                "kind": found.kind.name(), "culprit": culprit_word(found.culprit), "check": found.check.id(), "file": file,
+            }));
+            if !arguments.json {
+                println!(
+                    "{}: {} is convicted of {} ({}): {}",
+                    dir.display(),
+                    found.culprit,
+                    found.kind,
+                    found.check.id(),
+                    file.display()
+                );
+            }
+        }
+        if !arguments.json {
+            tell(&report);
+        }
+        reports.push(report);
+    }
+    if let Some(path) = &arguments.html {
+        replace_private(&RealDisk, path, html(&reports).as_bytes())?;
+    }
+    let valid = reports.iter().all(|r| r.verdict() == Verdict::Valid);
+    if arguments.json {
+        let details: Vec<Value> = reports.iter().map(Report::json).collect();
+        println!(
+            "{}",
+            json!({
+                "verdict": if valid { "valid" } else { "invalid" },
+                "rounds": reports.len(),
+                "contributions": reports.iter().map(|r| r.contributions).sum::<usize>(),
+                "evidence": evidence,
+                "sum_only": arguments.sum_only,
+                "seconds": begin.elapsed().as_secs_f64(),
+                "transcripts": details,
+            })
+        );
+    }
+    Ok(if valid { 0 } else { exit::VERIFICATION })
+}
+
+fn bar(json: bool, dir: &Path) -> ProgressBar {
+    if json || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) =
+        ProgressStyle::with_template("{prefix} [{bar:30}] {pos}/{len} contributions, {eta} left")
+    {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.set_prefix(dir.display().to_string());
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+/// The file of a conviction: the one beside the log, or one that is written now.
+fn file_of(
+    dir: &Path,
+    report: &Report,
+    found: &Convicted,
+    out: &Path,
+) -> Result<PathBuf, CliError> {
+    if let Some(file) = &found.file {
+        return Ok(dir.join(file));
+    }
+    let roster = read_bounded(
+        &RealDisk,
+        &dir.join(veilsum_audit::ROSTER_FILE),
+        EVIDENCE_MAX,
+    )?;
+    let (Ok(Document::RosterOf { registrar, roster }), Some(params)) =
+        (Document::from_file(&roster), &report.params)
+    else {
+        return Ok(dir.join(LOG_FILE));
+    };
+    let bytes = Document::Accusation {
+        registrar,
+        roster,
+        params: params.clone(),
+        evidence: found.evidence.clone(),
+    }
+    .to_file();
+    std::fs::create_dir_all(out).map_err(|error| CliError::Directory {
+        path: out.to_owned(),
+        kind: error.kind(),
+    })?;
+    let who = culprit_word(found.culprit).replace([' ', '(', ')'], "-");
+    let name = format!("round-{}-{}-{who}.veilsum", params.round_id, found.kind);
+    let path = out.join(name);
+    replace_private(&RealDisk, &path, &bytes)?;
+    Ok(path)
+}
+
+fn tell(report: &Report) {
+    let round = report
+        .params
+        .as_ref()
+        .map_or("unknown".to_owned(), |p| p.round_id.to_string());
+    println!(
+        "round {round}: {}, {}{}: {} contributions, {} bytes of log, {} bytes of bodies",
+        report.verdict(),
+        report.outcome,
+        if report.sum_only {
+            " (sum only: norms were not verified)"
+        } else {
+            ""
+        },
+        report.contributions,
+        report.sizes.log,
+        report.sizes.bodies
+    );
+    for fault in &report.faults {
+        println!("  fault: {fault}");
+    }
+    for other in &report.others {
+        println!("  not part of the transcript, not looked at: {other}");
+    }
+}

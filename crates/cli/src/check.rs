@@ -1,0 +1,208 @@
+//! `check`: the light check of a published result, from what a client saved or from a running server.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rand_core::{OsRng, RngCore};
+use serde_json::json;
+use veilsum::protocol::{Document, Record, RoundContext};
+use veilsum::store::{LOG_FILE, RealDisk, Records, read_bounded, replace_private};
+use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
+use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, Wire};
+use veilsum::{Answer, ClientError, Requests, ServerPublic, published_file, registrar_from_text};
+
+use crate::args::CheckArguments;
+use crate::error::{CliError, exit};
+use crate::keys::read_key;
+
+/// No result is larger: the layout has at most 2^26 coordinates.
+const PUBLISHED_MAX: u64 = 1 << 30;
+
+pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
+    let pins = arguments.pins.read()?;
+    let document = match arguments.server {
+        Some(_) => fetch(&arguments).await?,
+        None => {
+            let path = saved(&arguments.path, arguments.round)?;
+            let bytes = read_bounded(&RealDisk, &path, PUBLISHED_MAX)?;
+            match Document::from_file(&bytes) {
+                Ok(document) => document,
+                Err(error) => return Ok(refused(&arguments, None, &error.to_string())),
+            }
+        }
+    };
+    let Document::Published {
+        announcement,
+        header,
+        result,
+        bundle,
+        ..
+    } = &document
+    else {
+        return Err(CliError::NotEvidence {
+            path: arguments.path.clone(),
+            holds: "evidence or a roster: use `veilsum audit`",
+        });
+    };
+    let (result_bytes, beside_bytes) = (result.to_bytes().len(), bundle.to_bytes().len());
+    let (round, client) = (announcement.params.round_id, header.content.client);
+    let begin = Instant::now();
+    let checked = document.check_published(&pins, &mut OsRng);
+    let seconds = begin.elapsed().as_secs_f64();
+    let summed = match checked {
+        Ok((_, summed)) => summed,
+        Err(error) => {
+            let check = match &error {
+                veilsum::protocol::PublishedError::Refused(refusal) => Some(refusal.check.id()),
+                _ => None,
+            };
+            return Ok(refused(&arguments, check, &error.to_string()));
+        }
+    };
+    if arguments.json {
+        println!(
+            "{}",
+            json!({
+                "verdict": "valid", "round": round, "client": client.0, "summed": summed, "dim": result.vector.len(),
+                "result_bytes": result_bytes, "beside_bytes": beside_bytes, "seconds": seconds,
+            })
+        );
+    } else {
+        println!(
+            "round {round}: the result is the sum of {summed} contributions, that of {client} among them.\n\
+             Checked with {result_bytes} bytes of result and {beside_bytes} bytes beside it in {seconds:.2} s. \
+             The norms of others are for the server and auditors to check."
+        );
+        if pins.server.is_none() || pins.registrar.is_none() {
+            println!(
+                "The keys were taken from the file; give those that you know with --server-key and --registrar."
+            );
+        }
+    }
+    Ok(0)
+}
+
+fn refused(arguments: &CheckArguments, check: Option<&str>, error: &str) -> u8 {
+    if arguments.json {
+        println!(
+            "{}",
+            json!({ "verdict": "invalid", "check": check, "error": error })
+        );
+    } else {
+        println!("the result is not accepted: {error}");
+    }
+    exit::VERIFICATION
+}
+
+/// The file of a round in a client's state directory, the last one if no round is named; or the file itself.
+fn saved(path: &Path, round: Option<u64>) -> Result<PathBuf, CliError> {
+    if !path.is_dir() {
+        return Ok(path.to_owned());
+    }
+    if let Some(round) = round {
+        return Ok(published_file(path, round));
+    }
+    let rounds = std::fs::read_dir(path)
+        .map_err(|error| CliError::Directory {
+            path: path.to_owned(),
+            kind: error.kind(),
+        })?
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            let number = name.to_str()?.strip_prefix("published-")?;
+            number.strip_suffix(".veilsum")?.parse::<u64>().ok()
+        });
+    rounds
+        .max()
+        .map(|round| published_file(path, round))
+        .ok_or_else(|| CliError::NothingPublished {
+            path: path.to_owned(),
+        })
+}
+
+/// What the client itself made in a round, from its log.
+fn own(
+    state: &Path,
+    round: Option<u64>,
+) -> Result<(Announcement, Header, Vec<Signed<ReceiptContent>>), CliError> {
+    let path = state.join("client").join(LOG_FILE);
+    let mut found = None;
+    for record in Records::open(&RealDisk, &path)? {
+        match Record::from_bytes(&record?.payload) {
+            Ok(Record::ClientContribution {
+                announcement,
+                header,
+                ..
+            }) => {
+                if round.is_none_or(|wanted| wanted == announcement.params.round_id) {
+                    found = Some((announcement, header, Vec::new()));
+                }
+            }
+            Ok(Record::ClientReceipt { receipt }) => {
+                if let Some((_, header, receipts)) = &mut found
+                    && header.content.digest() == receipt.content.header_digest
+                {
+                    receipts.push(receipt);
+                }
+            }
+            _ => {}
+        }
+    }
+    found.ok_or(CliError::NothingPublished {
+        path: state.to_owned(),
+    })
+}
+
+/// Asks a running server for the result of a round that the state directory has a contribution to.
+async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
+    let (Some(server), Some(server_key), Some(registrar)) = (
+        arguments.server,
+        &arguments.pins.server_key,
+        &arguments.pins.registrar,
+    ) else {
+        return Err(CliError::PinsNeeded);
+    };
+    let (announcement, header, receipt) = own(&arguments.path, arguments.round)?;
+    let public = read_key(server_key, ServerPublic::from_text)?;
+    let registrar = read_key(registrar, registrar_from_text)?;
+    let mut jitter = [0; 32];
+    OsRng.fill_bytes(&mut jitter);
+    let patience = Duration::from_secs(arguments.patience.into());
+    let connection = Connection::new(server, public.transport, TransportConfig::new(jitter))
+        .map_err(ClientError::from)?;
+    let requests = Requests::new(connection, patience);
+    let roster = requests.roster(0).await.map_err(ClientError::from)?;
+    let roster = std::sync::Arc::new(Roster::verify(roster, &registrar)?);
+    let context = RoundContext::from_announcement(&announcement, &public.signing, roster.clone())?;
+    let until = tokio::time::Instant::now() + patience;
+    let client = header.content.client;
+    let (result, bundle) = loop {
+        match requests
+            .result(&context, client)
+            .await
+            .map_err(ClientError::from)?
+        {
+            Answer::Ready(answer) => break answer,
+            Answer::Void(_) => return Err(ClientError::Void.into()),
+            Answer::Again | Answer::Over => {
+                if tokio::time::Instant::now() >= until {
+                    let (what, seconds) = ("the result", patience.as_secs());
+                    return Err(ClientError::Patience { what, seconds }.into());
+                }
+            }
+        }
+    };
+    requests.close().await;
+    let document = Document::Published {
+        registrar: roster.registrar().to_bytes(),
+        roster: roster.signed().clone(),
+        announcement,
+        header,
+        receipt,
+        result,
+        bundle,
+    };
+    let path = published_file(&arguments.path, context.params().round_id);
+    replace_private(&RealDisk, &path, &document.to_file())?;
+    Ok(document)
+}
