@@ -228,6 +228,10 @@ fn convictions(page: &mut String, convicted: &[Convicted]) {
 
 /// The kind of a step: what it says without numbers.
 fn kind_of(step: &Step) -> String {
+    // A contribution and its receipt alternate.
+    if step.text == "contributes" || step.text.starts_with("gives ") {
+        return "collecting".to_owned();
+    }
     step.text.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
@@ -257,7 +261,7 @@ fn timeline(page: &mut String, steps: &[Step], faults: &[crate::Fault]) {
             let last = rest.get(run - 1).map_or(first.record, |step| step.record);
             let _ = write!(
                 page,
-                "<li class=\"soft\"><code>&hellip; {last}</code>and {hidden} more of the kind</li>"
+                "<li class=\"soft\"><code>&hellip; {last}</code>and so on, {hidden} more</li>"
             );
         }
         rest = rest.get(run..).unwrap_or_default();

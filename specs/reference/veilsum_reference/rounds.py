@@ -190,15 +190,19 @@ class Round:
 
     def certified_rows(self, result, bundle):
         signers = {}
-        for signed in bundle.row_lists:
-            c = signed.content
-            require(self.member(c.member) is not None, "rows.signature")
-            stated = (c.params_digest, c.root, c.convicted)
-            require(stated == (self.digest, result.root, convicted_digest(result.convicted))
-                    and increasing([q for q, _ in c.slices]), "rows.content")
-            self.by_member(signed, "rows.signature")
-            for entry in c.slices:
-                signers.setdefault(entry, set()).add(c.member)
+        digests = {r.slice: row_values_digest(r["values"]) for r in bundle.rows}
+        for short in bundle.row_lists:
+            member = self.member(short.member)
+            require(member is not None, "rows.signature")
+            require(increasing(short.slices) and all(q in digests for q in short.slices), "rows.content")
+            # What was signed, put together again: everything but the slices is in the bundle already.
+            content = codec.Record(
+                params_digest=self.digest, root=result.root, convicted=convicted_digest(result.convicted),
+                member=short.member, slices=[(q, digests[q]) for q in short.slices])
+            message = signing_input("RowsContent", content)
+            require(group.ed25519_verify(member.identity_key, message, short.signature), "rows.signature")
+            for q in short.slices:
+                signers.setdefault(q, set()).add(short.member)
         values, rows = list(bundle.rows), []
         for q in range(self.m):
             wanted = len(self.slice_rows(q))
@@ -206,8 +210,7 @@ class Round:
                 continue
             require(values and values[0].slice == q and len(values[0]["values"]) == wanted, "light.rows")
             got = values.pop(0)["values"]
-            entry = (q, row_values_digest(got))
-            require(len(signers.get(entry, ())) >= max(1, 2 * self.t - self.m), "light.rows")
+            require(len(signers.get(q, ())) >= max(1, 2 * self.t - self.m), "light.rows")
             for raw in got:
                 rows.append(group.decode(raw))
                 require(rows[-1] is not None, "light.rows")

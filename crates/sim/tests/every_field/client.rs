@@ -30,6 +30,7 @@ pub(crate) fn tables(t: T) -> Vec<Table> {
     all.extend(proposal(t));
     all.extend(result(t));
     all.push(bundle(t));
+    all.push(row_list(t));
     all
 }
 

@@ -12,7 +12,8 @@ use veilsum_params::ClientId;
 use veilsum_protocol::{Message, light_check};
 use veilsum_sim::World;
 use veilsum_wire::{
-    Header, LightBundle, RoundResult, Signed, Wire, result_vector_digest, row_values_digest,
+    Header, LightBundle, RoundResult, RowList, RowsContent, Signed, Wire, convicted_digest,
+    result_vector_digest, row_values_digest,
 };
 
 /// What one client checks.
@@ -239,6 +240,13 @@ fn parts(m: &mut Maker<'_>) -> Result<(), TaskError> {
         Some(())
     })?;
     m.bad("light-rows-missing", "light.rows", |_, l| {
+        let last = l.bundle.rows.pop()?.slice;
+        l.bundle
+            .row_lists
+            .retain(|list| !list.slices.contains(&last));
+        Some(())
+    })?;
+    m.bad("light-rows-not-there", "rows.content", |_, l| {
         l.bundle.rows.pop().map(|_| ())
     })?;
     m.bad("light-rows-doubled", "light.rows", |_, l| {
@@ -246,7 +254,7 @@ fn parts(m: &mut Maker<'_>) -> Result<(), TaskError> {
         l.bundle.rows.push(last);
         Some(())
     })?;
-    m.bad("light-rows-unsigned", "light.rows", |_, l| {
+    m.bad("light-rows-unsigned", "rows.signature", |_, l| {
         l.bundle.rows[0].values[0] = [0; 32];
         Some(())
     })?;
@@ -258,27 +266,45 @@ fn parts(m: &mut Maker<'_>) -> Result<(), TaskError> {
         l.bundle.row_lists[0].signature.0[0] ^= 1;
         Some(())
     })?;
-    m.bad("light-rows-content", "rows.content", |w, l| {
+    m.bad("light-rows-content", "rows.content", |_, l| {
         let list = &mut l.bundle.row_lists[0];
-        list.content.convicted.0[0] ^= 1;
-        let (_, key, _) = w.member_keys(list.content.member).ok()?;
-        *list = Signed::sign(list.content.clone(), key);
+        let first = *list.slices.first()?;
+        list.slices.push(first);
+        Some(())
+    })?;
+    m.bad("light-rows-convicted", "rows.signature", |w, l| {
+        let mut content = listed(w, l, 0);
+        content.convicted.0[0] ^= 1;
+        let (_, key, _) = w.member_keys(content.member).ok()?;
+        l.bundle.row_lists[0] = RowList::of(&Signed::sign(content, key));
         Some(())
     })?;
     m.bad("light-rows-value", "light.sum", |w, l| {
         // All members together can still not make a wrong sum right.
         let rows = &mut l.bundle.rows[0];
         rows.values[0] = [0; 32];
-        let digest = row_values_digest(&rows.values);
-        for list in &mut l.bundle.row_lists {
-            for entry in &mut list.content.slices {
-                if entry.0 == rows.slice {
-                    entry.1 = digest;
-                }
-            }
-            let (_, key, _) = w.member_keys(list.content.member).ok()?;
-            *list = Signed::sign(list.content.clone(), key);
+        for i in 0..l.bundle.row_lists.len() {
+            let content = listed(w, l, i);
+            let (_, key, _) = w.member_keys(content.member).ok()?;
+            l.bundle.row_lists[i] = RowList::of(&Signed::sign(content, key));
         }
         Some(())
     })
+}
+
+/// What a member signs whose list is short form `i` of a bundle.
+fn listed(world: &World, light: &Light, i: usize) -> RowsContent {
+    let (bundle, result) = (&light.bundle, &light.result.signed.content);
+    let list = &bundle.row_lists[i];
+    let digest = |q: &u16| {
+        let row = bundle.rows.iter().find(|row| row.slice == *q);
+        (*q, row_values_digest(row.map_or(&[], |row| &row.values)))
+    };
+    RowsContent {
+        params_digest: *world.context.digest(),
+        root: result.root,
+        convicted: convicted_digest(&result.convicted),
+        member: list.member,
+        slices: list.slices.iter().map(digest).collect(),
+    }
 }

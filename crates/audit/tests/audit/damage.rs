@@ -1,0 +1,249 @@
+//! A changed byte, a swapped, dropped or doubled record, a missing file: never valid, never a panic.
+
+use crate::common::{Memory, Played, faults, play, report};
+use rayon::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use veilsum_audit::{Options, Outcome, Verdict, audit};
+use veilsum_protocol::{Document, Evidence, Pins, Record};
+use veilsum_sim::{Plan, Setup, World};
+
+fn played() -> &'static Played {
+    static PLAYED: OnceLock<Played> = OnceLock::new();
+    PLAYED.get_or_init(|| {
+        let setup = Setup {
+            roster: 4,
+            cohort: 4,
+            n_min: 3,
+            members: 4,
+            threshold: 3,
+            ..Setup::small(1)
+        };
+        play(World::new(setup).unwrap(), Plan::default())
+    })
+}
+
+/// An honest transcript with an evidence file beside it.
+fn honest() -> Memory {
+    let played = played();
+    let mut wrong = None;
+    for record in &played.records {
+        if let Record::ServerContribution { header, .. } = record {
+            let mut second = header.content.clone();
+            second.masked_vector.0[0] ^= 1;
+            let key = &played.world.identities[&second.client];
+            wrong = Some(Evidence::ClientEquivocation {
+                first: header.clone(),
+                second: veilsum_wire::Signed::sign(second, key),
+                other_params: Vec::new(),
+            });
+        }
+    }
+    let world = &played.world;
+    let file = Document::accusation(&world.roster, world.context.params(), &wrong.unwrap());
+    played.transcript(&played.records, &[file.to_file()])
+}
+
+fn is_valid(memory: &Memory) -> bool {
+    let options = Options {
+        sum_only: true,
+        pins: Pins::default(),
+        seed: [1; 32],
+        progress: &|_| {},
+    };
+    audit(Arc::new(memory.clone()), Path::new("/t"), &options)
+        .is_ok_and(|report| report.verdict() == Verdict::Valid)
+}
+
+#[test]
+fn an_honest_transcript_is_valid() {
+    let memory = honest();
+    for sum_only in [true, false] {
+        let report = report(&memory, sum_only);
+        assert_eq!(faults(&report), Vec::<String>::new());
+        assert_eq!(report.verdict(), Verdict::Valid);
+        assert_eq!(report.outcome, Outcome::Result { summed: 4 });
+        assert_eq!(report.convicted.len(), 1);
+    }
+}
+
+/// Every byte of the log, the roster and the evidence; of each body, which only its digest protects, every 211th.
+#[test]
+fn no_changed_byte_goes_unnoticed() {
+    let memory = honest();
+    let places: Vec<(&PathBuf, usize)> = memory
+        .0
+        .iter()
+        .flat_map(|(path, bytes)| {
+            let step = if path.starts_with("/t/bodies") {
+                211
+            } else {
+                1
+            };
+            (0..bytes.len()).step_by(step).map(move |at| (path, at))
+        })
+        .collect();
+    assert!(places.len() > 5_000);
+    let unnoticed: Vec<_> = places
+        .par_iter()
+        .filter(|(path, at)| {
+            let mut changed = memory.clone();
+            let bytes = Arc::make_mut(changed.0.get_mut(*path).unwrap());
+            bytes[*at] ^= 1 << (at % 8);
+            is_valid(&changed)
+        })
+        .collect();
+    assert_eq!(unnoticed, Vec::<&(&PathBuf, usize)>::new());
+}
+
+#[test]
+fn no_missing_or_cut_file_goes_unnoticed() {
+    let memory = honest();
+    for (path, bytes) in &memory.0 {
+        let is_evidence = path.to_string_lossy().contains("evidence");
+        let mut gone = memory.clone();
+        gone.0.remove(path);
+        // The evidence is about somebody; without it the round is as valid as before.
+        assert_eq!(is_valid(&gone), is_evidence, "{}", path.display());
+        for keep in [0, 1, 40, 75, 76, bytes.len() / 2, bytes.len() - 1] {
+            let mut cut = memory.clone();
+            Arc::make_mut(cut.0.get_mut(path).unwrap()).truncate(keep);
+            assert!(!is_valid(&cut), "{} cut to {keep}", path.display());
+        }
+        let mut longer = memory.clone();
+        Arc::make_mut(longer.0.get_mut(path).unwrap()).push(0);
+        assert!(!is_valid(&longer), "{} and a byte", path.display());
+    }
+}
+
+/// Offsets of the records of a log file.
+fn records(log: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let (mut at, mut all) = (76, Vec::new());
+    while at < log.len() {
+        let len = u32::from_le_bytes(log[at..at + 4].try_into().unwrap()) as usize;
+        all.push(at..at + len + 48);
+        at += len + 48;
+    }
+    all
+}
+
+#[test]
+fn no_moved_record_goes_unnoticed() {
+    let memory = honest();
+    let path = Path::new("/t/log");
+    let log = &memory.0[path];
+    let ranges = records(log);
+    let put = |order: Vec<usize>| {
+        let mut bytes = log[..76].to_vec();
+        for i in order {
+            bytes.extend_from_slice(&log[ranges[i].clone()]);
+        }
+        let mut changed = memory.clone();
+        changed.0.insert(path.to_owned(), Arc::new(bytes));
+        changed
+    };
+    let n = ranges.len();
+    assert!(is_valid(&put((0..n).collect())));
+    for i in 0..n {
+        assert!(
+            !is_valid(&put((0..n).filter(|j| *j != i).collect())),
+            "without {i}"
+        );
+        assert!(!is_valid(&put((0..=i).chain(i..n).collect())), "{i} twice");
+        if i + 1 < n {
+            let mut order: Vec<usize> = (0..n).collect();
+            order.swap(i, i + 1);
+            assert!(!is_valid(&put(order)), "{i} and the next one swapped");
+        }
+    }
+}
+
+/// The same where the server closes and signs the changed log: what an honest server never writes is a fault. Only receipts,
+/// endorsements and the like may stand in another order among themselves.
+#[test]
+fn a_server_that_signs_a_log_without_a_record_or_with_one_twice_is_found() {
+    let played = played();
+    let all = &played.records;
+    for i in 0..all.len() {
+        let mut doubled = all.clone();
+        doubled.insert(i, all[i].clone());
+        let memory = played.transcript(&doubled, &[]);
+        assert!(
+            !is_valid(&memory),
+            "record {i} ({:#04x}) twice",
+            all[i].tag()
+        );
+        let mut without = all.clone();
+        without.remove(i);
+        let memory = played.transcript(&without, &[]);
+        let spare = |tag| all.iter().filter(|r| r.tag() == tag).count() > 3;
+        // More endorsements, unmask messages, Finals or row sums than are needed may be left out.
+        let optional = [0x24, 0x26, 0x2a].contains(&all[i].tag()) && spare(all[i].tag());
+        if !optional && all[i].tag() != 0x2b {
+            assert!(
+                !is_valid(&memory),
+                "without record {i} ({:#04x})",
+                all[i].tag()
+            );
+        }
+    }
+}
+
+/// Every damage is reported, not the first alone.
+#[test]
+fn all_damaged_places_are_reported() {
+    let mut memory = honest();
+    let log = Arc::make_mut(memory.0.get_mut(Path::new("/t/log")).unwrap());
+    let ranges = records(log);
+    let (third, ninth) = (ranges[3].clone(), ranges[9].clone());
+    log[third.start + 20] ^= 1;
+    log[ninth.start + 30] ^= 4;
+    let body = memory
+        .0
+        .keys()
+        .find(|path| path.starts_with("/t/bodies"))
+        .unwrap()
+        .clone();
+    Arc::make_mut(memory.0.get_mut(&body).unwrap())[5] ^= 1;
+    let found = faults(&report(&memory, true));
+    let damaged = |offset: usize| found.iter().any(|f| f.contains(&format!("byte {offset} ")));
+    assert!(damaged(third.start) && damaged(ninth.start), "{found:?}");
+    assert!(found.iter().any(|f| f.contains("the body of")), "{found:?}");
+}
+
+#[test]
+fn an_open_log_is_never_taken_for_a_closed_one() {
+    let memory = honest();
+    let path = Path::new("/t/log");
+    let log = memory.0[path].clone();
+    let last = records(&log).pop().unwrap();
+    for cut in [last.start, last.start + 1, last.start + 20, last.end - 1] {
+        let mut open = memory.clone();
+        Arc::make_mut(open.0.get_mut(path).unwrap()).truncate(cut);
+        assert!(!is_valid(&open), "cut at {cut}");
+    }
+    // A torn tail is cut back by the owner of the log, and what is left is whole and open.
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("log"), &log[..last.start - 7]).unwrap();
+    std::fs::create_dir(dir.path().join("bodies")).unwrap();
+    let identity = veilsum_store::LogIdentity {
+        role: veilsum_store::Role::Server,
+        context: played().world.context.digest().0,
+    };
+    let disk: Arc<dyn veilsum_store::Disk> = Arc::new(veilsum_store::RealDisk);
+    let (recovered, recovery) = veilsum_store::Log::open(disk, dir.path(), identity).unwrap();
+    assert!(!recovered.is_closed() && recovery.cut_bytes > 0);
+    assert_eq!(recovery.records, played().records.len() as u64 - 1);
+}
+
+#[test]
+fn the_roster_of_another_round_is_refused() {
+    let mut memory = honest();
+    let other = World::new(Setup::small(2)).unwrap();
+    let path = Path::new("/t/roster.veilsum").to_owned();
+    memory
+        .0
+        .insert(path, Arc::new(Document::roster(&other.roster).to_file()));
+    assert!(!is_valid(&memory));
+    assert!(faults(&report(&memory, false))[0].contains("announcement.roster"));
+}

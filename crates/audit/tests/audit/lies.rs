@@ -1,0 +1,340 @@
+//! Servers that lie and sign what they wrote: the auditor names the fault and convicts whom it can, and its evidence stands
+//! without the transcript.
+
+use crate::common::{Played, faults, play, report};
+use curve25519_dalek::scalar::Scalar;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use veilsum_audit::{Report, Verdict};
+use veilsum_protocol::{Check, Culprit, Document, EvidenceKind, Pins, Record, judge_file};
+use veilsum_sim::{Deviation, Plan, Setup, World, forge};
+use veilsum_store::BodyDigest;
+use veilsum_wire::{
+    ReceiptContent, Signed, VoidContent, Wire, proposal_root, result_vector_digest,
+    row_values_digest,
+};
+
+fn played() -> &'static Played {
+    static PLAYED: OnceLock<Played> = OnceLock::new();
+    PLAYED.get_or_init(|| play(World::new(Setup::small(5)).unwrap(), Plan::default()))
+}
+
+/// Audits what the server made of the honest records.
+fn audited(played: &Played, sum_only: bool, change: impl FnOnce(&mut Vec<Record>)) -> Report {
+    let mut records = played.records.clone();
+    change(&mut records);
+    report(&played.transcript(&records, &[]), sum_only)
+}
+
+/// Exactly this is proven, and the files that the auditor writes prove it by themselves, to whom knows the keys.
+#[track_caller]
+fn convicts(played: &Played, report: &Report, expected: &[(EvidenceKind, Culprit, Check)]) {
+    let found: Vec<_> = report
+        .convicted
+        .iter()
+        .map(|c| (c.kind, c.culprit, c.check))
+        .collect();
+    assert_eq!(found, expected, "{:?}", faults(report));
+    let world = &played.world;
+    let pins = Pins {
+        registrar: Some(world.registrar.verifying_key().to_bytes()),
+        server: Some(world.server.verifying_key().to_bytes()),
+    };
+    for convicted in &report.convicted {
+        let file = Document::accusation(&world.roster, world.context.params(), &convicted.evidence);
+        let (_, conviction) = judge_file(&file.to_file(), &pins).unwrap();
+        assert_eq!(
+            (conviction.kind, conviction.culprit, conviction.check),
+            (convicted.kind, convicted.culprit, convicted.check)
+        );
+    }
+}
+
+fn has(report: &Report, text: &str) -> bool {
+    faults(report).iter().any(|fault| fault.contains(text))
+}
+
+#[test]
+fn wrong_sum() {
+    for sum_only in [true, false] {
+        let report = audited(played(), sum_only, |records| {
+            for record in records {
+                if let Record::ServerResult { sent } = record {
+                    sent.vector[3] += 1;
+                    sent.signed.content.vector_digest = result_vector_digest(&sent.vector);
+                    sent.signed = Signed::sign(sent.signed.content.clone(), &played().world.server);
+                }
+            }
+        });
+        assert_eq!(report.verdict(), Verdict::Invalid);
+        assert!(has(&report, "not the sum of what was contributed"));
+        assert_eq!(has(&report, "do not decode"), !sum_only);
+        let guilty = (EvidenceKind::WrongResult, Culprit::Server, Check::LightSum);
+        convicts(played(), &report, &[guilty]);
+    }
+}
+
+#[test]
+fn wrong_secret() {
+    let report = audited(played(), true, |records| {
+        for record in records {
+            if let Record::ServerResult { sent } = record {
+                sent.signed.content.r_sum += Scalar::ONE;
+                sent.signed = Signed::sign(sent.signed.content.clone(), &played().world.server);
+            }
+        }
+    });
+    assert!(has(&report, "sum.commitment"));
+    let guilty = (
+        EvidenceKind::WrongResult,
+        Culprit::Server,
+        Check::SumCommitment,
+    );
+    convicts(played(), &report, &[guilty]);
+}
+
+#[test]
+fn drops_receipted_and_every_statement_about_the_other_set_is_told() {
+    let report = audited(played(), true, |records| {
+        for record in records {
+            if let Record::ServerProposal { sent } = record {
+                sent.entries.remove(2);
+                sent.signed.content.root = proposal_root(&sent.entries);
+                sent.signed = Signed::sign(sent.signed.content.clone(), &played().world.server);
+            }
+        }
+    });
+    let guilty = (
+        EvidenceKind::ReceiptWithoutInclusion,
+        Culprit::Server,
+        Check::ReceiptInclusion,
+    );
+    assert_eq!(
+        report
+            .convicted
+            .first()
+            .map(|c| (c.kind, c.culprit, c.check)),
+        Some(guilty)
+    );
+    let endorsements = played().records.iter().filter(|r| r.tag() == 0x24).count();
+    let told = faults(&report)
+        .iter()
+        .filter(|f| f.contains("endorse.content"))
+        .count();
+    assert_eq!(told, endorsements, "all of them, not the first");
+}
+
+#[test]
+fn two_proposals_two_results_and_a_void_round_with_a_list() {
+    let world = &played().world;
+    let equivocation = |check| [(EvidenceKind::ServerEquivocation, Culprit::Server, check)];
+    let report = audited(played(), true, |records| {
+        let at = records.iter().position(|r| r.tag() == 0x23).unwrap();
+        let Record::ServerProposal { mut sent } = records[at].clone() else {
+            return;
+        };
+        sent.entries.pop();
+        sent.signed.content.root = proposal_root(&sent.entries);
+        sent.signed = Signed::sign(sent.signed.content.clone(), &world.server);
+        records.insert(at + 1, Record::ServerProposal { sent });
+    });
+    convicts(
+        played(),
+        &report,
+        &equivocation(Check::ProposalEquivocation),
+    );
+    let report = audited(played(), true, |records| {
+        let at = records.iter().position(|r| r.tag() == 0x2c).unwrap();
+        let Record::ServerResult { mut sent } = records[at].clone() else {
+            return;
+        };
+        sent.vector[0] += 1;
+        sent.signed.content.vector_digest = result_vector_digest(&sent.vector);
+        sent.signed = Signed::sign(sent.signed.content.clone(), &world.server);
+        records.insert(at + 1, Record::ServerResult { sent });
+    });
+    convicts(played(), &report, &equivocation(Check::ResultEquivocation));
+    let report = audited(played(), true, |records| {
+        let params_digest = *world.context.digest();
+        let sent = Signed::sign(VoidContent { params_digest }, &world.server);
+        records.push(Record::ServerVoid { sent });
+    });
+    convicts(played(), &report, &equivocation(Check::VoidEquivocation));
+}
+
+#[test]
+fn accepts_invalid_is_found_by_a_full_audit() {
+    let world = World::new(Setup::small(6)).unwrap();
+    let client = world.plain_clients()[0];
+    let mut update = vec![0; 12];
+    update[0] = 1001;
+    let deviation = Deviation {
+        update: Some(update),
+        ..Deviation::default()
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let upload = forge(&world, client, &deviation, &mut rng)
+        .unwrap()
+        .upload();
+    let mut played = play(world, Plan::default());
+    let body = BodyDigest::of(&upload.body.0);
+    played.bodies.insert(body.0, upload.body.0.clone());
+    let receipt = ReceiptContent {
+        params_digest: *played.world.context.digest(),
+        client,
+        header_digest: upload.header.content.digest(),
+    };
+    let sent = Signed::sign(receipt, &played.world.server);
+    for record in &mut played.records {
+        match record {
+            Record::ServerContribution {
+                header,
+                body: stored,
+            } if header.content.client == client => {
+                *header = upload.header.clone();
+                stored.0 = body.0;
+            }
+            Record::ServerReceipt { sent: given } if given.content.client == client => {
+                *given = sent.clone();
+            }
+            _ => {}
+        }
+    }
+    let found = report(&played.transcript(&played.records, &[]), false);
+    assert!(has(&found, "proof.norm-range"));
+    let kinds: BTreeMap<EvidenceKind, Culprit> = found
+        .convicted
+        .iter()
+        .map(|c| (c.kind, c.culprit))
+        .collect();
+    assert_eq!(
+        kinds.get(&EvidenceKind::ReceiptForInvalid),
+        Some(&Culprit::Server)
+    );
+    assert_eq!(
+        kinds.get(&EvidenceKind::InvalidProof),
+        Some(&Culprit::Client(client))
+    );
+}
+
+#[test]
+fn wrong_row_sum() {
+    let world = &played().world;
+    let mut culprit = None;
+    let report = audited(played(), true, |records| {
+        let first = records.iter_mut().find_map(|record| match record {
+            Record::ServerRows { accepted } => Some(accepted),
+            _ => None,
+        });
+        let accepted = first.unwrap();
+        accepted.values.values[0] = [0; 32];
+        let digest = row_values_digest(&accepted.values.values);
+        let content = &mut accepted.signed.content;
+        for (slice, claimed) in &mut content.slices {
+            if *slice == accepted.values.slice {
+                *claimed = digest;
+            }
+        }
+        let (client, key, _) = world.member_keys(content.member).unwrap();
+        culprit = Some(Culprit::Member {
+            index: content.member,
+            client,
+        });
+        accepted.signed = Signed::sign(content.clone(), key);
+    });
+    assert!(has(&report, "is wrong"));
+    let guilty = (
+        EvidenceKind::WrongRowSum,
+        culprit.unwrap(),
+        Check::RowsValue,
+    );
+    convicts(played(), &report, &[guilty]);
+}
+
+#[test]
+fn a_head_that_the_server_did_not_sign() {
+    let mut other = play(World::new(Setup::small(5)).unwrap(), Plan::default());
+    other.world.server = veilsum_crypto::IdentityKey::from_seed(&[1; 32]);
+    let report = report(&other.transcript(&other.records, &[]), true);
+    assert_eq!(
+        faults(&report),
+        ["the closing record does not hold the server's signature over this log"]
+    );
+}
+
+#[test]
+fn evidence_files_damaged_foreign_and_from_the_future_prove_nothing() {
+    let world = &played().world;
+    let signed = |content: VoidContent| Signed::sign(content, &world.server);
+    let fixed = played().records.iter().find_map(|r| match r {
+        Record::ServerConvicted { sent } => Some(sent.clone()),
+        _ => None,
+    });
+    let evidence = veilsum_protocol::Evidence::ServerEquivocation {
+        first: veilsum_protocol::ServerStatement::Convicted {
+            signed: fixed.unwrap(),
+        },
+        second: veilsum_protocol::ServerStatement::Void {
+            signed: signed(VoidContent {
+                params_digest: *world.context.digest(),
+            }),
+        },
+        other_params: Vec::new(),
+    };
+    let file = Document::accusation(&world.roster, world.context.params(), &evidence).to_file();
+    let none = Pins::default();
+    assert!(judge_file(&file, &none).is_ok());
+    for at in 0..file.len() {
+        let mut changed = file.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(judge_file(&changed, &none).is_err(), "byte {at}");
+        assert!(judge_file(&file[..at], &none).is_err(), "cut at {at}");
+    }
+    // Another registrar or server than the pinned one; another round of the same server.
+    let registrar = Some([1; 32]);
+    assert!(
+        judge_file(
+            &file,
+            &Pins {
+                registrar,
+                server: None
+            }
+        )
+        .is_err()
+    );
+    assert!(
+        judge_file(
+            &file,
+            &Pins {
+                registrar: None,
+                server: Some([1; 32])
+            }
+        )
+        .is_err()
+    );
+    let mut params = world.context.params().clone();
+    params.round_id += 1;
+    let moved = Document::accusation(&world.roster, &params, &evidence).to_file();
+    assert!(judge_file(&moved, &none).is_err());
+    // Lists that claim to be huge, under a right digest, allocate nothing.
+    let Document::Accusation {
+        registrar,
+        roster,
+        params,
+        evidence,
+    } = Document::accusation(&world.roster, world.context.params(), &evidence)
+    else {
+        return;
+    };
+    let mut bytes = Document::Accusation {
+        registrar,
+        roster,
+        params,
+        evidence,
+    }
+    .to_bytes();
+    bytes[41..45].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(Document::from_bytes(&bytes).is_err());
+}

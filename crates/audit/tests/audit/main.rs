@@ -1,0 +1,6 @@
+//! The auditor against transcripts of simulated rounds: honest ones, damaged ones, and ones of servers that lie.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod common;
+mod damage;
+mod lies;
