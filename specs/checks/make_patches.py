@@ -88,7 +88,7 @@ OVERRIDES = {
     "result.equivocation": (P + "judge.rs", "(a.content != b.content, Check::ResultEquivocation)",
                             "(false, Check::ResultEquivocation)"),
     "void.equivocation": (P + "judge.rs", "(true, Check::VoidEquivocation)", "(false, Check::VoidEquivocation)"),
-    "light.sum": (P + "light.rs", "opens(ctx, &rows, &content.r_sum, &result.vector, rng)", "true"),
+    "light.sum": (P + "light.rs", "rows_open(ctx, &rows, &content.r_sum, &result.vector, rng)", "true"),
     "proof.scalar-encoding": ("proof/src/message.rs", ".ok_or(ProofCheck::ScalarEncoding)", ".or(Some(Fe::ZERO)).ok_or(ProofCheck::ScalarEncoding)"),
     "proof.point-encoding": ("proof/src/verifier.rs", ".map_err(|_| ProofCheck::PointEncoding)",
                              ".or_else(|_| Ok(vec![Point::IDENTITY; bytes.len()]))"),

@@ -3,25 +3,14 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
 use serde_json::Value;
-use veilsum::params::{ClientId, RoundParams};
-use veilsum::protocol::{Check, Conviction, Culprit, Evidence, EvidenceKind, RoundContext, judge};
-use veilsum::registrar_from_text;
-use veilsum::wire::{Roster, Signed, Wire};
+use veilsum::params::ClientId;
+use veilsum::protocol::{Check, Conviction, Culprit, EvidenceKind, Pins, RoundContext, judge_file};
+use veilsum::{ServerPublic, registrar_from_text};
 use veilsum_e2e::{json, run, run_ok};
 
 const CLIENTS: u32 = 8;
-
-/// The round of an evidence file, from the files of the demo that hold no statement of anybody in the round.
-fn context(out: &Path) -> RoundContext {
-    let registrar = registrar_from_text(&fs::read(out.join("registrar.pub")).unwrap()).unwrap();
-    let roster = Signed::from_bytes(&fs::read(out.join("roster.bin")).unwrap()).unwrap();
-    let roster = Arc::new(Roster::verify(roster, &registrar).unwrap());
-    let params = fs::read(out.join("evidence/round-1.params")).unwrap();
-    RoundContext::new(RoundParams::from_bytes(&params).unwrap(), roster).unwrap()
-}
 
 struct Caught {
     report: Value,
@@ -81,17 +70,57 @@ fn demo(kind: &str) -> Caught {
     ])));
     assert_eq!(report["rounds"].as_array().unwrap().len(), 1);
     assert_eq!(report["rounds"][0]["rejected"], Value::Array(Vec::new()));
-    let context = context(out.path());
+    let registrar = out.path().join("registrar.pub");
+    let server = out.path().join("server.pub");
+    let pins = Pins {
+        registrar: Some(
+            registrar_from_text(&fs::read(&registrar).unwrap())
+                .unwrap()
+                .to_bytes(),
+        ),
+        server: Some(
+            ServerPublic::from_text(&fs::read(&server).unwrap())
+                .unwrap()
+                .signing
+                .to_bytes(),
+        ),
+    };
     let found = report["server_misbehaviour"].as_array().unwrap();
-    let convictions = found.iter().map(|found| {
-        let bytes = fs::read(found["evidence"].as_str().unwrap()).unwrap();
-        let conviction = judge(&context, &Evidence::from_bytes(&bytes).unwrap()).unwrap();
+    let mut judged = found.iter().map(|found| {
+        let path = found["evidence"].as_str().unwrap();
+        let mut bytes = fs::read(path).unwrap();
+        let (context, conviction) = judge_file(&bytes, &pins).unwrap();
         assert_eq!(found["kind"], conviction.kind.name());
         assert_eq!(found["culprit"], conviction.culprit.to_string());
-        conviction
+        let audited = run([
+            Path::new("audit"),
+            Path::new(path),
+            Path::new("--json"),
+            Path::new("--server-key"),
+            &server,
+            Path::new("--registrar"),
+            &registrar,
+        ]);
+        assert_eq!(audited.status.code(), Some(3));
+        let said = json(&String::from_utf8(audited.stdout).unwrap());
+        assert_eq!(said["verdict"], "convicts");
+        assert_eq!(said["evidence"][0]["kind"], found["kind"]);
+        assert_eq!(said["evidence"][0]["culprit"], found["culprit"]);
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        let false_file = out.path().join("false.veilsum");
+        fs::write(&false_file, bytes).unwrap();
+        let audited = run([Path::new("audit"), &false_file, Path::new("--json")]);
+        assert_eq!(audited.status.code(), Some(5));
+        let said = json(&String::from_utf8(audited.stdout).unwrap());
+        assert_eq!(said["verdict"], "proves-nothing");
+        (context, conviction)
     });
+    let (context, first) = judged.next().unwrap();
+    let mut convictions = vec![first];
+    convictions.extend(judged.map(|(_, conviction)| conviction));
     Caught {
-        convictions: convictions.collect(),
+        convictions,
         context,
         report,
     }
@@ -176,7 +205,7 @@ fn a_member_signs_a_wrong_row_sum() {
         (EvidenceKind::WrongRowSum, member, Check::RowsValue),
         (EvidenceKind::WrongResult, Culprit::Server, Check::LightSum),
     ]);
-    assert_eq!(caught.refused("light.rows"), 8);
+    assert_eq!(caught.refused("rows.signature"), 8);
     assert!(!caught.noticed_by().is_empty());
     assert!(
         caught

@@ -89,9 +89,9 @@ fn round(page: &mut String, report: &Report) {
     } else {
         "full: every signature, proof, share commitment, complaint, the decoding and the result"
     };
-    let _ = write!(
+    let _ = writeln!(
         page,
-        "<h1>Audit of round {}</h1><p class=\"soft\"><code>{}</code> &middot; {scope}</p>\n",
+        "<h1>Audit of round {}</h1><p class=\"soft\"><code>{}</code> &middot; {scope}</p>",
         escape(&number),
         escape(&report.dir)
     );
@@ -317,13 +317,13 @@ fn sizes(page: &mut String, report: &Report) {
     let sizes = &report.sizes;
     let all = (sizes.log + sizes.bodies).max(1);
     let share = 100 * sizes.bodies / all;
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<h2>Sizes</h2><div class=\"card\"><div class=\"bar\"><i style=\"width:{share}%;background:var(--accent)\"></i>\
          <i style=\"width:{}%;background:var(--soft)\"></i></div><table>\
          <tr><td>bodies of contributions ({})</td><td class=\"n\">{}</td></tr>\
          <tr><td>log with all signed messages</td><td class=\"n\">{}</td></tr>\
-         <tr><td>of it, the result</td><td class=\"n\">{}</td></tr></table></div>\n",
+         <tr><td>of it, the result</td><td class=\"n\">{}</td></tr></table></div>",
         100 - share,
         sizes.body_count,
         bytes(sizes.bodies),

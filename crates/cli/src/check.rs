@@ -18,6 +18,10 @@ use crate::keys::read_key;
 /// No result is larger: the layout has at most 2^26 coordinates.
 const PUBLISHED_MAX: u64 = 1 << 30;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the command line is the edge: it tells how long a check took"
+)]
 pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
     let document = match arguments.server {
@@ -133,10 +137,8 @@ fn own(
                 announcement,
                 header,
                 ..
-            }) => {
-                if round.is_none_or(|wanted| wanted == announcement.params.round_id) {
-                    found = Some((announcement, header, Vec::new()));
-                }
+            }) if round.is_none_or(|wanted| wanted == announcement.params.round_id) => {
+                found = Some((announcement, header, Vec::new()));
             }
             Ok(Record::ClientReceipt { receipt }) => {
                 if let Some((_, header, receipts)) = &mut found
