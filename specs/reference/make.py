@@ -170,7 +170,8 @@ def make():
     for position, client in enumerate(CLIENTS):
         bundle = Record(certificate=certificate, count=len(CLIENTS), position=position,
                         path=merkle_path("PROPOSAL_TREE", tree, position), finals=finals,
-                        rows=[Record(slice=q, values=rows[q]) for q in slices], row_lists=row_lists)
+                        rows=[Record(slice=q, values=rows[q]) for q in slices],
+                        row_lists=[Record(member=l.content.member, slices=[q for q, _ in l.content.slices], signature=l.signature) for l in row_lists])
         name = f"client-{client}"
         files[f"{name}.upload"] = bytes([2]) + encode("Upload", Record(header=uploads[client][0], body=uploads[client][1]))
         files[f"{name}.header"] = encode("Header", uploads[client][0])
