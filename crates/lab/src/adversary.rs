@@ -269,7 +269,7 @@ pub const TABLE: &[Adversary] = &[
     ),
     server(
         "leaves-out-after-result",
-        &["sum.commitment", "light.sum"],
+        &["sum.commitment", "light.sum", "convicted.equivocation"],
         servers::convicts_in_result,
     ),
     server(
@@ -281,6 +281,7 @@ pub const TABLE: &[Adversary] = &[
         "receipts-unverified",
         &[
             "receipt.inclusion",
+            "header.cohort",
             "header.commitments",
             "header.identity",
             "header.knowledge",

@@ -10,6 +10,9 @@ use veilsum_protocol::{
 };
 use veilsum_wire::{Announcement, LightBundle, Proposal, RoundResult, Wire};
 
+/// How often a process that is to answer at the end is started, where its disk fails.
+const TRIES: u32 = 100;
+
 impl Simulation<'_> {
     /// Starts the server's process from its disk.
     pub(crate) fn start_server(&mut self) -> Result<(), SimError> {
@@ -241,6 +244,11 @@ impl Simulation<'_> {
         let world = self.world;
         let round_id = world.context.params().round_id;
         let (announcement, proposals) = self.heard();
+        for _ in 0..TRIES {
+            if self.server.is_none() {
+                self.start_server()?;
+            }
+        }
         self.report.result = self.server.as_ref().and_then(|s| s.result().cloned());
         let clients: Vec<ClientId> = self.clients.keys().copied().collect();
         for client in clients {
@@ -249,7 +257,7 @@ impl Simulation<'_> {
                 continue;
             };
             let mut tries = 0;
-            while node.is_honest() && node.machine().is_none() && tries < 100 {
+            while node.is_honest() && node.machine().is_none() && tries < TRIES {
                 node.start(world, client, &mut |_| {})?;
                 tries += 1;
             }

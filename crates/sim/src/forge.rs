@@ -160,7 +160,13 @@ impl ProofCheat {
             }
             Self::OtherKey => *f.key.first_mut().ok_or(ProofError::Internal)? += Fe::ONE,
             Self::MaskedVector => {
-                f.y.first_mut().ok_or(ProofError::Internal)?[0] ^= 1;
+                // The lowest bit that travels.
+                let cut = layout.masked_constants().map_or(0, |k| k.cut);
+                let first = f.y.first_mut().ok_or(ProofError::Internal)?;
+                let limb = first
+                    .get_mut(cut as usize / 64)
+                    .ok_or(ProofError::Internal)?;
+                *limb ^= 1 << (cut % 64);
             }
         }
         Ok(())
