@@ -176,9 +176,12 @@ fn round(
         }
         clients.push(client.end());
     }
+    let said: Vec<_> = clients
+        .iter()
+        .map(|ended| String::from_utf8_lossy(&ended.stderr))
+        .collect();
     for ended in &clients {
-        let said = String::from_utf8_lossy(&ended.stderr);
-        assert!(ended.status.success(), "{at}: a client: {said}");
+        assert!(ended.status.success(), "{at}: the clients: {said:#?}");
         let checked = &json(&String::from_utf8_lossy(&ended.stdout))["checked"];
         assert_eq!(checked, true, "{at}");
     }
