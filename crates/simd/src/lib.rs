@@ -38,6 +38,9 @@
 //! | [`Point`] addition, negation, doubling, equality, [`Point::compress`], [`Engine::compress`], [`Engine::double_and_compress`] | points | their number |
 //! | [`Engine::decompress`], [`Point::decompress`] | strings | their number, and which is the first bad one |
 //! | all verdicts on bounds and scalars | everything else | the verdict: one bit for all values of a call |
+//! | [`Engine::dot`] and the other loops over [`field::Fe`] | elements and integers | lengths |
+//! | [`Engine::subset_sums`] | values | subsets, bound |
+//! | [`LaneNtt`], [`LaneCombine`] | values | primes, degree |
 //! | `msm_*_vartime`, table building | nothing: VARIABLE TIME | everything |
 //!
 //! The argument is by construction. (1) *Branches*: loop counts depend on lengths, bounds and table shapes alone; a
@@ -80,8 +83,8 @@
 //!
 //! # Unsafe code
 //!
-//! This is the one crate of the workspace that may hold `unsafe`. It is used for two things: loading and storing a vector
-//! through a reference to eight words, and entering the functions compiled for AVX-512 from ordinary code, for which a
+//! This is the one crate of the workspace that may hold `unsafe`. It is used for three things: loading and storing a vector
+//! through a reference to eight words or elements, reading elements as the words they are, and entering the functions compiled for AVX-512 from ordinary code, for which a
 //! token that only the run-time detection creates is asked.
 
 mod backend;

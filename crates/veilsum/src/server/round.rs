@@ -11,8 +11,8 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Bytes, Check, Document, Event, Evidence, Input, Message, Outcome, Output, Owed, Party,
-    Record, Refusal, RoundContext, ServerRound,
+    Blame, BodySource, Bytes, Check, Document, Event, Evidence, Input, Message, Outcome, Output,
+    Owed, Party, Record, Refusal, RoundContext, ServerRound,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
 use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
