@@ -2,6 +2,7 @@
 
 use crate::CryptoError;
 use rayon::prelude::*;
+use std::ops::RangeInclusive;
 use veilsum_simd::{Engine, FixedBaseTable, Point};
 
 /// Entries of the first table for each point; a wider search makes a larger one.
@@ -173,34 +174,66 @@ impl Table {
     }
 }
 
+/// Multiples of one step: i step for i = first, first + 1, ..
+struct Multiples {
+    step: Point,
+    first: usize,
+    points: Vec<Point>,
+}
+
+impl Multiples {
+    fn new(step: Point) -> Self {
+        Self {
+            step,
+            first: 0,
+            points: vec![Point::IDENTITY],
+        }
+    }
+    fn extend(&mut self, last: usize) {
+        while let (true, Some(point)) = (self.first + self.points.len() <= last, self.points.last())
+        {
+            self.points.push(*point + self.step);
+        }
+    }
+    /// Drops what lies before `first`; the last one stays.
+    fn forget(&mut self, first: usize) {
+        let gone = first.saturating_sub(self.first);
+        let gone = gone.min(self.points.len().saturating_sub(1));
+        self.points.drain(..gone);
+        self.first += gone;
+    }
+    /// What takes i steps away.
+    fn away(&self, i: i64) -> Point {
+        let at = (i.unsigned_abs() as usize).checked_sub(self.first);
+        let point = at.and_then(|at| self.points.get(at)).copied();
+        let point = point.unwrap_or_default();
+        if i > 0 { -point } else { point }
+    }
+}
+
 /// Multiples of the table's side, to shift points by whole squares.
 struct Shifts {
-    /// i side B for i = 0, 1, ..
-    low: Vec<Point>,
-    /// i side beta B.
-    high: Vec<Point>,
+    /// i side B.
+    low: Multiples,
+    /// i side beta B; on a single axis nothing but zero is asked for.
+    high: Multiples,
 }
 
 impl Shifts {
-    fn extend(&mut self, ring: usize) {
-        for steps in [&mut self.low, &mut self.high] {
-            while let (true, Some(last), Some(step)) =
-                (steps.len() <= ring, steps.last(), steps.get(1))
-            {
-                steps.push(*last + *step);
-            }
+    /// For rings `first` to `last`, and none before them ever again.
+    fn extend(&mut self, plane: Plane, first: i64, last: i64) {
+        let (first, last) = (first.unsigned_abs() as usize, last.unsigned_abs() as usize);
+        self.low.extend(last);
+        if plane.flat() {
+            // An axis may have millions of rings, and each has two cells only.
+            self.low.forget(first);
+        } else {
+            self.high.extend(last);
         }
     }
     /// What moves square `cell` to the origin.
     fn offset(&self, [low, high]: [i64; 2]) -> Point {
-        let times = |steps: &[Point], i: i64| {
-            let step = steps
-                .get(i.unsigned_abs() as usize)
-                .copied()
-                .unwrap_or_default();
-            if i > 0 { -step } else { step }
-        };
-        times(&self.low, low) + times(&self.high, high)
+        self.low.away(low) + self.high.away(high)
     }
 }
 
@@ -255,7 +288,7 @@ impl<'a> Search<'a> {
         let mut covered = -1i64;
         while !self.left.is_empty() {
             let table = self.table(self.plane.half(entries, self.radius))?;
-            let step = |pair| Ok::<_, CryptoError>(vec![Point::IDENTITY, self.times(pair)?]);
+            let step = |pair| Ok::<_, CryptoError>(Multiples::new(self.times(pair)?));
             let mut shifts = Shifts {
                 low: step([table.side, 0])?,
                 high: step([0, if self.plane.flat() { 0 } else { table.side }])?,
@@ -269,10 +302,11 @@ impl<'a> Search<'a> {
             let grows = entries < ENTRIES_MAX && table.half.unsigned_abs() < self.radius;
             while !(self.left.is_empty() || grows && looked > WORTH * table.entries) {
                 self.within_radius(covered)?;
-                shifts.extend(ring.unsigned_abs() as usize);
-                looked += self.look(&table, &shifts, ring)?;
-                covered = ring * table.side + table.half;
-                ring += 1;
+                let last = ring + self.rings_at_once() - 1;
+                shifts.extend(self.plane, ring, last);
+                looked += self.look(&table, &shifts, ring..=last)?;
+                covered = last * table.side + table.half;
+                ring = last + 1;
             }
             entries = (WORTH * entries).min(ENTRIES_MAX);
         }
@@ -287,6 +321,15 @@ impl<'a> Search<'a> {
         answers
             .map(|(position, pair)| pair.ok_or(CryptoError::DiscreteLog { position }))
             .collect()
+    }
+
+    /// A ring of an axis has two cells, which for the last few points are no work for a thread: as many rings as fill a
+    /// look.
+    fn rings_at_once(&self) -> i64 {
+        if !self.plane.flat() {
+            return 1;
+        }
+        signed((AT_ONCE / 2 / self.left.len().max(1)) as u64).max(1)
     }
 
     /// Points that are left have a coordinate beyond `covered`: refuses when the radius does not allow that many.
@@ -343,11 +386,17 @@ impl<'a> Search<'a> {
         Ok(Table::new(half, plane, &parts.concat()))
     }
 
-    /// Looks for all points that are left in one ring of squares; gives the number of look-ups.
-    fn look(&mut self, table: &Table, shifts: &Shifts, ring: i64) -> Result<u64, CryptoError> {
+    /// Looks for all points that are left in some rings of squares; gives the number of look-ups.
+    fn look(
+        &mut self,
+        table: &Table,
+        shifts: &Shifts,
+        rings: RangeInclusive<i64>,
+    ) -> Result<u64, CryptoError> {
         let reachable = u128::from(self.radius).pow(2).saturating_sub(self.energy);
         let nearest = |i: i64| (i.abs() * table.side - table.half).max(0);
-        let mut cells = ring_cells(ring, self.plane);
+        let plane = self.plane;
+        let mut cells: Vec<[i64; 2]> = rings.flat_map(|ring| ring_cells(ring, plane)).collect();
         cells.retain(|[i, j]| squares([nearest(*i), nearest(*j)]) <= reachable);
         let mut looked = 0;
         let mut rest = cells.as_slice();

@@ -163,3 +163,37 @@ fn threads_and_backends_change_nothing() {
         }
     }
 }
+
+#[test]
+fn lone_values_far_out_on_an_axis_are_found() {
+    let far = (1i64 << 33) - 54_321;
+    for far in [[far, -far], [-far, 3 << 24], [1 << 24, far]] {
+        let mut values = vec![[0, 0]; 20];
+        (values[3][0], values[17][0]) = (far[0], far[1]);
+        let points = pack(&values, 0);
+        let found = solve(Engine::auto(), &points, Packing::Single, 1 << 34);
+        assert_eq!(found, Ok(values));
+    }
+}
+
+#[test]
+fn an_axis_keeps_only_the_multiples_that_it_still_needs() {
+    let plane = |beta_log2| Plane {
+        beta_log2,
+        bits: 20,
+    };
+    let points = pack(&singles(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]), 0);
+    for (plane, kept) in [(plane(0), 4), (plane(9), 11)] {
+        let mut shifts = Shifts {
+            low: Multiples::new(points[1]),
+            high: Multiples::new(points[2]),
+        };
+        shifts.extend(plane, 0, 3);
+        shifts.extend(plane, 7, 10);
+        assert_eq!(shifts.low.points.len(), kept);
+        for (steps, point) in (7..=10i64).zip(&points[7..]) {
+            assert_eq!(shifts.offset([-steps, 0]), *point);
+            assert_eq!(shifts.offset([steps, 0]), -*point);
+        }
+    }
+}
