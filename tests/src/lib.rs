@@ -224,8 +224,26 @@ impl Deployment {
     /// When it cannot be started.
     #[must_use]
     pub fn server(&self) -> Running {
-        let child = Command::new(program())
-            .args(["server", "--json", "--config", &self.file("server.toml")])
+        self.server_by(&[])
+    }
+
+    /// As [`Self::server`], started by another program, whose last argument it is.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn server_by(&self, starter: &[&str]) -> Running {
+        let config = self.file("server.toml");
+        let own = [
+            program().to_str().unwrap(),
+            "server",
+            "--json",
+            "--config",
+            &config,
+        ];
+        let words = [starter, &own].concat();
+        let child = Command::new(words[0])
+            .args(&words[1..])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -244,10 +244,11 @@ impl ClientTask {
     }
 }
 
-/// The update made four times as long as the norm bound; no coordinate is above half of the bound.
+/// The update made a quarter longer than the norm bound, so that the sum still opens: the search for it ends where honest
+/// updates could not reach. No coordinate is above half of the bound.
 fn over_norm(x: &[i64], bound: u32) -> Vec<i64> {
     let norm = x.iter().map(|v| (*v as f64).powi(2)).sum::<f64>().sqrt();
-    let factor = 4.0 * f64::from(bound) / norm.max(1.0);
+    let factor = 1.25 * f64::from(bound) / norm.max(1.0);
     let half = i64::from(bound) / 2;
     x.iter()
         .map(|v| ((*v as f64 * factor) as i64).clamp(-half, half))

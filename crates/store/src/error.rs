@@ -295,9 +295,10 @@ impl StoreError {
     pub(crate) fn from_io(operation: Operation, path: &Path, error: &io::Error) -> Self {
         let path = path.to_path_buf();
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull { operation, path }
-            }
+            // A limit on the size of files is a quota like any other.
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => Self::DiskFull { operation, path },
             io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly { operation, path },
             io::ErrorKind::PermissionDenied => Self::PermissionDenied { operation, path },
             io::ErrorKind::NotFound => Self::NotFound { operation, path },

@@ -1,0 +1,72 @@
+//! A disk that fills up in the middle of a round, through the program.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::process::Command;
+
+use veilsum_e2e::{Deployment, Running, json};
+
+const CLIENTS: u32 = 6;
+
+fn start(deployment: &Deployment, address: &str, id: u32) -> Running {
+    let values = [f64::from(id), -f64::from(id) / 4.0, 0.0, 0.5, 1.0];
+    let update = deployment.update(&format!("update-{id}.npy"), &values);
+    deployment.client(id, address, &update)
+}
+
+/// Limits (softly, so that it can be lifted) the size of the files that a process may write: with one byte its disk is full.
+fn limit(server: &Running, bytes: &str) {
+    let limited = Command::new("prlimit")
+        .args(["--pid", &server.id().to_string()])
+        .arg(format!("--fsize={bytes}:"))
+        .status();
+    assert!(
+        limited.unwrap().success(),
+        "prlimit of util-linux is needed"
+    );
+}
+
+fn finished(running: Running) {
+    let output = running.end();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        json(&String::from_utf8_lossy(&output.stdout))["checked"],
+        true
+    );
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
+    let deployment = Deployment::new(CLIENTS);
+    // Ignored by whoever starts the server, the signal stays away and writing fails, as on a full disk.
+    let server = deployment.server_by(&["sh", "-c", "trap '' XFSZ; exec \"$@\"", "sh"]);
+    let address = deployment.address();
+    let early: Vec<Running> = (1..=3).map(|id| start(&deployment, &address, id)).collect();
+    deployment.wait("three contributions", || {
+        deployment
+            .status(&address)
+            .filter(|status| status["contributions"] == 3)
+    });
+    limit(&server, "1");
+    let output = start(&deployment, &address, 4).end();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("server cannot store"), "{said}");
+    assert_eq!(
+        deployment.status(&address).unwrap()["contributions"],
+        3,
+        "what had a receipt is still there"
+    );
+    // Room again: nobody has to be started anew but the one that was told.
+    limit(&server, "unlimited");
+    let late: Vec<Running> = (4..=CLIENTS)
+        .map(|id| start(&deployment, &address, id))
+        .collect();
+    early.into_iter().chain(late).for_each(finished);
+    let output = server.end();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let mean = f64::from((1..=CLIENTS).sum::<u32>()) / f64::from(CLIENTS);
+    assert_eq!(deployment.result(), [mean, -mean / 4.0, 0.0, 0.5, 1.0]);
+}
