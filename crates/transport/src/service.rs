@@ -105,6 +105,13 @@ pub trait Handler: Send + Sync + 'static {
     /// What a request of this kind may cost; `None` if there is no such kind.
     fn limits(&self, kind: u16) -> Option<RequestLimits>;
 
+    /// Whether requests of this kind can be taken yet; otherwise they are refused with [`Refusal::Busy`] before anything is
+    /// read, and the client sends them again.
+    fn is_ready(&self, kind: u16) -> bool {
+        let _ = kind;
+        true
+    }
+
     /// Answers a request.
     ///
     /// Requests must be idempotent: a client that loses its connection sends the same bytes again. The future is
@@ -324,6 +331,9 @@ impl<H: Handler> RequestService<H> {
             code: kind,
             head_len,
         } = Prefix::decode(prefix);
+        if !self.handler.is_ready(kind) {
+            return Err(NoRequest::Refused(Refusal::Busy));
+        }
         let limits = self
             .handler
             .limits(kind)

@@ -169,6 +169,11 @@ impl Handler for Requests {
         })
     }
 
+    /// What these may cost depends on the round: after a restart clients come back before it is open.
+    fn is_ready(&self, kind: u16) -> bool {
+        !matches!(kind, kind::SUBMIT | kind::MEMBER_SEND) || self.0.newest_round().is_some()
+    }
+
     async fn handle(&self, _: PeerInfo, request: Request) -> Response {
         let answer = match request.kind {
             kind::ANNOUNCEMENT => self.announcement(&request.head).await,
