@@ -1,0 +1,85 @@
+//! `audit` and `check` on what a demo left on the disk.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use veilsum_e2e::{json, run, run_ok};
+
+/// The exit code and the JSON of a command about a file or directory.
+fn said(command: &str, path: &Path, more: &[&str]) -> (Option<i32>, Value) {
+    let path = path.to_str().unwrap();
+    let output = run([command, path, "--json"].iter().chain(more));
+    let text = String::from_utf8(output.stdout).unwrap();
+    (output.status.code(), json(&text))
+}
+
+fn find(dir: &Path, wanted: &str) -> Option<PathBuf> {
+    fs::read_dir(dir).unwrap().find_map(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find(&path, wanted)
+        } else {
+            path.ends_with(wanted).then_some(path)
+        }
+    })
+}
+
+#[test]
+fn a_demo_is_audited_and_checked_and_no_damage_passes() {
+    let out = tempfile::tempdir().unwrap();
+    let dir = out.path();
+    let arguments = ["--malicious", "0", "--dropouts", "0", "--rounds", "1"];
+    let place = ["--clients", "8", "--out", dir.to_str().unwrap()];
+    run_ok(["demo", "--json"].into_iter().chain(arguments).chain(place));
+
+    let page = dir.join("report.html");
+    let (code, full) = said("audit", dir, &["--html", page.to_str().unwrap()]);
+    assert_eq!((code, &full["verdict"]), (Some(0), &"valid".into()));
+    assert_eq!(
+        (&full["rounds"], &full["contributions"]),
+        (&1.into(), &8.into())
+    );
+    assert_eq!(full["evidence"], Value::Array(Vec::new()));
+    let round = &full["transcripts"][0];
+    assert_eq!(
+        (&round["verdict"], &round["round"], &round["summed"]),
+        (&"valid".into(), &1.into(), &8.into())
+    );
+    for key in ["outcome", "absent", "rejected", "faults"] {
+        assert!(round.get(key).is_some(), "{key}");
+    }
+    let html = fs::read_to_string(page).unwrap();
+    assert!(html.contains("<html") && html.contains("valid"));
+    let (code, sum) = said("audit", dir, &["--sum-only"]);
+    assert_eq!((code, &sum["verdict"]), (Some(0), &"valid".into()));
+
+    let published = find(&dir.join("clients"), "published-1.veilsum").unwrap();
+    let (code, checked) = said("check", &published, &[]);
+    assert_eq!((code, &checked["verdict"]), (Some(0), &"valid".into()));
+    assert_eq!(
+        (&checked["round"], &checked["summed"]),
+        (&1.into(), &8.into())
+    );
+    let mut bytes = fs::read(&published).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let tampered = dir.join("tampered.veilsum");
+    fs::write(&tampered, bytes).unwrap();
+    let (code, refused) = said("check", &tampered, &[]);
+    assert_eq!((code, &refused["verdict"]), (Some(3), &"invalid".into()));
+
+    let log = find(&dir.join("server"), "log").unwrap();
+    let whole = fs::read(&log).unwrap();
+    let mut changed = whole.clone();
+    changed[whole.len() / 2] ^= 1;
+    // A changed byte; a log without the end of its closing record, which is an open one with a torn tail.
+    for damaged in [changed, whole[..whole.len() - 1].to_vec()] {
+        fs::write(&log, damaged).unwrap();
+        let (code, found) = said("audit", dir, &["--sum-only"]);
+        assert_eq!((code, &found["verdict"]), (Some(3), &"invalid".into()));
+        let faults = found["transcripts"][0]["faults"].as_array().unwrap();
+        assert!(!faults.is_empty());
+    }
+}
