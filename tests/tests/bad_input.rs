@@ -62,6 +62,10 @@ fn configurations() {
         ("malicious_max = 2", &["malicious_max is 2"]),
         ("dim = 0", &["dim is 0"]),
         ("dim = 4000000000", &["dim is 4000000000"]),
+        (
+            "dim = 3000000",
+            &["round 1 does not fit", "result", "make dim"],
+        ),
         ("scale_bits = 41", &["scale_bits is 41"]),
         ("norm_bound = 0", &["norm_bound is 0"]),
         ("dim = -1", &["server.toml", "line"]),

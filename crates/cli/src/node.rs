@@ -27,6 +27,7 @@ const GRACE: Duration = Duration::from_secs(10);
 pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     let config = ServerConfig::read(&arguments.config, now_ms())?;
     let (params, layout) = config.round;
+    veilsum::check_round_size(&params, &layout)?;
     let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
     if arguments.check {
         let facts = json!({

@@ -23,8 +23,8 @@ pub use requests::{
     code, kind,
 };
 pub use server::{
-    Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, now_ms,
-    round_dir, server_log_identity,
+    Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes,
+    check_round_size, now_ms, round_dir, server_log_identity,
 };
 
 pub use veilsum_crypto as crypto;

@@ -55,6 +55,20 @@ pub enum ServerError {
         /// The round.
         round_id: u64,
     },
+    /// A record of the round would be larger than a log takes (`specs/log.md`).
+    #[error(
+        "round {round_id} does not fit: its {part} takes {bytes} bytes in the log, and a record holds {max}; make dim or the cohort smaller"
+    )]
+    RoundTooLarge {
+        /// The round.
+        round_id: u64,
+        /// Which part of it.
+        part: &'static str,
+        /// What it takes at most.
+        bytes: u64,
+        /// What a record holds.
+        max: u64,
+    },
     /// The round has no result.
     #[error(
         "the round is void: too few clients contributed, or too few members helped to close it"
@@ -93,6 +107,7 @@ impl ServerError {
                 | Self::Encoding(_)
                 | Self::RoundUsed { .. }
                 | Self::OtherParams { .. }
+                | Self::RoundTooLarge { .. }
                 | Self::Bind(BindError::Config(_))
         )
     }

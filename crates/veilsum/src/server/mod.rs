@@ -16,10 +16,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::IdentityKey;
 use veilsum_encoding::Encoder;
-use veilsum_params::{ClientId, Layout, RoundParams};
+use veilsum_params::{ClientId, Layout, RoundParams, UploadSizes};
 use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{Check, Input, Outcome, Record, RoundContext};
-use veilsum_store::{Disk, RealDisk};
+use veilsum_store::{Disk, MAX_PAYLOAD_LEN, RealDisk};
 use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, ServerStats};
 use veilsum_wire::{Roster, RoundResult};
 
@@ -230,6 +230,7 @@ impl Server {
             Some(_) => return Err(ServerError::RoundUsed { round_id }),
         };
         let context = Arc::new(RoundContext::new(params, Arc::clone(&self.roster))?);
+        check_round_size(context.params(), context.layout())?;
         let prepared = self.prepare(context.layout()).await?;
         let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
         let identity = IdentityKey::from_seed(&self.identity.to_seed());
@@ -350,6 +351,36 @@ impl Server {
             transcript: run.dir.clone(),
             had_ended: run.had_ended,
         })
+    }
+}
+
+/// Whether every record that a round may need fits into a log: better told before anybody uploads than when the sum is open.
+///
+/// # Errors
+/// [`ServerError::RoundTooLarge`] for the first part that does not.
+pub fn check_round_size(params: &RoundParams, layout: &Layout) -> Result<(), ServerError> {
+    /// Signatures, digests and lengths beside what is counted.
+    const SLACK: u64 = 1 << 16;
+    let max = u64::from(MAX_PAYLOAD_LEN);
+    let sizes = UploadSizes::of(layout, params.committee_size(), params.threshold.into());
+    let shares = u64::from(params.committee_size()).max(1);
+    let per_dealer = sizes.header + sizes.shares / shares + 1024;
+    let parts = [
+        ("result", 8 * u64::from(params.dim)),
+        ("contribution", sizes.total()),
+        (
+            "package of a member",
+            per_dealer * u64::from(params.cohort_size),
+        ),
+    ];
+    match parts.into_iter().find(|(_, bytes)| bytes + SLACK > max) {
+        None => Ok(()),
+        Some((part, bytes)) => Err(ServerError::RoundTooLarge {
+            round_id: params.round_id,
+            part,
+            bytes,
+            max,
+        }),
     }
 }
 
