@@ -58,6 +58,15 @@ fn a_demo_is_audited_and_checked_and_no_damage_passes() {
     let published = find(&dir.join("clients"), "published-1.veilsum").unwrap();
     let (code, checked) = said("check", &published, &[]);
     assert_eq!((code, &checked["verdict"]), (Some(0), &"valid".into()));
+    let roster = find(&dir.join("server"), "roster.veilsum").unwrap();
+    for (file, kind) in [
+        (&published, "file with a published result"),
+        (&roster, "file with a roster"),
+    ] {
+        let (code, shown) = said("inspect", file, &[]);
+        assert_eq!((code, &shown["kind"]), (Some(0), &kind.into()));
+        assert!(shown["fields"]["roster"].is_object(), "{shown}");
+    }
     assert_eq!(
         (&checked["round"], &checked["summed"]),
         (&1.into(), &8.into())

@@ -11,7 +11,9 @@ use thiserror::Error;
 use value::{Value, Walker};
 use veilsum::crypto::{Digest, labels};
 use veilsum::params::{Layout, RoundParams, UploadSizes};
-use veilsum::protocol::{Bytes, Evidence, Message, Record, Upload, proof_challenges};
+use veilsum::protocol::{
+    Bytes, Document, Evidence, FileError, Message, Record, Upload, proof_challenges,
+};
 use veilsum::store::{
     BODIES_DIR, BodyDigest, LOG_FILE, RealDisk, Records, StoreError, read_bounded,
 };
@@ -49,6 +51,8 @@ pub(crate) enum InspectError {
         "{0}: a body has no fields of its own: give --params with the announcement of its round"
     )]
     Body(String),
+    #[error("{name}: {cause}")]
+    File { name: String, cause: FileError },
     #[error("standard input: {0}")]
     Input(io::ErrorKind),
 }
@@ -269,8 +273,28 @@ fn digests(value: &[u8], kind: &str) -> Vec<(String, Section)> {
     .unwrap_or_default()
 }
 
+/// A file that stands for itself: its digest was compared, nothing else.
+fn document(name: &str, bytes: &[u8], all: bool) -> Result<Shown, CliError> {
+    let of_file = |cause| InspectError::File {
+        name: name.to_owned(),
+        cause,
+    };
+    let document = Document::from_file(bytes).map_err(of_file)?;
+    let content = document.to_bytes();
+    let value = Walker::new(&content, all)
+        .whole("Document")
+        .map_err(|cause| of_file(cause.into()))?;
+    Ok(Shown {
+        kind: format!("file with {}", document.name()),
+        sections: vec![("fields".to_owned(), Section::Value(value))],
+    })
+}
+
 fn binary(name: &str, bytes: &[u8], arguments: &InspectArguments) -> Result<Shown, CliError> {
     let forced = arguments.kind.as_deref();
+    if forced.is_none() && Document::is_file(bytes) {
+        return document(name, bytes, arguments.all);
+    }
     if forced == Some("body") {
         let path = arguments.params.as_deref();
         let params = params_of(path.ok_or_else(|| InspectError::Body(name.to_owned()))?)?;

@@ -1,7 +1,7 @@
 //! What bytes hold, field by field, read off the tables in which messages describe themselves.
 
 use serde_json::{Value as Json, json};
-use veilsum::protocol::{Evidence, MemberStatement, Message, Record, ServerStatement};
+use veilsum::protocol::{Document, Evidence, MemberStatement, Message, Record, ServerStatement};
 use veilsum::store::BodyDigest;
 use veilsum::wire::{MESSAGES, ROUND_PARAMS_FIELDS, Reader, WireError};
 
@@ -91,6 +91,7 @@ fn variants(kind: &str) -> Option<Variants> {
     match kind {
         "Record" => Some(Record::VARIANTS),
         "Evidence" | "crate::Evidence" => Some(Evidence::VARIANTS),
+        "Document" => Some(Document::VARIANTS),
         "MemberStatement" => Some(MemberStatement::VARIANTS),
         "ServerStatement" => Some(ServerStatement::VARIANTS),
         _ => None,
