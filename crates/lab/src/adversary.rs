@@ -281,6 +281,7 @@ pub const TABLE: &[Adversary] = &[
         "receipts-unverified",
         &[
             "receipt.inclusion",
+            "header.params",
             "header.cohort",
             "header.commitments",
             "header.identity",
