@@ -38,8 +38,6 @@ pub struct Adversary {
     pub side: Side,
     /// What becomes of it.
     pub fate: Fate,
-    /// Whether a member that does this answers the server all the same, so that liveness may count on it.
-    pub answers: bool,
     pub(crate) act: fn(&mut Stage<'_>, u16) -> Result<(), SimError>,
 }
 
@@ -100,7 +98,6 @@ const fn on(
         name,
         side,
         fate,
-        answers: false,
         act,
     }
 }

@@ -201,15 +201,15 @@ pub(crate) fn lower_degree(s: &mut Stage<'_>, place: u16) -> Done {
     )
 }
 
+/// Some other client of the cohort.
+fn another(s: &Stage<'_>, own: ClientId) -> Option<ClientId> {
+    let cohort = s.world.context.cohort();
+    cohort.iter().find(|c| **c != own).copied()
+}
+
 pub(crate) fn stolen_ephemeral(s: &mut Stage<'_>, place: u16) -> Done {
     let own = s.client(place)?;
-    let other = s
-        .world
-        .context
-        .cohort()
-        .iter()
-        .find(|c| **c != own)
-        .copied();
+    let other = another(s, own);
     s.deviates(
         place,
         &Deviation {
@@ -231,13 +231,7 @@ pub(crate) fn ephemeral_identity(s: &mut Stage<'_>, place: u16) -> Done {
 
 pub(crate) fn copied_proof(s: &mut Stage<'_>, place: u16) -> Done {
     let own = s.client(place)?;
-    let other = s
-        .world
-        .context
-        .cohort()
-        .iter()
-        .find(|c| **c != own)
-        .copied();
+    let other = another(s, own);
     s.deviates(
         place,
         &Deviation {
@@ -250,13 +244,7 @@ pub(crate) fn copied_proof(s: &mut Stage<'_>, place: u16) -> Done {
 /// Everything of somebody else's contribution under its own name and signature.
 pub(crate) fn copied_contribution(s: &mut Stage<'_>, place: u16) -> Done {
     let own = s.client(place)?;
-    let other = s
-        .world
-        .context
-        .cohort()
-        .iter()
-        .find(|c| **c != own)
-        .copied();
+    let other = another(s, own);
     let mut copy = s.forged(other.unwrap_or(own), &Deviation::default())?;
     let (identity, _) = s.world.keys(own)?;
     copy.header.content.client = own;
