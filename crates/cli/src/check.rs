@@ -1,15 +1,19 @@
 //! `check`: the light check of a published result, from what a client saved or from a running server.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand_core::{OsRng, RngCore};
 use serde_json::json;
-use veilsum::protocol::{Document, Record, RoundContext};
+use veilsum::protocol::{Document, Pins, Record, RoundContext};
 use veilsum::store::{LOG_FILE, RealDisk, Records, read_bounded, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, Wire};
-use veilsum::{Answer, ClientError, Requests, ServerPublic, published_file, registrar_from_text};
+use veilsum::{
+    Answer, ClientError, Notes, Requests, ServerPublic, evidence_file, published_file,
+    registrar_from_text,
+};
 
 use crate::args::CheckArguments;
 use crate::error::{CliError, exit};
@@ -25,13 +29,14 @@ const PUBLISHED_MAX: u64 = 1 << 30;
 pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
     let document = match arguments.server {
+        // What a server says is kept only once it is checked: it must not displace a result that was accepted before.
         Some(_) => fetch(&arguments).await?,
         None => {
             let path = saved(&arguments.path, arguments.round)?;
             let bytes = read_bounded(&RealDisk, &path, PUBLISHED_MAX)?;
             match Document::from_file(&bytes) {
                 Ok(document) => document,
-                Err(error) => return Ok(refused(&arguments, None, &error.to_string())),
+                Err(error) => return Ok(refused(&arguments, None, &error.to_string(), &[])),
             }
         }
     };
@@ -60,9 +65,19 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
                 veilsum::protocol::PublishedError::Refused(refusal) => Some(refusal.check.id()),
                 _ => None,
             };
-            return Ok(refused(&arguments, check, &error.to_string()));
+            let evidence = proven(&arguments, &document, &pins)?;
+            return Ok(refused(&arguments, check, &error.to_string(), &evidence));
         }
     };
+    let evidence = proven(&arguments, &document, &pins)?;
+    if !evidence.is_empty() {
+        let error = "it passes the check, and what the server signed elsewhere contradicts it";
+        return Ok(refused(&arguments, None, error, &evidence));
+    }
+    if arguments.server.is_some() {
+        let path = published_file(&arguments.path, round);
+        replace_private(&RealDisk, &path, &document.to_file())?;
+    }
     if arguments.json {
         println!(
             "{}",
@@ -86,16 +101,55 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
     Ok(0)
 }
 
-fn refused(arguments: &CheckArguments, check: Option<&str>, error: &str) -> u8 {
+fn refused(
+    arguments: &CheckArguments,
+    check: Option<&str>,
+    error: &str,
+    evidence: &[PathBuf],
+) -> u8 {
     if arguments.json {
         println!(
             "{}",
-            json!({ "verdict": "invalid", "check": check, "error": error })
+            json!({ "verdict": "invalid", "check": check, "error": error, "evidence": evidence })
         );
     } else {
         println!("the result is not accepted: {error}");
+        for path in evidence {
+            println!(
+                "evidence: {} (`veilsum audit` says against whom)",
+                path.display()
+            );
+        }
     }
     exit::VERIFICATION
+}
+
+/// What the result proves beside what the client of the state directory kept of its round, each in a file of its own there.
+fn proven(
+    arguments: &CheckArguments,
+    document: &Document,
+    pins: &Pins,
+) -> Result<Vec<PathBuf>, CliError> {
+    let state = &arguments.path;
+    // Beside a single file there are no notes. A round that cannot be recomputed convicts nobody.
+    let (Document::Published { result, bundle, .. }, Ok(context), true) =
+        (document, document.context(pins), state.is_dir())
+    else {
+        return Ok(Vec::new());
+    };
+    let context = Arc::new(context);
+    let mut notes = Notes::new(Arc::clone(&context));
+    notes.read(state).map_err(ClientError::from)?;
+    notes.shown(result.clone(), bundle);
+    let mut files = Vec::new();
+    for evidence in notes.evidence() {
+        let (roster, params) = (context.roster(), context.params());
+        let bytes = Document::accusation(roster, params, &evidence).to_file();
+        let path = evidence_file(state, &bytes);
+        replace_private(&RealDisk, &path, &bytes)?;
+        files.push(path);
+    }
+    Ok(files)
 }
 
 /// The file of a round in a client's state directory, the last one if no round is named; or the file itself.
@@ -174,7 +228,7 @@ async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
         .map_err(ClientError::from)?;
     let requests = Requests::new(connection, patience);
     let roster = requests.roster(0).await.map_err(ClientError::from)?;
-    let roster = std::sync::Arc::new(Roster::verify(roster, &registrar)?);
+    let roster = Arc::new(Roster::verify(roster, &registrar)?);
     let context = RoundContext::from_announcement(&announcement, &public.signing, roster.clone())?;
     let until = tokio::time::Instant::now() + patience;
     let client = header.content.client;
@@ -195,7 +249,7 @@ async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
         }
     };
     requests.close().await;
-    let document = Document::Published {
+    Ok(Document::Published {
         registrar: roster.registrar().to_bytes(),
         roster: roster.signed().clone(),
         announcement,
@@ -203,8 +257,5 @@ async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
         receipt,
         result,
         bundle,
-    };
-    let path = published_file(&arguments.path, context.params().round_id);
-    replace_private(&RealDisk, &path, &document.to_file())?;
-    Ok(document)
+    })
 }

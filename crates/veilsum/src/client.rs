@@ -671,8 +671,7 @@ impl Client {
             return;
         };
         let bytes = Document::accusation(&self.roster, &announcement.params, evidence).to_file();
-        let name = format!("evidence-{}.veilsum", blake3::hash(&bytes).to_hex());
-        let path = self.state.join(name);
+        let path = evidence_file(&self.state, &bytes);
         match write_private(&*self.disk, &path, &bytes) {
             Ok(()) | Err(StoreError::Exists { .. }) => {
                 if !self.found.contains(&path) {
@@ -696,6 +695,12 @@ impl Client {
             Err(_) => ClientError::VoidSignature,
         }
     }
+}
+
+/// The file in a client's state directory for evidence whose file has these bytes.
+#[must_use]
+pub fn evidence_file(state: &Path, bytes: &[u8]) -> PathBuf {
+    state.join(format!("evidence-{}.veilsum", blake3::hash(bytes).to_hex()))
 }
 
 /// The file in a client's state directory that `veilsum check` reads.

@@ -11,7 +11,9 @@ mod notes;
 mod requests;
 mod server;
 
-pub use client::{Client, ClientError, ClientOptions, Joined, Participation, published_file};
+pub use client::{
+    Client, ClientError, ClientOptions, Joined, Participation, evidence_file, published_file,
+};
 pub use journal::JournalError;
 pub use keys::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text,

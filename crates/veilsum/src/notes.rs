@@ -95,18 +95,23 @@ impl Notes {
         let refused =
             self.file::<(RoundResult, LightBundle)>(&disk, &refused_file(state, round_id));
         if let Some((result, bundle)) = refused {
-            self.result(result.signed.clone());
-            let lists = bundle.row_lists.iter();
-            for list in lists.filter_map(|l| bundle.signed_list(&result.signed.content, l)) {
-                if !self.lists.contains(&list) {
-                    self.lists.push(list);
-                }
-            }
-            if !self.results.contains(&result) {
-                self.results.push(result);
-            }
+            self.shown(result, &bundle);
         }
         Ok(())
+    }
+
+    /// Adds a result that somebody was shown, with what came beside it.
+    pub fn shown(&mut self, result: RoundResult, bundle: &LightBundle) {
+        self.result(result.signed.clone());
+        let lists = bundle.row_lists.iter();
+        for list in lists.filter_map(|l| bundle.signed_list(&result.signed.content, l)) {
+            if !self.lists.contains(&list) {
+                self.lists.push(list);
+            }
+        }
+        if !self.results.contains(&result) {
+            self.results.push(result);
+        }
     }
 
     fn file<T: Wire>(&self, disk: &dyn Disk, path: &Path) -> Option<T> {
