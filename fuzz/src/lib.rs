@@ -40,9 +40,9 @@ pub fn wire(data: &[u8]) {
         ShareKeyContent, RosterEntry, Signed<RosterContent>, Announcement, Header, Signed<ReceiptContent>, Proposal, ShareLeaf,
         MemberPackage, Signed<ComplaintContent>, Endorse, Certificate, UnmaskRequest, Unmask, RevealRequest,
         Signed<RevealContent>, Convicted, Signed<FinalContent>, RowLeaf, RowsRequest, RowValues, Rows, RoundResult, RowList, LightBundle,
-        Signed<VoidContent>, Signed<LogHeadContent>, RosterContent, AnnouncementContent, HeaderContent, ReceiptContent,
+        Signed<VoidContent>, Signed<LogHeadContent>, Signed<RequestContent>, RosterContent, AnnouncementContent, HeaderContent, ReceiptContent,
         ProposalContent, ComplaintContent, EndorseContent, ComplaintListContent, UnmaskContent, RevealContent,
-        ConvictedContent, FinalContent, RowsContent, ResultContent, VoidContent, LogHeadContent, RoundParams,
+        ConvictedContent, FinalContent, RowsContent, ResultContent, VoidContent, LogHeadContent, RequestContent, RoundParams,
     );
     // Parameters that decode are either refused with a typed error or derive a layout.
     if let Ok(params) = RoundParams::from_bytes(data) {

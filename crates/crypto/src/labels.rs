@@ -126,6 +126,8 @@ labels! {
     SIGN_VOID = "sign void";
     /// Signature over the head of a closed log.
     SIGN_LOG_HEAD = "sign log head";
+    /// Signature over a request to the server by the client that makes it.
+    SIGN_REQUEST = "sign request";
 }
 
 #[cfg(test)]

@@ -137,6 +137,7 @@ checks! {
     BodyProof: "body.proof", "the proof does not hash to the header's digest", Nobody;
     ContributionDuplicate: "contribution.duplicate", "the client already has another contribution in this round", Client, ClientEquivocation;
     ContributionClosed: "contribution.closed", "the round takes no more contributions", Nobody;
+    RequestSignature: "request.signature", "the request is not signed by its client for this round and kind", Nobody;
     ReceiptSignature: "receipt.signature", "the receipt is not signed by the server", Nobody;
     ReceiptContent: "receipt.content", "the receipt is for another contribution", Server;
     ReceiptInclusion: "receipt.inclusion", "the proposal lacks a contribution that has a receipt", Server, ReceiptWithoutInclusion;

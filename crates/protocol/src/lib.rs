@@ -21,6 +21,7 @@ mod machine;
 mod member;
 mod open;
 mod record;
+mod request;
 #[cfg(feature = "machines")]
 mod server;
 #[cfg(feature = "machines")]
@@ -53,5 +54,6 @@ pub use machine::{
 pub use member::Member;
 pub use open::{OpenError, RoundSums};
 pub use record::{Bytes, Record};
+pub use request::{check_header_sender, check_request, sign_request};
 #[cfg(feature = "machines")]
 pub use server::{Phase, ServerRound};

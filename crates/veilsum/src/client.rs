@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 use crate::journal::{Journal, JournalError};
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
 use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
-use crate::requests::{Answer, RequestError, Requests};
+use crate::requests::{Answer, RequestError, Requests, RoundRequests};
 
 /// Why a client could not take part to the end.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -157,9 +157,16 @@ pub struct Joined {
     /// The client's place on the committee, if it has one.
     pub member: Option<MemberIndex>,
     announcement: veilsum_wire::Announcement,
+    own: RoundRequests,
 }
 
 impl Joined {
+    /// The requests that this client signs, for callers that drive a round themselves.
+    #[must_use]
+    pub fn requests(&self) -> &RoundRequests {
+        &self.own
+    }
+
     /// Number of the round.
     #[must_use]
     pub fn round_id(&self) -> u64 {
@@ -297,7 +304,7 @@ impl Client {
     pub async fn join(&mut self, after: u64) -> Result<Joined, ClientError> {
         let patience = Patience::new(self.patience);
         let announcement = loop {
-            match self.requests.announcement(after, self.id()).await? {
+            match self.requests.announcement(after).await? {
                 Answer::Ready(announcement) => break announcement,
                 Answer::Again | Answer::Over => patience.check("a round")?,
                 Answer::Void(_) => return Err(ClientError::Void),
@@ -308,9 +315,15 @@ impl Client {
             .announcement(&announcement)
             .map_err(|e| self.blame(announcement.params.round_id, e))?;
         let member = context.params().member_index(self.id());
-        let present = prepare(self.requests.clone(), context.params().round_id, self.id());
-        self.presence = Some(Presence(tokio::spawn(present)));
+        let own = self
+            .requests
+            .in_round(&context, self.id(), self.keys.identity());
+        // From here on the server knows of this client; one that is not there any more by then says so itself.
+        if context.in_cohort(self.id()) && own.prepare().await? == Answer::Again {
+            self.presence = Some(Presence(tokio::spawn(prepare(own.clone()))));
+        }
         Ok(Joined {
+            own,
             context,
             member,
             announcement,
@@ -428,19 +441,15 @@ impl Client {
         mut go_on: impl FnMut(&Message) -> bool + Send,
     ) -> Result<(), ClientError> {
         self.presence = None;
-        let Some(index) = round.member else {
+        if round.member.is_none() {
             return Ok(());
-        };
+        }
         let (mut member, mut journal, mut outputs) = self.member(round)?;
         let patience = Patience::new(self.patience);
         let mut cursor = 0;
         loop {
             for message in self.act_member(round.round_id(), &mut journal, outputs)? {
-                match self
-                    .requests
-                    .member_send(round.round_id(), index, &message)
-                    .await
-                {
+                match round.own.member_send(&message).await {
                     Ok(()) => {}
                     // The server takes the message for another or a later state; what it still needs it asks for again.
                     Err(RequestError::Refused(check)) => {
@@ -453,11 +462,7 @@ impl Client {
                 }
             }
             outputs = Vec::new();
-            match self
-                .requests
-                .member_poll(&round.context, index, cursor)
-                .await?
-            {
+            match round.own.member_poll(cursor).await? {
                 Answer::Ready(polled) => {
                     cursor = polled.next;
                     for message in polled.messages {
@@ -531,7 +536,7 @@ impl Client {
     pub async fn result(&mut self, round: &Joined) -> Result<Participation, ClientError> {
         let patience = Patience::new(self.patience);
         let (result, bundle) = loop {
-            match self.requests.result(&round.context, self.id()).await? {
+            match round.own.result().await? {
                 Answer::Ready(answer) => break answer,
                 Answer::Again | Answer::Over => patience.check("the result")?,
                 Answer::Void(void) => return Err(self.void(&void)),
@@ -731,8 +736,8 @@ fn split(
     (records, messages)
 }
 
-async fn prepare(requests: Requests, round: u64, client: ClientId) {
-    while matches!(requests.prepare(round, client).await, Ok(Answer::Again)) {}
+async fn prepare(own: RoundRequests) {
+    while matches!(own.prepare().await, Ok(Answer::Again)) {}
 }
 
 fn copy(key: &IdentityKey) -> IdentityKey {

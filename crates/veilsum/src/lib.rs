@@ -21,8 +21,8 @@ pub use keys::{
 };
 pub use notes::Notes;
 pub use requests::{
-    Answer, PHASES, Polled, ROSTER_BYTES_MAX, RequestError, Requests, ServerStatus, check_by_id,
-    code, kind,
+    Answer, PHASES, Polled, ROSTER_BYTES_MAX, RequestError, Requests, RoundRequests, ServerStatus,
+    check_by_id, code, kind,
 };
 pub use server::{
     Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes,

@@ -1,19 +1,21 @@
 //! The requests that clients make, typed; the table is in this crate's README.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::time::Duration;
+use veilsum_crypto::IdentityKey;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::ProofCheck;
-use veilsum_protocol::{Bytes, Check, Message, RoundContext};
+use veilsum_protocol::{Bytes, Check, Message, RoundContext, sign_request};
 use veilsum_transport::{
     Body, Client as Connection, ClientError as TransportError, Reply, ResponseLimits, Status,
 };
 use veilsum_wire::{
-    Announcement, Header, LightBundle, ReceiptContent, RosterContent, RoundResult, Signed,
-    VoidContent, Wire, WireError,
+    Announcement, Header, LightBundle, ReceiptContent, RequestContent, RosterContent, RoundResult,
+    Signed, VoidContent, Wire, WireError,
 };
 
 /// Kinds of requests; heads, bodies and answers are in this crate's README.
@@ -271,20 +273,28 @@ impl Requests {
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn announcement(
-        &self,
-        after: u64,
-        client: ClientId,
-    ) -> Result<Answer<Announcement>, RequestError> {
+    pub async fn announcement(&self, after: u64) -> Result<Answer<Announcement>, RequestError> {
+        let head = after.to_bytes();
         let reply = self
-            .ask(
-                kind::ANNOUNCEMENT,
-                &(after, client).to_bytes(),
-                Body::Empty,
-                1 << 20,
-            )
+            .ask(kind::ANNOUNCEMENT, &head, Body::Empty, 1 << 20)
             .await?;
         Self::answer(&reply, |_, body| Wire::from_bytes(body))
+    }
+
+    /// The requests that a client of the cohort signs.
+    #[must_use]
+    pub fn in_round(
+        &self,
+        context: &Arc<RoundContext>,
+        client: ClientId,
+        identity: &IdentityKey,
+    ) -> RoundRequests {
+        RoundRequests {
+            requests: self.clone(),
+            context: Arc::clone(context),
+            client,
+            identity: Arc::new(IdentityKey::from_seed(&identity.to_seed())),
+        }
     }
 
     /// The roster of a round, unverified.
@@ -306,18 +316,6 @@ impl Requests {
         }
     }
 
-    /// Tells the server that a contribution is on its way, and waits until contributions are taken no more
-    /// ([`Answer::Ready`]) or for a while. A server closes early when nobody is left to wait for.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn prepare(&self, round: u64, client: ClientId) -> Result<Answer<()>, RequestError> {
-        let reply = self
-            .ask(kind::PREPARE, &(round, client).to_bytes(), Body::Empty, 0)
-            .await?;
-        Self::answer(&reply, |_, _| Ok(()))
-    }
-
     /// Uploads a contribution. The receipt's signature is for the caller to check.
     ///
     /// # Errors
@@ -334,49 +332,8 @@ impl Requests {
         Self::answer(&reply, |head, _| Wire::from_bytes(head))
     }
 
-    /// Messages for a member behind `cursor`; waits for some while there is none.
-    ///
-    /// # Errors
-    /// [`RequestError`].
-    pub async fn member_poll(
-        &self,
-        context: &RoundContext,
-        member: MemberIndex,
-        cursor: u64,
-    ) -> Result<Answer<Polled>, RequestError> {
-        let head = ((context.params().round_id, member), cursor).to_bytes();
-        let reply = self
-            .ask(kind::MEMBER_POLL, &head, Body::Empty, answer_max(context))
-            .await?;
-        Self::answer(&reply, |head, body| {
-            Ok(Polled {
-                next: Wire::from_bytes(head)?,
-                messages: Wire::from_bytes(body)?,
-            })
-        })
-    }
-
-    /// Hands in a member's message.
-    ///
-    /// # Errors
-    /// [`RequestError::Refused`] with the check that failed.
-    pub async fn member_send(
-        &self,
-        round: u64,
-        member: MemberIndex,
-        message: &Message,
-    ) -> Result<(), RequestError> {
-        let body = Body::from(message.to_bytes());
-        let reply = self
-            .ask(kind::MEMBER_SEND, &(round, member).to_bytes(), body, 0)
-            .await?;
-        match reply.status {
-            Status::OK => Ok(()),
-            _ => Err(Self::failure(&reply)),
-        }
-    }
-
-    /// The result of a round and what `client` needs for its light check; waits for the end of the round.
+    /// The result of a round and what `client` needs for its light check; waits for the end of the round. Anybody may ask: the
+    /// server does not take it for the client's own request ([`RoundRequests::result`]).
     ///
     /// # Errors
     /// [`RequestError`].
@@ -386,8 +343,16 @@ impl Requests {
         client: ClientId,
     ) -> Result<Answer<(RoundResult, LightBundle)>, RequestError> {
         let head = (context.params().round_id, client).to_bytes();
+        self.result_for(context, &head).await
+    }
+
+    async fn result_for(
+        &self,
+        context: &RoundContext,
+        head: &[u8],
+    ) -> Result<Answer<(RoundResult, LightBundle)>, RequestError> {
         let reply = self
-            .ask(kind::RESULT, &head, Body::Empty, answer_max(context))
+            .ask(kind::RESULT, head, Body::Empty, answer_max(context))
             .await?;
         Self::answer(&reply, |_, body| Wire::from_bytes(body))
     }
@@ -407,5 +372,91 @@ impl Requests {
     /// Closes the connection; a later request opens it again.
     pub async fn close(&self) {
         self.connection.close().await;
+    }
+}
+
+/// Requests that one client makes in one round, signed with its identity key. Messages of a member are signed beside it, and
+/// are judged by their own signatures alone; what the request's signature decides is whose presence the server counts on, and
+/// whose share of the server's work it is.
+#[derive(Clone)]
+pub struct RoundRequests {
+    requests: Requests,
+    context: Arc<RoundContext>,
+    client: ClientId,
+    identity: Arc<IdentityKey>,
+}
+
+impl fmt::Debug for RoundRequests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RoundRequests")
+            .field("round_id", &self.context.params().round_id)
+            .field("client", &self.client)
+            .finish_non_exhaustive()
+    }
+}
+
+impl RoundRequests {
+    fn head(&self, kind: u16) -> (u64, Signed<RequestContent>) {
+        let signed = sign_request(&self.context, self.client, &self.identity, kind);
+        (self.context.params().round_id, signed)
+    }
+
+    /// Tells the server that a contribution is on its way, and waits until contributions are taken no more
+    /// ([`Answer::Ready`]) or for a while; the first time it is answered at once. A server closes early when nobody is left
+    /// to wait for.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn prepare(&self) -> Result<Answer<()>, RequestError> {
+        let head = self.head(kind::PREPARE).to_bytes();
+        let reply = self
+            .requests
+            .ask(kind::PREPARE, &head, Body::Empty, 0)
+            .await?;
+        Requests::answer(&reply, |_, _| Ok(()))
+    }
+
+    /// Messages for this client as a member, behind `cursor`; waits for some while there is none.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn member_poll(&self, cursor: u64) -> Result<Answer<Polled>, RequestError> {
+        let head = (self.head(kind::MEMBER_POLL), cursor).to_bytes();
+        let max = answer_max(&self.context);
+        let reply = self
+            .requests
+            .ask(kind::MEMBER_POLL, &head, Body::Empty, max)
+            .await?;
+        Requests::answer(&reply, |head, body| {
+            Ok(Polled {
+                next: Wire::from_bytes(head)?,
+                messages: Wire::from_bytes(body)?,
+            })
+        })
+    }
+
+    /// Hands in a message of this client as a member.
+    ///
+    /// # Errors
+    /// [`RequestError::Refused`] with the check that failed.
+    pub async fn member_send(&self, message: &Message) -> Result<(), RequestError> {
+        let body = Body::from(message.to_bytes());
+        let head = self.head(kind::MEMBER_SEND).to_bytes();
+        let reply = self.requests.ask(kind::MEMBER_SEND, &head, body, 0).await?;
+        match reply.status {
+            Status::OK => Ok(()),
+            _ => Err(Requests::failure(&reply)),
+        }
+    }
+
+    /// The result of the round and what this client needs for its light check; waits for the end of the round. The server
+    /// then knows that it was told.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn result(&self) -> Result<Answer<(RoundResult, LightBundle)>, RequestError> {
+        let (round, signed) = self.head(kind::RESULT);
+        let head = ((round, self.client), signed).to_bytes();
+        self.requests.result_for(&self.context, &head).await
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rand_core::OsRng;
 use veilsum::crypto::Digest;
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
-use veilsum::protocol::{Check, Message};
+use veilsum::protocol::{Check, Message, sign_request};
 use veilsum::store::{ClosedLog, RealDisk, SimDisk, StoreError};
 use veilsum::transport::{Body, Client as Connection, ClientConfig, ResponseLimits};
 use veilsum::wire::{LogHeadContent, Roster, Signed, Wire, cohort_and_committee};
@@ -332,10 +332,9 @@ async fn lazy(options: ClientOptions) {
         .serve(&round, |message| !matches!(message, Message::Final(_)))
         .await
         .unwrap();
-    let (index, requests) = (round.member.unwrap(), client.requests().clone());
     let mut cursor = 0;
     loop {
-        match requests.member_poll(&round.context, index, cursor).await {
+        match round.requests().member_poll(cursor).await {
             Ok(Answer::Ready(polled)) => cursor = polled.next,
             Ok(Answer::Again) => {}
             _ => break,
@@ -374,5 +373,152 @@ async fn a_member_that_asks_and_never_answers_holds_up_nothing() {
         for client in clients {
             client.await.unwrap();
         }
+    }
+}
+
+/// A request in the name of a client, as somebody else makes it; none is signed as it must be.
+async fn impostor(connection: &Connection, kind: u16, heads: &[Vec<u8>]) {
+    let limits = ResponseLimits {
+        head_max: 1024,
+        body_max: 1 << 20,
+        deadline: Duration::from_secs(30),
+    };
+    for head in heads {
+        let answer = connection.request(kind, head, &Body::Empty, limits).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.status.code(), veilsum::code::REFUSED);
+        assert_eq!(answer.head, Check::RequestSignature.id().as_bytes());
+    }
+}
+
+/// Requests of this kind for `victim` that it did not sign: by another client, for another kind, for another round.
+fn forged(
+    round: &veilsum::Joined,
+    victim: &ClientKeys,
+    thief: &ClientKeys,
+    kind: u16,
+) -> Vec<Vec<u8>> {
+    let context = &round.context;
+    let (client, id) = (victim.client(), context.params().round_id);
+    let of_thief = sign_request(context, client, thief.identity(), kind);
+    let of_kind = sign_request(context, client, victim.identity(), kind ^ 1);
+    let mut content = of_kind.content.clone();
+    content.kind = kind;
+    content.params_digest.0[0] ^= 1;
+    let of_round = Signed::sign(content, victim.identity());
+    let named = if kind == veilsum::kind::RESULT {
+        (id, client).to_bytes()
+    } else {
+        id.to_bytes()
+    };
+    [of_thief, of_kind, of_round]
+        .iter()
+        .map(|signed| [&named[..], &signed.to_bytes()].concat())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_claims_to_be_another_closes_no_round_early() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |options| {
+        options.times.quiet = Duration::from_millis(400);
+    });
+    let first: Vec<_> = world.clients[..3]
+        .iter()
+        .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
+        .collect();
+    let connection = world.connection();
+    let thief_options = world.client_options(&world.clients[0], &dir.path().join("thief"));
+    let late = world.client_options(&world.clients[3], dir.path());
+    let (victim, thief) = (
+        ClientKeys::from_text(&world.clients[3].to_text()).unwrap(),
+        ClientKeys::from_text(&world.clients[0].to_text()).unwrap(),
+    );
+    let watching = Requests::new(world.connection(), Duration::from_secs(20));
+    let attack = tokio::spawn(async move {
+        let mut client = Client::open(thief_options).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        let heads = forged(&round, &victim, &thief, veilsum::kind::PREPARE);
+        impostor(&connection, veilsum::kind::PREPARE, &heads).await;
+        // The bytes of a request that names the client and signs nothing, as older versions took it.
+        let bare = [1u64.to_bytes(), victim.client().to_bytes()].concat();
+        let limits = ResponseLimits {
+            head_max: 1024,
+            body_max: 0,
+            deadline: Duration::from_secs(30),
+        };
+        let answer = connection
+            .request(veilsum::kind::PREPARE, &bare, &Body::Empty, limits)
+            .await;
+        assert_eq!(
+            answer.unwrap().status.code(),
+            veilsum::code::MALFORMED,
+            "unsigned"
+        );
+        while watching.status().await.unwrap().contributions < 3 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Several times longer than anybody is waited for who came and left.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let status = watching.status().await.unwrap();
+        assert_eq!(
+            (status.phase, status.contributions, status.joined),
+            (0, 3, 3),
+            "n_min are there, and the fourth is waited for"
+        );
+        take_part(late).await.unwrap()
+    });
+    let report = world.server.run(world.params.clone(), |_| {}).await;
+    let report = report.unwrap();
+    assert_eq!((report.accepted, report.dropped.len()), (4, 0));
+    assert_eq!(attack.await.unwrap(), [2.5; 10]);
+    for client in first {
+        client.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_claims_to_be_another_ends_no_round_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |options| {
+        options.times.quiet = Duration::from_secs(4);
+    });
+    let first: Vec<_> = world.clients[..3]
+        .iter()
+        .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
+        .collect();
+    let connection = world.connection();
+    let anybody = Requests::new(world.connection(), Duration::from_secs(20));
+    let options = world.client_options(&world.clients[3], dir.path());
+    let (victim, thief) = (
+        ClientKeys::from_text(&world.clients[3].to_text()).unwrap(),
+        ClientKeys::from_text(&world.clients[0].to_text()).unwrap(),
+    );
+    let heard = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let told = Arc::clone(&heard);
+    let slow = tokio::spawn(async move {
+        let mut client = Client::open(options).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        let x = vec![256; 10].into();
+        client.contribute(&round, MODEL, x).await.unwrap();
+        client.serve(&round, |_| true).await.unwrap();
+        let heads = forged(&round, &victim, &thief, veilsum::kind::RESULT);
+        impostor(&connection, veilsum::kind::RESULT, &heads).await;
+        // Who signs nothing is answered, and counts for nobody.
+        let shown = anybody.result(&round.context, victim.client()).await;
+        assert!(matches!(shown.unwrap(), Answer::Ready(_)));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        told.store(true, std::sync::atomic::Ordering::SeqCst);
+        client.result(&round).await.unwrap();
+    });
+    let report = world.server.run(world.params.clone(), |_| {}).await;
+    assert!(
+        heard.load(std::sync::atomic::Ordering::SeqCst),
+        "the server left before the client heard the end"
+    );
+    assert_eq!(report.unwrap().accepted, 4);
+    slow.await.unwrap();
+    for client in first {
+        client.await.unwrap().unwrap();
     }
 }

@@ -31,6 +31,7 @@ contents! {
     ResultContent: SIGN_RESULT;
     VoidContent: SIGN_VOID;
     LogHeadContent: SIGN_LOG_HEAD;
+    RequestContent: SIGN_REQUEST;
 }
 
 message! {
@@ -426,6 +427,18 @@ message! {
     VoidContent {
         /// Digest of the round parameters.
         params_digest: Digest,
+    }
+}
+message! {
+    /// Signed by a client: it makes this kind of request in this round. The parameters name the server and the round, so that it
+    /// counts nowhere else; within the round the same bytes may come any number of times.
+    RequestContent {
+        /// Digest of the round parameters.
+        params_digest: Digest,
+        /// The client.
+        client: ClientId,
+        /// The kind of the request.
+        kind: u16,
     }
 }
 message! {

@@ -2,9 +2,9 @@ use crate::{
     Announcement, AnnouncementContent, Certificate, ComplaintContent, ComplaintListContent,
     Content, Convicted, ConvictedContent, Endorse, EndorseContent, FinalContent, HeaderContent,
     LightBundle, LogHeadContent, MemberPackage, Proposal, ProposalContent, ReceiptContent,
-    ResultContent, RevealContent, RevealRequest, RosterContent, RosterEntry, RoundResult, RowLeaf,
-    RowList, RowValues, Rows, RowsContent, RowsRequest, ShareKeyContent, ShareLeaf, Unmask,
-    UnmaskContent, UnmaskRequest, VoidContent,
+    RequestContent, ResultContent, RevealContent, RevealRequest, RosterContent, RosterEntry,
+    RoundResult, RowLeaf, RowList, RowValues, Rows, RowsContent, RowsRequest, ShareKeyContent,
+    ShareLeaf, Unmask, UnmaskContent, UnmaskRequest, VoidContent,
 };
 use veilsum_crypto::labels::Label;
 
@@ -33,7 +33,7 @@ pub const MESSAGES: &[MessageInfo] = messages! {
     signed {
         ShareKeyContent RosterContent AnnouncementContent HeaderContent ReceiptContent ProposalContent ComplaintContent
         EndorseContent ComplaintListContent UnmaskContent RevealContent ConvictedContent FinalContent RowsContent
-        ResultContent VoidContent LogHeadContent
+        ResultContent VoidContent LogHeadContent RequestContent
     }
     plain {
         RosterEntry Announcement Proposal ShareLeaf MemberPackage Endorse Certificate UnmaskRequest Unmask RevealRequest

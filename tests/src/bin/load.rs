@@ -216,10 +216,7 @@ async fn announced(world: &World) -> Result<RoundContext, Failure> {
     let kept = world.dir("announcement.bin");
     if !kept.exists() {
         let (mut child, address) = world.start_server()?;
-        let answer = world
-            .requests(address)?
-            .announcement(0, ClientId(0))
-            .await?;
+        let answer = world.requests(address)?.announcement(0).await?;
         child.kill()?;
         child.wait()?;
         let Answer::Ready(announcement) = answer else {
@@ -348,19 +345,18 @@ async fn take_part(
 ) -> Result<Option<RoundResult>, Failure> {
     let (role, client) = (world.role(id), ClientId(id));
     let requests = world.requests(address)?;
-    while !matches!(requests.announcement(0, client).await?, Answer::Ready(_)) {}
+    while !matches!(requests.announcement(0).await?, Answer::Ready(_)) {}
+    let identity = world.keys[usize::try_from(id - 1)?].identity();
+    let own = requests.in_round(&context, client, identity);
+    own.prepare().await?;
     if role == Role::Dropout {
         requests.close().await;
         return Ok(None);
     }
     let upload = upload(&world, id)?;
-    let (waiting, id_of_round) = (requests.clone(), context.params().round_id);
-    let present = tokio::spawn(async move {
-        while matches!(
-            waiting.prepare(id_of_round, client).await,
-            Ok(Answer::Again)
-        ) {}
-    });
+    let (waiting, id_of_round) = (own.clone(), context.params().round_id);
+    let present =
+        tokio::spawn(async move { while matches!(waiting.prepare().await, Ok(Answer::Again)) {} });
     let answer = loop {
         let body = Arc::clone(&upload.body);
         match requests.submit(id_of_round, &upload.header, body).await {
@@ -385,7 +381,7 @@ async fn take_part(
         serve(&world, address, id).await?;
     }
     let (result, bundle): (RoundResult, LightBundle) = loop {
-        match requests.result(&context, client).await? {
+        match own.result().await? {
             Answer::Ready(answer) => break answer,
             Answer::Again => {}
             other => return Err(format!("{client}: {other:?} instead of a result").into()),

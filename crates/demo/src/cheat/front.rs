@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::time::Duration;
 use veilsum::crypto::{Digest, IdentityKey};
-use veilsum::params::{ClientId, MemberIndex, RoundParams};
+use veilsum::params::{ClientId, RoundParams};
 use veilsum::protocol::{Message, Record};
 use veilsum::store::{Log, RealDisk, StoreError};
 use veilsum::transport::{
@@ -17,8 +17,8 @@ use veilsum::transport::{
     ResponseLimits, Server as Transport, ServerConfig, ServerIdentity, ServerKey, Status,
 };
 use veilsum::wire::{
-    Announcement, AnnouncementContent, Header, LightBundle, ReceiptContent, RoundResult, Signed,
-    Wire,
+    Announcement, AnnouncementContent, Header, LightBundle, ReceiptContent, RequestContent,
+    RoundResult, Signed, Wire,
 };
 use veilsum::{code, kind, round_dir, server_log_identity};
 
@@ -170,6 +170,10 @@ impl Handler for Answers {
             let over = self.0.over.load(Ordering::Relaxed) == scene.context.params().round_id;
             return status(if over { code::OVER } else { code::AGAIN });
         }
+        if self.0.is_too_early(&scene) && kind == kind::PREPARE {
+            tokio::time::sleep(SILENCE).await;
+            return status(code::AGAIN);
+        }
         let Ok(reply) = self.0.forward(peer.connection, kind, &head, body).await else {
             return status(code::STORAGE);
         };
@@ -221,14 +225,19 @@ impl Relay {
         link.request(kind, head, &Body::from(body), limits).await
     }
 
+    /// Whether the honest server has not opened the round yet that clients were told of.
+    fn is_too_early(&self, scene: &Scene) -> bool {
+        self.kind == CheatingServer::AcceptsInvalid
+            && *self.planted.borrow() < scene.context.params().round_id
+    }
+
     /// Whether this is the victim that asks for messages, after it was shown another proposal.
     fn keeps_in_the_dark(&self, scene: &Scene, kind: u16, head: &[u8]) -> bool {
         let params = scene.context.params();
         self.kind == CheatingServer::TwoProposals
             && kind == kind::MEMBER_POLL
             && self.shown.load(Ordering::Relaxed) == params.round_id
-            && <((u64, MemberIndex), u64)>::from_bytes(head)
-                .is_ok_and(|((_, index), _)| params.member_index(scene.victim) == Some(index))
+            && signer(head) == Some(scene.victim)
     }
 
     /// What the cheating server answers by itself; the honest one never hears of it.
@@ -241,21 +250,16 @@ impl Relay {
                 Some(Response::new(Status::OK, receipt.to_bytes()))
             }
             (CheatingServer::TwoProposals, kind::MEMBER_SEND) => {
-                let (_, index) = <(u64, MemberIndex)>::from_bytes(head).ok()?;
-                (params.member_index(scene.victim) == Some(index))
-                    .then(|| Response::new(Status::OK, Vec::new()))
+                (signer(head)? == scene.victim).then(|| Response::new(Status::OK, Vec::new()))
             }
             (CheatingServer::AcceptsInvalid, kind::ANNOUNCEMENT) => {
-                let (after, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-                if client != scene.accomplice || after >= params.round_id {
+                if u64::from_bytes(head).ok()? >= params.round_id {
                     return None;
                 }
                 let announcement = self.announcement(params, scene).to_bytes();
                 Some(Response::new(Status::OK, Vec::new()).with_body(Body::from(announcement)))
             }
-            (CheatingServer::AcceptsInvalid, kind::SUBMIT)
-                if *self.planted.borrow() < params.round_id =>
-            {
+            (CheatingServer::AcceptsInvalid, kind::SUBMIT) if self.is_too_early(scene) => {
                 let header = header(head, scene.accomplice)?;
                 Some(match self.plant(scene, header, body) {
                     Ok(receipt) => Response::new(Status::OK, receipt.to_bytes()),
@@ -274,8 +278,7 @@ impl Relay {
         let context = &scene.context;
         match (self.kind, kind) {
             (CheatingServer::TwoProposals, kind::MEMBER_POLL) => {
-                let ((_, index), _) = <((u64, MemberIndex), u64)>::from_bytes(head).ok()?;
-                if context.params().member_index(scene.victim) != Some(index) {
+                if signer(head)? != scene.victim {
                     return None;
                 }
                 let messages = Vec::<Message>::from_bytes(said).ok()?;
@@ -289,7 +292,7 @@ impl Relay {
                 CheatingServer::WrongSum | CheatingServer::TwoResults | CheatingServer::WrongRowSum,
                 kind::RESULT,
             ) => {
-                let (_, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
+                let (_, client) = <(u64, ClientId)>::from_bytes(head.get(..12)?).ok()?;
                 if self.kind == CheatingServer::TwoResults && client != scene.victim {
                     return None;
                 }
@@ -362,6 +365,13 @@ impl Relay {
         self.planted.send_replace(params.round_id);
         Ok(receipt)
     }
+}
+
+/// Who signed the request of a member.
+fn signer(head: &[u8]) -> Option<ClientId> {
+    let signed = head.get(8..8 + Signed::<RequestContent>::MIN_LEN)?;
+    let signed = Signed::<RequestContent>::from_bytes(signed).ok()?;
+    Some(signed.content.client)
 }
 
 /// The header of a contribution of this client.

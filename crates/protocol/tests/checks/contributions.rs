@@ -152,6 +152,67 @@ fn every_field_of_a_header_is_checked_and_gives_evidence_only_when_signed() {
 }
 
 #[test]
+fn a_request_counts_for_its_signer_round_and_kind_only() {
+    let w = world();
+    let (client, identity) = (w.client(0), w.identity(w.client(0)));
+    let good = sign_request(&w.ctx, client, identity, 8);
+    assert_eq!(check_request(&w.ctx, 8, &good), Ok(client));
+    let refused = Err(Check::RequestSignature.into());
+    assert_eq!(check_request(&w.ctx, 6, &good), refused, "another kind");
+    let mut forged = good.clone();
+    forged.signature.0[5] ^= 1;
+    assert_eq!(check_request(&w.ctx, 8, &forged), refused);
+    let stolen = sign_request(&w.ctx, client, w.identity(w.client(1)), 8);
+    assert_eq!(check_request(&w.ctx, 8, &stolen), refused, "another's key");
+    let mut content = good.content.clone();
+    content.params_digest.0[0] ^= 1;
+    let other_round = Signed::sign(content, identity);
+    assert_eq!(check_request(&w.ctx, 8, &other_round), refused);
+    let mut content = good.content;
+    content.client = ClientId(u32::MAX);
+    assert_eq!(
+        check_request(&w.ctx, 8, &Signed::sign(content, identity)),
+        Err(Check::HeaderCohort.into())
+    );
+}
+
+#[test]
+fn the_sender_of_a_header_is_known_from_its_bytes() {
+    let w = world();
+    let honest = &w.contributions[1].header;
+    let bytes = honest.to_bytes();
+    assert_eq!(check_header_sender(&w.ctx, &bytes), Ok(w.client(1)));
+    for (field, change, check) in changes() {
+        let mut content = honest.content.clone();
+        change(&mut content);
+        let unsigned = Signed {
+            content: content.clone(),
+            signature: honest.signature,
+        };
+        // As the common check judges it, which goes on where the signature holds.
+        for header in [unsigned, w.sign_header(content)] {
+            let sender = check_header_sender(&w.ctx, &header.to_bytes());
+            let common = check_header(&w.ctx, &header).map_err(|refusal| refusal.check);
+            let early = [
+                Check::HeaderParams,
+                Check::HeaderCohort,
+                Check::HeaderSignature,
+            ];
+            match common {
+                Err(known) if early.contains(&known) => {
+                    assert_eq!(sender, Err(known.into()), "{field}, {check}");
+                }
+                _ => assert_eq!(sender, Ok(header.content.client), "{field}, {check}"),
+            }
+        }
+    }
+    for len in [0, 31, 32, 35, 36, 63, 64, 99, bytes.len() - 1] {
+        let sender = check_header_sender(&w.ctx, &bytes[..len]);
+        assert!(sender.is_err(), "{len} bytes");
+    }
+}
+
+#[test]
 fn signatures_are_strict() {
     let w = world();
     let mut header = w.header(0).clone();

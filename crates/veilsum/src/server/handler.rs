@@ -8,17 +8,20 @@ use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_protocol::{
-    Admission, Check, Input, Message, Outcome, Output, Owed, Party, decode_body,
+    Admission, Check, Input, Message, Outcome, Output, Owed, Party, check_request, decode_body,
     verify_contribution,
 };
 use veilsum_transport::{
     Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status,
 };
-use veilsum_wire::{Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
+use veilsum_wire::{Header, ReceiptContent, RequestContent, Roster, Signed, VoidContent, Wire};
 
 use super::outbox::Batch;
 use super::round::{Core, Denied, RoundRun, is_for_server};
 use crate::requests::{ServerStatus, WAIT, code, kind, member_message_max};
+
+/// Longest head but that of an upload, in bytes: round, client, a signed request and a cursor.
+const HEAD_MAX: u32 = 256;
 
 /// What all requests share.
 pub(super) struct Shared {
@@ -144,7 +147,7 @@ impl Handler for Requests {
             | kind::MEMBER_POLL
             | kind::RESULT
             | kind::STATUS
-            | kind::PREPARE => (64, 0, waiting),
+            | kind::PREPARE => (HEAD_MAX, 0, waiting),
             kind::SUBMIT => {
                 let run = self.0.newest_round()?;
                 let params = run.context.params();
@@ -159,7 +162,11 @@ impl Handler for Requests {
                     Duration::from_secs(600),
                 )
             }
-            kind::MEMBER_SEND => (64, self.0.member_message_max()?, Duration::from_secs(300)),
+            kind::MEMBER_SEND => (
+                HEAD_MAX,
+                self.0.member_message_max()?,
+                Duration::from_secs(300),
+            ),
             _ => return None,
         };
         Some(RequestLimits {
@@ -233,7 +240,7 @@ impl Drop for Place {
 
 impl Requests {
     async fn announcement(&self, head: &[u8]) -> Option<Response> {
-        let (after, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
+        let after = u64::from_bytes(head).ok()?;
         let mut newest = self.0.newest.subscribe();
         let found =
             tokio::time::timeout(WAIT, newest.wait_for(|id| id.is_some_and(|id| id > after))).await;
@@ -241,7 +248,6 @@ impl Requests {
             return Some(status(code::AGAIN));
         }
         let run = self.0.newest_round()?;
-        run.note_joined(client);
         Some(
             Response::new(Status::OK, Vec::new())
                 .with_body(Body::Bytes(Arc::clone(&run.announcement))),
@@ -249,12 +255,14 @@ impl Requests {
     }
 
     async fn prepare(&self, head: &[u8]) -> Option<Response> {
-        let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round_soon(round).await else {
-            return Some(status(code::NO_ROUND));
+        let (round, signed) = <(u64, Signed<RequestContent>)>::from_bytes(head).ok()?;
+        let (run, client) = match self.signed_by(round, kind::PREPARE, &signed).await {
+            Ok(found) => found,
+            Err(refused) => return Some(refused),
         };
-        if !run.context.in_cohort(client) {
-            return Some(refused(Check::HeaderCohort));
+        // Whoever joins hears at once that it is counted on.
+        if run.note_joined(client) {
+            return Some(status(code::AGAIN));
         }
         let _guard = run.present(Party::Client(client));
         Some(
@@ -265,6 +273,36 @@ impl Requests {
             })
             .await,
         )
+    }
+
+    /// The round of a request, and the client that signed it.
+    async fn signed_by(
+        &self,
+        round: u64,
+        kind: u16,
+        signed: &Signed<RequestContent>,
+    ) -> Result<(Arc<RoundRun>, ClientId), Response> {
+        let Some(run) = self.0.round_soon(round).await else {
+            return Err(status(code::NO_ROUND));
+        };
+        match check_request(&run.context, kind, signed) {
+            Ok(client) => Ok((run, client)),
+            Err(refusal) => Err(refused(refusal.check)),
+        }
+    }
+
+    /// As [`Self::signed_by`], and the place of the client on the committee.
+    async fn signed_by_member(
+        &self,
+        round: u64,
+        kind: u16,
+        signed: &Signed<RequestContent>,
+    ) -> Result<(Arc<RoundRun>, ClientId, MemberIndex), Response> {
+        let (run, client) = self.signed_by(round, kind, signed).await?;
+        match run.context.params().member_index(client) {
+            Some(index) => Ok((run, client, index)),
+            None => Err(status(code::MALFORMED)),
+        }
     }
 
     async fn submit(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
@@ -314,11 +352,15 @@ impl Requests {
     }
 
     async fn member_poll(&self, head: &[u8]) -> Option<Response> {
-        let ((round, index), cursor) = <((u64, MemberIndex), u64)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round_soon(round).await else {
-            return Some(status(code::NO_ROUND));
+        let ((round, signed), cursor) =
+            <((u64, Signed<RequestContent>), u64)>::from_bytes(head).ok()?;
+        let asked = self
+            .signed_by_member(round, kind::MEMBER_POLL, &signed)
+            .await;
+        let (run, client, index) = match asked {
+            Ok(found) => found,
+            Err(refused) => return Some(refused),
         };
-        let (client, _) = run.context.member(index)?;
         let _guard = run.present(Party::Member(index));
         let found = wait_for(&run, || {
             let mut core = run.lock();
@@ -352,11 +394,14 @@ impl Requests {
     }
 
     async fn member_send(&self, head: &[u8], body: SpooledBody) -> Option<Response> {
-        let (round, index) = <(u64, MemberIndex)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round_soon(round).await else {
-            return Some(status(code::NO_ROUND));
+        let (round, signed) = <(u64, Signed<RequestContent>)>::from_bytes(head).ok()?;
+        let sent = self
+            .signed_by_member(round, kind::MEMBER_SEND, &signed)
+            .await;
+        let (run, _, index) = match sent {
+            Ok(found) => found,
+            Err(refused) => return Some(refused),
         };
-        run.context.member(index)?;
         let work = tokio::task::spawn_blocking(move || {
             let max = usize::try_from(member_message_max(&run.context)).unwrap_or(usize::MAX);
             let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
@@ -366,7 +411,6 @@ impl Requests {
             if !is_for_server(&message) {
                 return Ok(None);
             }
-            let is_final = matches!(message, Message::Final(_));
             let mut core = run.lock();
             if core.is_sealed() {
                 // The transcript is closed; whoever is late changes nothing any more.
@@ -377,7 +421,7 @@ impl Requests {
             if let Some((_, refusal)) = refusals.first() {
                 return Err(Denied::Refused(refusal.check));
             }
-            run.note_final(&mut core, index, is_final);
+            run.note_heard(index);
             Ok(Some(()))
         });
         Some(match work.await.unwrap_or(Err(Denied::Storage)) {
@@ -388,19 +432,31 @@ impl Requests {
     }
 
     async fn result(&self, head: &[u8]) -> Option<Response> {
-        let (round, client) = <(u64, ClientId)>::from_bytes(head).ok()?;
-        let Some(run) = self.0.round_soon(round).await else {
-            return Some(status(code::NO_ROUND));
+        // Round and client, and the client's signature where it is the client itself.
+        let (named, signed) = head.split_at_checked(8 + 4)?;
+        let (round, client) = <(u64, ClientId)>::from_bytes(named).ok()?;
+        let (run, own) = if signed.is_empty() {
+            let Some(run) = self.0.round_soon(round).await else {
+                return Some(status(code::NO_ROUND));
+            };
+            (run, false)
+        } else {
+            let signed = Signed::<RequestContent>::from_bytes(signed).ok()?;
+            match self.signed_by(round, kind::RESULT, &signed).await {
+                Ok((run, signer)) if signer == client => (run, true),
+                Ok(_) => return None,
+                Err(refused) => return Some(refused),
+            }
         };
-        let _guard = run
-            .context
-            .in_cohort(client)
-            .then(|| run.present(Party::Client(client)));
+        let _guard = own.then(|| run.present(Party::Client(client)));
         Some(
             answer_for(&run, || {
                 let mut core = run.lock();
-                if let Some(answer) = void(&mut core, client) {
-                    return Some(answer);
+                if own && (core.void().is_some() || core.done().is_some()) {
+                    core.note_told(client);
+                }
+                if let Some(declaration) = core.void() {
+                    return Some(voided(declaration));
                 }
                 if core.failure().is_some() {
                     return Some(status(code::STORAGE));
@@ -408,7 +464,6 @@ impl Requests {
                 if !matches!(core.done(), Some(Outcome::Certified { .. })) {
                     return None;
                 }
-                core.note_told(client);
                 // Only contributions in U have an entry to show.
                 Some(match core.result_parts(client) {
                     Some(parts) => {

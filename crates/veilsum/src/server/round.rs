@@ -422,11 +422,10 @@ impl RoundRun {
         Ok(())
     }
 
-    pub(super) fn note_joined(&self, client: ClientId) {
-        if !self.context.in_cohort(client) {
-            return;
-        }
+    /// Notes that a client of the cohort asked for the round; whether it is the first time in this process.
+    pub(super) fn note_joined(&self, client: ClientId) -> bool {
         let mut core = self.lock();
+        let heard = core.clients.contains_key(&client);
         if let Some(presence) = core.presence(Party::Client(client)) {
             presence.last = Some(Instant::now());
         }
@@ -435,12 +434,10 @@ impl RoundRun {
             self.tell(RoundEvent::Joined(client));
             self.bump();
         }
+        !heard
     }
 
-    pub(super) fn note_final(&self, core: &mut Core, index: MemberIndex, is_final: bool) {
-        if is_final {
-            core.finals.insert(index);
-        }
+    pub(super) fn note_heard(&self, index: MemberIndex) {
         self.tell(RoundEvent::Heard(index));
     }
 

@@ -117,6 +117,7 @@ messages! {
     LightBundle { certificate, count, position, path, finals, rows, row_lists }
     VoidContent { params_digest }
     LogHeadContent { params_digest, records, head }
+    RequestContent { params_digest, client, kind }
 }
 
 macro_rules! signed {
@@ -141,7 +142,7 @@ pub(crate) fn all() -> Vec<Message> {
     all.extend(signed![
         RosterContent AnnouncementContent HeaderContent ReceiptContent ProposalContent ComplaintContent EndorseContent
         ComplaintListContent UnmaskContent RevealContent ConvictedContent FinalContent RowsContent ResultContent VoidContent
-        LogHeadContent
+        LogHeadContent RequestContent
     ]);
     all.push(Message {
         name: "RoundParams",
