@@ -353,7 +353,7 @@ impl Deployment {
         Running(Some(child))
     }
 
-    /// What `veilsum status` says.
+    /// What `veilsum status` says of the first task.
     #[must_use]
     pub fn status(&self, address: &str) -> Option<Value> {
         let output = run([
@@ -367,7 +367,7 @@ impl Deployment {
         output
             .status
             .success()
-            .then(|| json(&String::from_utf8_lossy(&output.stdout)))
+            .then(|| json(&String::from_utf8_lossy(&output.stdout))["tasks"][0].take())
     }
 
     /// The vector of 64-bit floats in a `.npy` file that the server wrote.

@@ -166,9 +166,9 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     let seen = get(&metrics, "/metrics");
     for line in [
         "HTTP/1.1 200 OK",
-        "veilsum_round 1",
-        "veilsum_round_phase{phase=\"taking contributions\"} 1",
-        "veilsum_contributions 3",
+        "veilsum_round{task=\"\"} 1",
+        "veilsum_round_phase{task=\"\",phase=\"taking contributions\"} 1",
+        "veilsum_contributions{task=\"\"} 3",
         "veilsum_connections ",
     ] {
         assert!(seen.contains(line), "{line} is not in {seen}");

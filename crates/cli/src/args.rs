@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use veilsum::TaskName;
 use veilsum_demo::CheatingServer;
 
 /// Private, verified sums of model updates.
@@ -343,6 +344,9 @@ pub(crate) struct ClientArguments {
     /// Take part in the first round whose number is above this one
     #[arg(long, default_value_t = 0)]
     pub(crate) after: u64,
+    /// The task, where the server runs several
+    #[arg(long, default_value = "")]
+    pub(crate) task: TaskName,
     /// Least number of contributions in a sum that this client takes part in
     #[arg(long, default_value_t = 10)]
     pub(crate) n_min: u32,

@@ -17,6 +17,7 @@ mod node;
 mod pages;
 mod propose;
 mod rounds;
+mod status;
 mod update;
 
 use std::process::ExitCode;
@@ -71,7 +72,7 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Demo(arguments) => on_runtime(THREADS, demo::demo(arguments)),
         Command::Server(arguments) => on_runtime(SERVER_THREADS, node::server(arguments)),
         Command::Client(arguments) => on_runtime(THREADS, node::client(arguments)),
-        Command::Status(arguments) => on_runtime(THREADS, node::status(arguments)),
+        Command::Status(arguments) => on_runtime(THREADS, status::status(arguments)),
     }
 }
 

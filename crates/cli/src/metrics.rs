@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Duration, timeout};
-use veilsum::{Observer, PHASES};
+use veilsum::{Observer, PHASES, ServerStatus, TaskStatus};
 
 use crate::error::CliError;
 
@@ -86,57 +86,87 @@ impl Text {
         self.family(name, kind, help);
         let _ = writeln!(self.0, "{name} {value}");
     }
-    fn labelled(&mut self, name: &str, label: &str, of: &str, value: u64) {
-        let _ = writeln!(self.0, "{name}{{{label}=\"{of}\"}} {value}");
+    fn labelled(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        let labels: Vec<String> = labels
+            .iter()
+            .map(|(label, of)| format!("{label}=\"{of}\""))
+            .collect();
+        let _ = writeln!(self.0, "{name}{{{}}} {value}", labels.join(","));
+    }
+}
+
+/// The newest round of each task.
+fn rounds(text: &mut Text, tasks: &[TaskStatus]) {
+    let rounds = || {
+        let rounds = tasks
+            .iter()
+            .map(|task| Some((&task.task, task.round.as_ref()?)));
+        rounds.flatten()
+    };
+    type Value = fn(&ServerStatus) -> u64;
+    let gauges: [(&str, &str, Value); 5] = [
+        ("veilsum_round", "Number of the newest round.", |s| s.round),
+        (
+            "veilsum_clients_joined",
+            "Clients that asked for the newest round.",
+            |s| s.joined.into(),
+        ),
+        (
+            "veilsum_contributions",
+            "Contributions with a receipt.",
+            |s| s.contributions.into(),
+        ),
+        (
+            "veilsum_members_awaited",
+            "Members whose answer the round waits for.",
+            |s| u64::try_from(s.awaited.len()).unwrap_or(u64::MAX),
+        ),
+        (
+            "veilsum_round_deadline_seconds",
+            "Until when contributions are taken, in seconds since the Unix epoch.",
+            |s| s.deadline_ms / 1000,
+        ),
+    ];
+    for (name, help, value) in gauges {
+        text.family(name, "gauge", help);
+        for (task, round) in rounds() {
+            text.labelled(name, &[("task", task)], value(round));
+        }
+    }
+    let (name, help) = (
+        "veilsum_round_phase",
+        "1 for the phase of the newest round.",
+    );
+    text.family(name, "gauge", help);
+    for (task, round) in rounds() {
+        for (i, phase) in PHASES.iter().enumerate() {
+            let here = usize::from(round.phase) == i;
+            text.labelled(name, &[("task", task), ("phase", phase)], here.into());
+        }
+    }
+    let (name, help) = (
+        "veilsum_rejected",
+        "Contributions refused in the newest round, by check.",
+    );
+    text.family(name, "gauge", help);
+    for (task, round) in rounds() {
+        for (check, count) in &round.rejected {
+            text.labelled(name, &[("task", task), ("check", check)], (*count).into());
+        }
+    }
+    let (name, help) = (
+        "veilsum_next_round_seconds",
+        "When the next round is due, in seconds since the Unix epoch; 0 when that is not known.",
+    );
+    text.family(name, "gauge", help);
+    for task in tasks {
+        text.labelled(name, &[("task", &task.task)], task.next_ms / 1000);
     }
 }
 
 fn metrics(observer: &Observer) -> String {
     let mut text = Text(String::new());
-    if let Some(status) = observer.status() {
-        text.one(
-            "veilsum_round",
-            "gauge",
-            "Number of the newest round.",
-            status.round,
-        );
-        text.family(
-            "veilsum_round_phase",
-            "gauge",
-            "1 for the phase of the newest round.",
-        );
-        for (i, phase) in PHASES.iter().enumerate() {
-            let here = usize::from(status.phase) == i;
-            text.labelled("veilsum_round_phase", "phase", phase, here.into());
-        }
-        text.one(
-            "veilsum_clients_joined",
-            "gauge",
-            "Clients that asked for the newest round.",
-            status.joined.into(),
-        );
-        text.one(
-            "veilsum_contributions",
-            "gauge",
-            "Contributions with a receipt.",
-            status.contributions.into(),
-        );
-        let awaited = u64::try_from(status.awaited.len()).unwrap_or(u64::MAX);
-        text.one(
-            "veilsum_members_awaited",
-            "gauge",
-            "Members whose answer the round waits for.",
-            awaited,
-        );
-        text.family(
-            "veilsum_rejected",
-            "gauge",
-            "Contributions refused in the newest round, by check.",
-        );
-        for (check, count) in &status.rejected {
-            text.labelled("veilsum_rejected", "check", check, (*count).into());
-        }
-    }
+    rounds(&mut text, &observer.status());
     let stats = observer.transport();
     let counters = [
         (
@@ -209,7 +239,11 @@ fn metrics(observer: &Observer) -> String {
         "Requests refused by the transport.",
     );
     for (reason, count) in &stats.refused {
-        text.labelled("veilsum_refused_total", "reason", reason.name(), *count);
+        text.labelled(
+            "veilsum_refused_total",
+            &[("reason", reason.name())],
+            *count,
+        );
     }
     text.0
 }

@@ -1,20 +1,18 @@
-//! `server`, `client` and `status`: the real parts, each alone.
+//! `server` and `client`: the real parts, each alone.
 
 use std::path::Path;
 use std::time::Duration;
 
-use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 use veilsum::crypto::Digest;
 use veilsum::params::{Policy, UploadSizes};
 use veilsum::store::{RealDisk, replace_private};
-use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::{
-    Client, ClientKeys, ClientOptions, PHASES, RequestError, Requests, RoundEvent, RoundReport,
-    Server, ServerError, ServerOptions, ServerPublic, ServerStatus, now_ms, registrar_from_text,
+    Client, ClientKeys, ClientOptions, RoundEvent, RoundReport, Server, ServerError, ServerOptions,
+    ServerPublic, now_ms, registrar_from_text,
 };
 
-use crate::args::{ClientArguments, ServerArguments, StatusArguments};
+use crate::args::{ClientArguments, ServerArguments};
 use crate::config::ServerConfig;
 use crate::error::CliError;
 use crate::keys::read_key;
@@ -167,6 +165,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         registrar,
         keys,
         state: arguments.state,
+        task: arguments.task,
         policy,
         patience: Duration::from_secs(arguments.patience.into()),
     })
@@ -198,83 +197,4 @@ fn round_accepted(result: &veilsum::wire::RoundResult) -> String {
         0 => "no dealer was convicted".to_owned(),
         n => format!("{n} dealers were convicted and left out"),
     }
-}
-
-pub(crate) async fn status(arguments: StatusArguments) -> Result<u8, CliError> {
-    let server = read_key(&arguments.server_key, ServerPublic::from_text)?;
-    let mut jitter = [0; 32];
-    OsRng.fill_bytes(&mut jitter);
-    let connection = Connection::new(
-        arguments.server,
-        server.transport,
-        TransportConfig::new(jitter),
-    )
-    .map_err(veilsum::ClientError::from)?;
-    let requests = Requests::new(connection, Duration::from_secs(arguments.patience.into()));
-    let mut last = None;
-    loop {
-        let asked = tokio::time::Instant::now();
-        let status = match requests.status().await {
-            Ok(status) => Some(status),
-            Err(RequestError::NoRound) => None,
-            Err(error) => return Err(veilsum::ClientError::from(error).into()),
-        };
-        if arguments.json {
-            println!("{}", status_json(status.as_ref()));
-        } else {
-            println!("{}", status_text(status.as_ref(), last.as_ref()));
-        }
-        let Some(seconds) = arguments.watch else {
-            break;
-        };
-        last = status.map(|status| (status, asked));
-        tokio::time::sleep(Duration::from_secs(seconds.into())).await;
-    }
-    requests.close().await;
-    Ok(0)
-}
-
-fn phase_of(status: &ServerStatus) -> Option<&'static str> {
-    PHASES.get(usize::from(status.phase)).copied()
-}
-
-fn status_json(status: Option<&ServerStatus>) -> Value {
-    let Some(s) = status else {
-        return json!({ "round": null });
-    };
-    let awaited: Vec<u16> = s.awaited.iter().map(|index| index.0).collect();
-    json!({
-        "round": s.round, "phase": phase_of(s), "contributions": s.contributions, "joined": s.joined,
-        "awaited": awaited, "rejected": s.rejected,
-    })
-}
-
-/// One line for people; `last` is what was said before, and when.
-fn status_text(
-    status: Option<&ServerStatus>,
-    last: Option<&(ServerStatus, tokio::time::Instant)>,
-) -> String {
-    let Some(s) = status else {
-        return "no round yet".to_owned();
-    };
-    let mut text = format!(
-        "round {}: {}, {} of {} that joined have contributed",
-        s.round,
-        phase_of(s).unwrap_or("unknown phase"),
-        s.contributions,
-        s.joined
-    );
-    if let Some((before, at)) = last.filter(|(before, _)| before.round == s.round) {
-        let more = s.contributions.saturating_sub(before.contributions);
-        let rate = f64::from(more) / at.elapsed().as_secs_f64();
-        text += &format!(" ({rate:.1} a second)");
-    }
-    if !s.awaited.is_empty() {
-        let members: Vec<String> = s.awaited.iter().map(ToString::to_string).collect();
-        text += &format!("; waiting for {}", members.join(", "));
-    }
-    for (check, count) in &s.rejected {
-        text += &format!("; {count} rejected: {check}");
-    }
-    text
 }

@@ -101,6 +101,7 @@ impl ClientTask {
             keys: ClientKeys::from_text(&self.keys.to_text())?,
             state: self.state.join(self.keys.client().to_string()),
             policy: self.policy,
+            task: veilsum::TaskName::default(),
             patience: PATIENCE,
         })
     }

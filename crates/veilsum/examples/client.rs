@@ -3,7 +3,7 @@
 use std::{env::args, fs::read, path::PathBuf, time::Duration};
 
 use veilsum::{
-    Client, ClientKeys, ClientOptions, ServerPublic, crypto::Digest, params::Policy,
+    Client, ClientKeys, ClientOptions, ServerPublic, TaskName, crypto::Digest, params::Policy,
     registrar_from_text,
 };
 
@@ -21,6 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         keys: ClientKeys::from_text(&read(key)?)?,
         state: PathBuf::from(state),
         policy: Policy::default(),
+        task: TaskName::default(),
         patience: Duration::from_secs(3600),
     })
     .await?;

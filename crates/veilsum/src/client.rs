@@ -31,6 +31,7 @@ use crate::journal::{Journal, JournalError};
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
 use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
 use crate::requests::{Answer, RequestError, Requests, RoundRequests};
+use crate::server::TaskName;
 
 /// Why a client could not take part to the end.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -137,6 +138,8 @@ pub struct ClientOptions {
     pub server: SocketAddr,
     /// The server's keys, pinned.
     pub server_public: ServerPublic,
+    /// The task whose rounds it joins; the empty name for the only one.
+    pub task: TaskName,
     /// The registrar's key, pinned: it certifies who takes part.
     pub registrar: VerifyingKey,
     /// The client's keys.
@@ -223,7 +226,7 @@ impl Client {
             options.server_public.transport,
             TransportConfig::new(jitter),
         )?;
-        let requests = Requests::new(connection, options.patience);
+        let requests = Requests::new(connection, options.patience).of_task(options.task);
         let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let server_key = options.server_public.signing;
         let context = state_context("veilsum/v1 client log", &server_key, options.keys.client());

@@ -10,6 +10,7 @@ mod keys;
 mod notes;
 mod requests;
 mod server;
+mod status;
 
 pub use client::{
     Client, ClientError, ClientOptions, Joined, Participation, evidence_file, published_file,
@@ -21,13 +22,14 @@ pub use keys::{
 };
 pub use notes::Notes;
 pub use requests::{
-    Answer, PHASES, Polled, ROSTER_BYTES_MAX, RequestError, Requests, RoundRequests, ServerStatus,
-    check_by_id, code, kind,
+    Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, RoundRequests, check_by_id, code,
+    kind,
 };
 pub use server::{
-    Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes,
-    check_round_size, now_ms, round_dir, server_log_identity,
+    Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, Task,
+    TaskName, TaskNameError, check_round_size, now_ms, round_dir, server_log_identity,
 };
+pub use status::{PHASES, ServerStatus, TaskStatus};
 
 pub use veilsum_crypto as crypto;
 pub use veilsum_encoding as encoding;

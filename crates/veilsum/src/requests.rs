@@ -1,15 +1,14 @@
 //! The requests that clients make, typed; the table is in this crate's README.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
 use tokio::time::Duration;
 use veilsum_crypto::IdentityKey;
-use veilsum_params::{ClientId, MemberIndex};
+use veilsum_params::ClientId;
 use veilsum_proof::ProofCheck;
-use veilsum_protocol::{Bytes, Check, Message, RoundContext, sign_request};
+use veilsum_protocol::{Check, Message, RoundContext, sign_request};
 use veilsum_transport::{
     Body, Client as Connection, ClientError as TransportError, Reply, ResponseLimits, Status,
 };
@@ -17,6 +16,9 @@ use veilsum_wire::{
     Announcement, Header, LightBundle, ReceiptContent, RequestContent, RosterContent, RoundResult,
     Signed, VoidContent, Wire, WireError,
 };
+
+use crate::server::TaskName;
+use crate::status::TaskStatus;
 
 /// Kinds of requests; heads, bodies and answers are in this crate's README.
 pub mod kind {
@@ -54,12 +56,14 @@ pub mod code {
     pub const STORAGE: u16 = 6;
     /// The round has ended, and there is nothing more for this member.
     pub const OVER: u16 = 7;
+    /// No such task, or none was named where there are several; the head is the names of all, separated by spaces.
+    pub const NO_TASK: u16 = 8;
 }
 
 /// How long the server keeps a request waiting before it says "again".
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
-/// Longest answer to a request for the status, in bytes: all members awaited, every check that there is.
-const STATUS_MAX: u64 = 64 << 10;
+/// Longest answer to a request for the status, in bytes: of each task all members awaited, every check that there is.
+const STATUS_MAX: u64 = 4 << 20;
 /// Largest roster that is taken from a server, in bytes.
 pub const ROSTER_BYTES_MAX: u64 = 64 << 20;
 
@@ -107,6 +111,12 @@ pub enum RequestError {
     /// The server has no such round.
     #[error("the server has no such round (any more)")]
     NoRound,
+    /// The server runs several tasks, and none of them was named, or one that is not there.
+    #[error("the server runs the tasks {names}: name one of them")]
+    NoTask {
+        /// Names of its tasks, separated by spaces.
+        names: String,
+    },
     /// The server says that it does not understand the request.
     #[error("the server did not understand the request: update the older side")]
     Malformed,
@@ -153,64 +163,12 @@ pub struct Polled {
     pub messages: Vec<Message>,
 }
 
-/// Names of the phases of a round, by [`ServerStatus::phase`].
-pub const PHASES: [&str; 4] = ["taking contributions", "closing", "certified", "void"];
-
-/// What a server says of itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerStatus {
-    /// The newest round.
-    pub round: u64,
-    /// A place in [`PHASES`].
-    pub phase: u8,
-    /// Contributions with a receipt.
-    pub contributions: u32,
-    /// Clients that asked for the round.
-    pub joined: u32,
-    /// Members whose answer the round waits for.
-    pub awaited: Vec<MemberIndex>,
-    /// Contributions that were refused, by the id of the check.
-    pub rejected: BTreeMap<String, u32>,
-}
-
-impl Wire for ServerStatus {
-    const MIN_LEN: usize = 25;
-    fn encode(&self, out: &mut Vec<u8>) {
-        self.round.encode(out);
-        self.phase.encode(out);
-        self.contributions.encode(out);
-        self.joined.encode(out);
-        self.awaited.encode(out);
-        let rejected = self.rejected.iter();
-        let rejected: Vec<(Bytes, u32)> = rejected
-            .map(|(check, count)| (Bytes(check.as_bytes().to_vec()), *count))
-            .collect();
-        rejected.encode(out);
-    }
-    fn decode(r: &mut veilsum_wire::Reader<'_>) -> Result<Self, WireError> {
-        let (round, phase, contributions) = (Wire::decode(r)?, Wire::decode(r)?, Wire::decode(r)?);
-        let (joined, awaited) = (Wire::decode(r)?, Wire::decode(r)?);
-        let rejected: Vec<(Bytes, u32)> = Wire::decode(r)?;
-        let name = |bytes: Bytes| String::from_utf8_lossy(&bytes.0).into_owned();
-        Ok(Self {
-            round,
-            phase,
-            contributions,
-            joined,
-            awaited,
-            rejected: rejected
-                .into_iter()
-                .map(|(check, n)| (name(check), n))
-                .collect(),
-        })
-    }
-}
-
 /// Typed requests over one connection. Every request is idempotent, and is sent again when the connection is lost.
 #[derive(Clone, Debug)]
 pub struct Requests {
     connection: Connection,
     patience: Duration,
+    task: TaskName,
 }
 
 impl Requests {
@@ -220,7 +178,15 @@ impl Requests {
         Self {
             connection,
             patience,
+            task: TaskName::default(),
         }
+    }
+
+    /// Asks for rounds of this task; without a name of the only one.
+    #[must_use]
+    pub fn of_task(mut self, task: TaskName) -> Self {
+        self.task = task;
+        self
     }
 
     async fn ask(
@@ -245,6 +211,9 @@ impl Requests {
                 .and_then(check_by_id)
                 .map_or(RequestError::RefusedUnknown, RequestError::Refused),
             code::NO_ROUND => RequestError::NoRound,
+            code::NO_TASK => RequestError::NoTask {
+                names: String::from_utf8_lossy(&reply.head).into_owned(),
+            },
             code::MALFORMED => RequestError::Malformed,
             code::STORAGE => RequestError::Storage,
             other => RequestError::Status(other),
@@ -269,12 +238,13 @@ impl Requests {
         }
     }
 
-    /// The newest round above `after`; [`Answer::Again`] if there is none yet.
+    /// The newest round of the task above `after`; [`Answer::Again`] if there is none yet.
     ///
     /// # Errors
-    /// [`RequestError`].
+    /// [`RequestError`]; [`RequestError::NoTask`] names the tasks that there are.
     pub async fn announcement(&self, after: u64) -> Result<Answer<Announcement>, RequestError> {
-        let head = after.to_bytes();
+        let mut head = after.to_bytes();
+        head.extend_from_slice(self.task.as_str().as_bytes());
         let reply = self
             .ask(kind::ANNOUNCEMENT, &head, Body::Empty, 1 << 20)
             .await?;
@@ -357,11 +327,11 @@ impl Requests {
         Self::answer(&reply, |_, body| Wire::from_bytes(body))
     }
 
-    /// What the server is doing.
+    /// What the server is doing, by task.
     ///
     /// # Errors
     /// [`RequestError`].
-    pub async fn status(&self) -> Result<ServerStatus, RequestError> {
+    pub async fn status(&self) -> Result<Vec<TaskStatus>, RequestError> {
         let reply = self.ask(kind::STATUS, &[], Body::Empty, STATUS_MAX).await?;
         match reply.status {
             Status::OK => Ok(Wire::from_bytes(reply.bytes().unwrap_or_default())?),

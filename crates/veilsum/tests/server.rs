@@ -15,7 +15,8 @@ use veilsum::transport::{Body, Client as Connection, ClientConfig, ResponseLimit
 use veilsum::wire::{LogHeadContent, Roster, Signed, Wire, cohort_and_committee};
 use veilsum::{
     Answer, Client, ClientError, ClientKeys, ClientOptions, RegistrarKeys, RequestError, Requests,
-    Server, ServerError, ServerKeys, ServerOptions, ServerPublic, ServerTimes, now_ms,
+    Server, ServerError, ServerKeys, ServerOptions, ServerPublic, ServerStatus, ServerTimes,
+    TaskName, now_ms,
 };
 
 const N: u32 = 4;
@@ -96,6 +97,7 @@ impl World {
                 committee: N,
                 ..Policy::default()
             },
+            task: TaskName::default(),
             patience: Duration::from_secs(60),
         }
     }
@@ -376,6 +378,12 @@ async fn a_member_that_asks_and_never_answers_holds_up_nothing() {
     }
 }
 
+/// The only round of a server.
+async fn seen(requests: &Requests) -> ServerStatus {
+    let mut tasks = requests.status().await.unwrap();
+    tasks.pop().unwrap().round.unwrap()
+}
+
 /// A request in the name of a client, as somebody else makes it; none is signed as it must be.
 async fn impostor(connection: &Connection, kind: u16, heads: &[Vec<u8>]) {
     let limits = ResponseLimits {
@@ -455,12 +463,12 @@ async fn who_claims_to_be_another_closes_no_round_early() {
             veilsum::code::MALFORMED,
             "unsigned"
         );
-        while watching.status().await.unwrap().contributions < 3 {
+        while seen(&watching).await.contributions < 3 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         // Several times longer than anybody is waited for who came and left.
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let status = watching.status().await.unwrap();
+        let status = seen(&watching).await;
         assert_eq!(
             (status.phase, status.contributions, status.joined),
             (0, 3, 3),
@@ -521,4 +529,98 @@ async fn who_claims_to_be_another_ends_no_round_for_it() {
     for client in first {
         client.await.unwrap().unwrap();
     }
+}
+
+async fn take_part_in(options: ClientOptions, task: &str) -> Result<(u64, Vec<f64>), ClientError> {
+    let id = f64::from(options.keys.client().0);
+    let task = task.parse::<TaskName>().unwrap();
+    let mut client = Client::open(ClientOptions { task, ..options }).await?;
+    let round = client.join(0).await?;
+    let dim = usize::try_from(round.context.params().dim).unwrap();
+    let part = client.take_part(&round, MODEL, &vec![id; dim]).await?;
+    client.close().await;
+    Ok((round.round_id(), part.mean))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tasks_run_side_by_side() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), |_| {});
+    let task = |name: &str, state: &str| {
+        let name = name.parse::<TaskName>().unwrap();
+        world.server.task(name, dir.path().join(state))
+    };
+    let (mut small, mut large) = (task("small", "s").unwrap(), task("large", "l").unwrap());
+    for (name, state) in [("small", "other"), ("other", "l")] {
+        let error = task(name, state).err();
+        let name = name.to_owned();
+        assert_eq!(error, Some(ServerError::TaskTaken { name }));
+    }
+    let two = RoundParams {
+        round_id: 2,
+        dim: 700,
+        committee: {
+            let roster = veilsum::wire::Roster::verify(
+                Requests::new(world.connection(), Duration::from_secs(20))
+                    .roster(0)
+                    .await
+                    .unwrap(),
+                &world.registrar,
+            )
+            .unwrap();
+            cohort_and_committee(&roster, &world.params.beacon, 2, N, N)
+                .unwrap()
+                .1
+        },
+        ..world.params.clone()
+    };
+    // Rounds of all tasks have different numbers: the second to take one does not get it.
+    let one = world.params.clone();
+    let first = tokio::spawn(async move { small.run(one, |_| {}).await });
+    let observer = world.server.observer();
+    while observer.status().iter().all(|task| task.round.is_none()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let taken = large.run(world.params.clone(), |_| {}).await;
+    assert_eq!(taken, Err(ServerError::RoundUsed { round_id: 1 }));
+    let second = tokio::spawn(async move { large.run(two, |_| {}).await });
+
+    // Whoever does not say which task it means is told which there are.
+    let lost = take_part_in(
+        world.client_options(&world.clients[0], &dir.path().join("lost")),
+        "",
+    );
+    let names = "large small".to_owned();
+    assert_eq!(
+        lost.await,
+        Err(ClientError::Request(RequestError::NoTask { names }))
+    );
+    let mut clients = Vec::new();
+    for keys in &world.clients {
+        for name in ["small", "large"] {
+            let options = world.client_options(keys, &dir.path().join(name));
+            clients.push((name, tokio::spawn(take_part_in(options, name))));
+        }
+    }
+    for (name, client) in clients {
+        let (round, mean) = client.await.unwrap().unwrap();
+        let expected = match name {
+            "small" => (1, vec![2.5; 10]),
+            _ => (2, vec![2.5; 700]),
+        };
+        assert_eq!((round, mean), expected);
+    }
+    let reports = [
+        first.await.unwrap().unwrap(),
+        second.await.unwrap().unwrap(),
+    ];
+    assert_eq!(reports.map(|report| report.accepted), [4, 4]);
+    let seen = observer.status();
+    let seen: Vec<(&str, u64)> = seen
+        .iter()
+        .map(|task| (task.task.as_str(), task.round.as_ref().unwrap().round))
+        .collect();
+    assert_eq!(seen, [("large", 2), ("small", 1)]);
+    assert!(dir.path().join("s/rounds/1/log").is_file());
+    assert!(dir.path().join("l/rounds/2/log").is_file());
 }

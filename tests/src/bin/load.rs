@@ -409,6 +409,7 @@ async fn serve(world: &World, address: SocketAddr, id: u32) -> Result<(), Failur
         keys,
         state: world.dir("members").join(id.to_string()),
         policy: Policy::default(),
+        task: veilsum::TaskName::default(),
         patience: Duration::from_secs(3600),
     })
     .await?;

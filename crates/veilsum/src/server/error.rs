@@ -69,6 +69,12 @@ pub enum ServerError {
         /// What a record holds.
         max: u64,
     },
+    /// Two tasks of one server would have the same name or state directory.
+    #[error("task {name:?} and another one have the same name or state directory: give it its own")]
+    TaskTaken {
+        /// The name.
+        name: String,
+    },
     /// The round has no result.
     #[error(
         "the round is void: too few clients contributed, or too few members helped to close it"
@@ -108,6 +114,7 @@ impl ServerError {
                 | Self::RoundUsed { .. }
                 | Self::OtherParams { .. }
                 | Self::RoundTooLarge { .. }
+                | Self::TaskTaken { .. }
                 | Self::Bind(BindError::Config(_))
         )
     }

@@ -1,12 +1,10 @@
 //! What the server answers.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
 use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
-use veilsum_params::{ClientId, MemberIndex, UploadSizes};
+use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
     Admission, Check, Input, Message, Outcome, Output, Owed, Party, check_request, decode_body,
     verify_contribution,
@@ -14,91 +12,15 @@ use veilsum_protocol::{
 use veilsum_transport::{
     Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status,
 };
-use veilsum_wire::{Header, ReceiptContent, RequestContent, Roster, Signed, VoidContent, Wire};
+use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::outbox::Batch;
 use super::round::{Core, Denied, RoundRun, is_for_server};
-use crate::requests::{ServerStatus, WAIT, code, kind, member_message_max};
+use super::shared::Shared;
+use crate::requests::{WAIT, code, kind, member_message_max};
 
 /// Longest head but that of an upload, in bytes: round, client, a signed request and a cursor.
 const HEAD_MAX: u32 = 256;
-
-/// What all requests share.
-pub(super) struct Shared {
-    pub(super) roster: Arc<Roster>,
-    /// The newest rounds, by id.
-    pub(super) rounds: Mutex<BTreeMap<u64, Arc<RoundRun>>>,
-    pub(super) newest: watch::Sender<Option<u64>>,
-    /// Verifications at one time; first come, first served, and each client holds one place.
-    pub(super) verifiers: Arc<Semaphore>,
-    /// Headers that are looked at at one time, before a contribution may wait to be verified: so that whoever signs
-    /// nothing waits for nobody but others like it.
-    pub(super) admissions: Arc<Semaphore>,
-}
-
-impl Shared {
-    pub(super) fn round(&self, id: u64) -> Option<Arc<RoundRun>> {
-        self.rounds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&id)
-            .cloned()
-    }
-
-    /// As [`Self::round`]; waits for a round that is not open yet, because after a restart clients come back before the
-    /// server has read its log.
-    async fn round_soon(&self, id: u64) -> Option<Arc<RoundRun>> {
-        let mut newest = self.newest.subscribe();
-        let opened = newest.wait_for(|newest| newest.is_some_and(|newest| newest >= id));
-        // Time over or server gone: then there is no such round.
-        let _ = tokio::time::timeout(WAIT, opened).await;
-        self.round(id)
-    }
-
-    /// Longest message of a member of any round that is kept.
-    fn member_message_max(&self) -> Option<u64> {
-        let rounds = self.rounds.lock().unwrap_or_else(PoisonError::into_inner);
-        rounds
-            .values()
-            .map(|run| member_message_max(&run.context))
-            .max()
-    }
-
-    /// What is asked of the newest round; none before there is one.
-    pub(super) fn status(&self) -> Option<ServerStatus> {
-        let run = self.newest_round()?;
-        let mut core = run.lock();
-        let phase = match (core.done(), core.is_proposed()) {
-            (Some(Outcome::Certified { .. }), _) => 2,
-            (Some(Outcome::Void), _) => 3,
-            (None, true) => 1,
-            (None, false) => 0,
-        };
-        let mut rejected = BTreeMap::new();
-        for check in core.rejected().values() {
-            let count: &mut u32 = rejected.entry(check.id().to_owned()).or_default();
-            *count = count.saturating_add(1);
-        }
-        Some(ServerStatus {
-            round: run.context.params().round_id,
-            phase,
-            contributions: u32::try_from(core.receipts()).unwrap_or(u32::MAX),
-            joined: u32::try_from(core.joined()).unwrap_or(u32::MAX),
-            awaited: core.machine().map(|m| m.awaited()).unwrap_or_default(),
-            rejected,
-        })
-    }
-
-    pub(super) fn is_healthy(&self) -> bool {
-        self.newest_round()
-            .is_none_or(|run| run.lock().failure().is_none())
-    }
-
-    fn newest_round(&self) -> Option<Arc<RoundRun>> {
-        let id = *self.newest.borrow();
-        self.round(id?)
-    }
-}
 
 /// The handler of the transport's server.
 pub(super) struct Requests(pub(super) Arc<Shared>);
@@ -149,18 +71,8 @@ impl Handler for Requests {
             | kind::STATUS
             | kind::PREPARE => (HEAD_MAX, 0, waiting),
             kind::SUBMIT => {
-                let run = self.0.newest_round()?;
-                let params = run.context.params();
-                let sizes = UploadSizes::of(
-                    run.context.layout(),
-                    params.committee_size(),
-                    params.threshold.into(),
-                );
-                (
-                    u32::try_from(sizes.header + 64).ok()?,
-                    sizes.body(),
-                    Duration::from_secs(600),
-                )
+                let (head_max, body_max) = self.0.upload_max()?;
+                (head_max, body_max, Duration::from_secs(600))
             }
             kind::MEMBER_SEND => (
                 HEAD_MAX,
@@ -178,7 +90,7 @@ impl Handler for Requests {
 
     /// What these may cost depends on the round: after a restart clients come back before it is open.
     fn is_ready(&self, kind: u16) -> bool {
-        !matches!(kind, kind::SUBMIT | kind::MEMBER_SEND) || self.0.newest_round().is_some()
+        !matches!(kind, kind::SUBMIT | kind::MEMBER_SEND) || self.0.is_ready()
     }
 
     async fn handle(&self, _: PeerInfo, request: Request) -> Response {
@@ -240,14 +152,18 @@ impl Drop for Place {
 
 impl Requests {
     async fn announcement(&self, head: &[u8]) -> Option<Response> {
-        let after = u64::from_bytes(head).ok()?;
-        let mut newest = self.0.newest.subscribe();
-        let found =
-            tokio::time::timeout(WAIT, newest.wait_for(|id| id.is_some_and(|id| id > after))).await;
-        if !matches!(found, Ok(Ok(_))) {
+        let (asked, task) = head.split_at_checked(8)?;
+        let after = u64::from_bytes(asked).ok()?;
+        let task = match self.0.task_named(task) {
+            Ok(task) => task,
+            Err(names) => {
+                let code = Status::new(code::NO_TASK).unwrap_or(Status::OK);
+                return Some(Response::new(code, names));
+            }
+        };
+        let Some(run) = self.0.round_after(&task, after).await else {
             return Some(status(code::AGAIN));
-        }
-        let run = self.0.newest_round()?;
+        };
         Some(
             Response::new(Status::OK, Vec::new())
                 .with_body(Body::Bytes(Arc::clone(&run.announcement))),
@@ -335,7 +251,10 @@ impl Requests {
                 run: Arc::clone(&run),
                 client,
             };
-            let Ok(_permit) = verifiers.acquire_owned().await else {
+            let gate = Arc::clone(&run.task.gate);
+            let (Ok(_turn), Ok(_permit)) =
+                (gate.acquire_owned().await, verifiers.acquire_owned().await)
+            else {
                 return Err(Denied::Storage);
             };
             let blocking = tokio::task::spawn_blocking(move || {
@@ -477,10 +396,7 @@ impl Requests {
     }
 
     fn status(&self) -> Response {
-        self.0.status().map_or_else(
-            || status(code::NO_ROUND),
-            |found| with_body(found.to_bytes()),
-        )
+        with_body(self.0.status().to_bytes())
     }
 }
 

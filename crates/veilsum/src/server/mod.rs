@@ -5,20 +5,20 @@ mod handler;
 mod observe;
 mod outbox;
 mod round;
+mod shared;
+mod task;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::IdentityKey;
-use veilsum_encoding::Encoder;
 use veilsum_params::{ClientId, Layout, RoundParams, UploadSizes};
-use veilsum_proof::{Prepared, Round as ProofRound};
-use veilsum_protocol::{Check, Input, Outcome, Record, RoundContext};
+use veilsum_proof::Prepared;
+use veilsum_protocol::{Check, Input, Outcome};
 use veilsum_store::{Disk, MAX_PAYLOAD_LEN, RealDisk};
 use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, ServerStats};
 use veilsum_wire::{Roster, RoundResult};
@@ -26,14 +26,13 @@ use veilsum_wire::{Roster, RoundResult};
 pub use error::ServerError;
 pub use observe::Observer;
 pub use round::{RoundEvent, log_identity as server_log_identity};
+pub use task::{Task, TaskName, TaskNameError};
 
-use crate::journal::Journal;
 use crate::keys::ServerKeys;
-use handler::{Requests, Shared};
-use round::{RoundRun, log_identity};
-
-/// How many rounds are kept open for clients that come late for a result.
-const ROUNDS_KEPT: usize = 4;
+use handler::Requests;
+use round::RoundRun;
+use shared::Shared;
+use task::TaskHome;
 
 /// Times of a server. None of them decides what a round's result is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,12 +128,9 @@ pub struct RoundReport {
 pub struct Server {
     transport: Transport,
     shared: Arc<Shared>,
-    identity: IdentityKey,
-    roster: Arc<Roster>,
-    disk: Arc<dyn Disk>,
-    state: PathBuf,
-    times: ServerTimes,
-    prepared: Option<Arc<Prepared>>,
+    verifiers: usize,
+    /// The task of a server that has no others.
+    only: Task,
 }
 
 impl Server {
@@ -143,13 +139,8 @@ impl Server {
     /// # Errors
     /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
-        let shared = Arc::new(Shared {
-            roster: Arc::clone(&options.roster),
-            rounds: Mutex::new(BTreeMap::new()),
-            newest: watch::Sender::new(None),
-            verifiers: Arc::new(Semaphore::new(options.verifiers.max(1))),
-            admissions: Arc::new(Semaphore::new(options.verifiers.max(1))),
-        });
+        let verifiers = options.verifiers.max(1);
+        let shared = Arc::new(Shared::new(options.roster, verifiers));
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");
         let transport = options.keys.transport()?;
@@ -159,15 +150,20 @@ impl Server {
             config,
             Requests(Arc::clone(&shared)),
         )?;
+        let home = TaskHome::new(TaskName::default(), options.state, verifiers);
+        let only = Task {
+            shared: Arc::clone(&shared),
+            home: Arc::new(home),
+            identity: IdentityKey::from_seed(&options.keys.signing().to_seed()),
+            disk: options.disk,
+            times: options.times,
+            prepared: None,
+        };
         Ok(Self {
             transport,
             shared,
-            identity: IdentityKey::from_seed(&options.keys.signing().to_seed()),
-            roster: options.roster,
-            disk: options.disk,
-            state: options.state,
-            times: options.times,
-            prepared: None,
+            verifiers,
+            only,
         })
     }
 
@@ -199,158 +195,37 @@ impl Server {
 
     /// Uses tables that others made for the same layout, in processes with clients of their own.
     pub fn share_tables(&mut self, prepared: Arc<Prepared>) {
-        self.prepared = Some(prepared);
+        self.only.prepared = Some(prepared);
     }
 
-    fn round_dir(&self, round_id: u64) -> PathBuf {
-        round_dir(&self.state, round_id)
-    }
-
-    /// Opens a round, or goes on with the one of this id in the state directory: then its own parameters hold, and they
-    /// must be the given ones but for the deadline.
-    async fn open(
-        &mut self,
-        params: RoundParams,
-        events: mpsc::UnboundedSender<RoundEvent>,
-    ) -> Result<Arc<RoundRun>, ServerError> {
-        let round_id = params.round_id;
-        let dir = self.round_dir(round_id);
-        let identity = log_identity(&params.server_key, round_id);
-        let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
-        let params = match records.first() {
-            None => params,
-            Some(Record::ServerAnnouncement { sent }) => {
-                let mut same = params;
-                same.contribute_deadline_ms = sent.params.contribute_deadline_ms;
-                if same != sent.params {
-                    return Err(ServerError::OtherParams { round_id });
-                }
-                same
-            }
-            Some(_) => return Err(ServerError::RoundUsed { round_id }),
-        };
-        let context = Arc::new(RoundContext::new(params, Arc::clone(&self.roster))?);
-        check_round_size(context.params(), context.layout())?;
-        let prepared = self.prepare(context.layout()).await?;
-        let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
-        let identity = IdentityKey::from_seed(&self.identity.to_seed());
-        let disk = Arc::clone(&self.disk);
-        let start = move || {
-            RoundRun::start(
-                context, proof, identity, disk, dir, journal, records, events,
-            )
-        };
-        let run = tokio::task::spawn_blocking(start)
-            .await
-            .map_err(|_| ServerError::Internal)??;
-        let mut rounds = self
-            .shared
-            .rounds
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        rounds.insert(round_id, Arc::clone(&run));
-        while rounds.len() > ROUNDS_KEPT {
-            rounds.pop_first();
-        }
-        drop(rounds);
-        self.shared.newest.send_replace(Some(round_id));
-        Ok(run)
-    }
-
-    /// Tables for a layout: made once, shared by all rounds of that layout.
-    async fn prepare(&mut self, layout: &Layout) -> Result<Arc<Prepared>, ServerError> {
-        if let Some(prepared) = self.prepared.as_ref().filter(|p| p.layout() == layout) {
-            return Ok(Arc::clone(prepared));
-        }
-        let layout = layout.clone();
-        let made = tokio::task::spawn_blocking(move || Prepared::new(&layout));
-        let prepared = Arc::new(made.await.map_err(|_| ServerError::Internal)??);
-        self.prepared = Some(Arc::clone(&prepared));
-        Ok(prepared)
-    }
-
-    /// Runs one round to its end and closes its log. `on_event` hears what happens.
+    /// Adds a task with a state directory of its own. From then on a client says of which task it asks for a round; the
+    /// rounds of all tasks have different numbers, because a client uses each number once.
     ///
     /// # Errors
-    /// [`ServerError::Void`] if too few contributed or closing was given up; everything else that keeps the round from
-    /// ending. After an error of the disk the same call goes on with the round where its log ends. A round that had ended
-    /// with a result is reported again, and answered for until nobody asks any more.
+    /// [`ServerError::TaskTaken`] if there is a task of this name or with this directory.
+    pub fn task(&self, name: TaskName, state: PathBuf) -> Result<Task, ServerError> {
+        let home = self.shared.register(name, state, self.verifiers)?;
+        Ok(Task {
+            shared: Arc::clone(&self.shared),
+            home,
+            identity: IdentityKey::from_seed(&self.only.identity.to_seed()),
+            disk: Arc::clone(&self.only.disk),
+            times: self.only.times,
+            prepared: None,
+        })
+    }
+
+    /// Runs one round of a server without named tasks, as [`Task::run`] does.
+    ///
+    /// # Errors
+    /// As [`Task::run`].
     pub async fn run(
         &mut self,
         params: RoundParams,
-        mut on_event: impl FnMut(RoundEvent) + Send,
+        on_event: impl FnMut(RoundEvent) + Send,
     ) -> Result<RoundReport, ServerError> {
-        let (sender, mut events) = mpsc::unbounded_channel();
-        let run = self.open(params, sender).await?;
-        let deadline = deadline(run.context.params().contribute_deadline_ms);
-        let mut changed = run.watch();
-        let mut tick = tokio::time::interval(self.times.tick);
-        let mut closing_since = None;
-        let mut ended_since: Option<Instant> = None;
-        let outcome = loop {
-            tokio::select! {
-                Some(event) = events.recv() => {
-                    on_event(event);
-                    continue;
-                }
-                _ = changed.changed() => {}
-                _ = tick.tick() => {}
-                () = tokio::time::sleep_until(deadline), if closing_since.is_none() => {}
-            }
-            let times = self.times;
-            let (work, since) = (Arc::clone(&run), closing_since);
-            let stepped = tokio::task::spawn_blocking(move || step(&work, times, deadline, since));
-            match stepped.await.map_err(|_| ServerError::Internal)?? {
-                Step::Taking => {}
-                Step::Closing => closing_since = closing_since.or(Some(Instant::now())),
-                Step::Ended { outcome, settled } => {
-                    let since = *ended_since.get_or_insert_with(Instant::now);
-                    if settled || since.elapsed() >= self.times.linger {
-                        break outcome;
-                    }
-                }
-            }
-        };
-        while let Ok(event) = events.try_recv() {
-            on_event(event);
-        }
-        match outcome {
-            Outcome::Certified { .. } => self.report(&run),
-            Outcome::Void => {
-                run.lock().seal()?;
-                Err(ServerError::Void)
-            }
-        }
-    }
-
-    fn report(&self, run: &RoundRun) -> Result<RoundReport, ServerError> {
-        let params = run.context.params();
-        let mut core = run.lock();
-        let dropped = core.dropped(&run.context);
-        let mut rejected = core.rejected().clone();
-        let machine = core.machine().ok_or(ServerError::Internal)?;
-        let contributions = machine.proposal().map_or(0, |p| p.entries.len());
-        let contributions = u32::try_from(contributions).unwrap_or(u32::MAX);
-        let result = machine.result().ok_or(ServerError::Internal)?.clone();
-        let convicted = &result.signed.content.convicted;
-        rejected.extend(convicted.iter().map(|client| (*client, Check::DealtShare)));
-        let accepted =
-            contributions.saturating_sub(u32::try_from(convicted.len()).unwrap_or(u32::MAX));
-        let dim = usize::try_from(params.dim).map_err(|_| ServerError::Internal)?;
-        let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
-        let mean = encoder.decode_mean(&result.vector, accepted.into())?;
-        core.seal()?;
-        Ok(RoundReport {
-            round_id: params.round_id,
-            contributions,
-            accepted,
-            rejected,
-            dropped,
-            result,
-            mean,
-            transcript: run.dir.clone(),
-            had_ended: run.had_ended,
-        })
+        self.shared.register_only(&self.only.home);
+        self.only.run(params, on_event).await
     }
 }
 

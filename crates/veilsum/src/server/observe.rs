@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use veilsum_transport::{ServerCounters, ServerStats};
 
-use super::handler::Shared;
-use crate::requests::ServerStatus;
+use super::shared::Shared;
+use crate::status::TaskStatus;
 
 /// Reads what a server does, also while [`crate::Server::run`] has it.
 #[derive(Clone)]
@@ -15,9 +15,9 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// The newest round; none before there is one.
+    /// All tasks, each with its newest round.
     #[must_use]
-    pub fn status(&self) -> Option<ServerStatus> {
+    pub fn status(&self) -> Vec<TaskStatus> {
         self.shared.status()
     }
 
@@ -27,7 +27,7 @@ impl Observer {
         self.counters.stats()
     }
 
-    /// Whether the log of the newest round can be written.
+    /// Whether the logs of the newest rounds of all tasks can be written.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.shared.is_healthy()

@@ -19,6 +19,7 @@ use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
 use super::outbox::{Batch, Outgoing};
+use super::task::TaskHome;
 use crate::journal::Journal;
 
 /// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
@@ -92,6 +93,9 @@ pub(super) struct Core {
     clients: BTreeMap<ClientId, Presence>,
     /// When this process took the round up: from then on it waits for those that it knows from the log.
     started: Instant,
+    /// How many contributions this process has taken, and when the last.
+    received: u32,
+    received_at: Option<Instant>,
     /// Clients that heard how the round ended.
     told: BTreeSet<ClientId>,
     members: BTreeMap<MemberIndex, Presence>,
@@ -114,8 +118,22 @@ pub(super) struct Core {
     sealed: bool,
 }
 
+/// What a round is started or taken up again with.
+pub(super) struct RoundStart {
+    pub(super) task: Arc<TaskHome>,
+    pub(super) context: Arc<RoundContext>,
+    pub(super) proof: Arc<ProofRound>,
+    pub(super) identity: IdentityKey,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) dir: PathBuf,
+    pub(super) journal: Journal,
+    pub(super) records: Vec<Record>,
+    pub(super) events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
+}
+
 /// A round that the server runs or still answers for.
 pub(super) struct RoundRun {
+    pub(super) task: Arc<TaskHome>,
     pub(super) context: Arc<RoundContext>,
     pub(super) proof: Arc<ProofRound>,
     pub(super) announcement: Arc<[u8]>,
@@ -158,20 +176,18 @@ pub fn log_identity(server_key: &[u8; 32], round_id: u64) -> LogIdentity {
 
 impl RoundRun {
     /// Starts the round, or goes on with it when the log has records.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, by the server that owns all of these"
-    )]
-    pub(super) fn start(
-        context: Arc<RoundContext>,
-        proof: Arc<ProofRound>,
-        identity: IdentityKey,
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-        journal: Journal,
-        records: Vec<Record>,
-        events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
-    ) -> Result<Arc<Self>, ServerError> {
+    pub(super) fn start(start: RoundStart) -> Result<Arc<Self>, ServerError> {
+        let RoundStart {
+            task,
+            context,
+            proof,
+            identity,
+            disk,
+            dir,
+            journal,
+            records,
+            events,
+        } = start;
         let bodies = journal.log().bodies().clone();
         let had_ended = journal.log().is_closed();
         let max = veilsum_wire::Body::encoded_len(context.params(), context.layout());
@@ -189,6 +205,8 @@ impl RoundRun {
             joined: BTreeSet::new(),
             clients: BTreeMap::new(),
             started: Instant::now(),
+            received: 0,
+            received_at: None,
             told: BTreeSet::new(),
             members: BTreeMap::new(),
             finals: BTreeSet::new(),
@@ -235,6 +253,7 @@ impl RoundRun {
         let announcement = machine.announcement().to_bytes().into();
         core.machine = Some(machine);
         let run = Arc::new(Self {
+            task,
             context,
             proof,
             announcement,
@@ -357,7 +376,11 @@ impl RoundRun {
     fn event(&self, core: &mut Core, event: Event) {
         match event {
             Event::Evidence(evidence) => self.keep(core, &evidence),
-            Event::Contributed(client) => self.tell(RoundEvent::Received(client)),
+            Event::Contributed(client) => {
+                core.received = core.received.saturating_add(1);
+                core.received_at = Some(Instant::now());
+                self.tell(RoundEvent::Received(client));
+            }
             Event::Proposed { count, .. } => self.tell(RoundEvent::Proposed(count)),
             Event::ConvictedDealer(client) => self.tell(RoundEvent::Convicted(client)),
             Event::Opened => self.tell(RoundEvent::Opened),
@@ -545,6 +568,19 @@ impl Core {
     pub(super) fn rejected(&self) -> &BTreeMap<ClientId, Check> {
         &self.rejected
     }
+    /// Clients that joined and from which there is nothing yet.
+    pub(super) fn expected(&self) -> impl Iterator<Item = ClientId> + '_ {
+        let here = |client: &&ClientId| {
+            !self.receipts.contains_key(client) && !self.rejected.contains_key(client)
+        };
+        self.joined.iter().filter(here).copied()
+    }
+    /// How many contributions this process has taken, and in how many milliseconds.
+    pub(super) fn throughput(&self) -> (u32, u64) {
+        let time = self.received_at.map(|at| at.duration_since(self.started));
+        let ms = time.map_or(0, |time| time.as_millis());
+        (self.received, u64::try_from(ms).unwrap_or(u64::MAX))
+    }
     pub(super) fn void(&self) -> Option<&Signed<VoidContent>> {
         self.void.as_ref()
     }
@@ -672,13 +708,7 @@ impl Core {
 
     /// Clients that joined and got no receipt, and clients of members that fell silent.
     pub(super) fn dropped(&self, context: &RoundContext) -> BTreeSet<ClientId> {
-        let never = self
-            .joined
-            .iter()
-            .filter(|client| {
-                !self.receipts.contains_key(client) && !self.rejected.contains_key(client)
-            })
-            .copied();
+        let never = self.expected();
         let silent = (1..=context.members())
             .map(MemberIndex)
             .filter(|index| !self.finals.contains(index))

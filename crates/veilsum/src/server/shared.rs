@@ -1,0 +1,240 @@
+//! What all requests to a server share: its tasks, their rounds, and the turns of those who wait.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, watch};
+use veilsum_params::UploadSizes;
+use veilsum_protocol::Outcome;
+use veilsum_wire::Roster;
+
+use super::ServerError;
+use super::round::RoundRun;
+use super::task::{TaskHome, TaskName};
+use crate::requests::{WAIT, member_message_max};
+use crate::status::{ServerStatus, TaskStatus};
+
+/// Clients that are named in a status as awaited, at most.
+const AWAITED_NAMED: usize = 32;
+
+#[derive(Default)]
+struct Tasks {
+    homes: BTreeMap<TaskName, Arc<TaskHome>>,
+    /// The newest rounds of all tasks, by id.
+    rounds: BTreeMap<u64, Arc<RoundRun>>,
+}
+
+/// What all requests share.
+pub(super) struct Shared {
+    pub(super) roster: Arc<Roster>,
+    tasks: Mutex<Tasks>,
+    /// The newest round of each task that has one.
+    newest: watch::Sender<BTreeMap<TaskName, u64>>,
+    /// Verifications at one time. First come, first served among those whose task has let them through; each client holds
+    /// one place.
+    pub(super) verifiers: Arc<Semaphore>,
+    /// Headers that are looked at at one time, before a contribution may wait to be verified: so that whoever signs
+    /// nothing waits for nobody but others like it.
+    pub(super) admissions: Arc<Semaphore>,
+}
+
+impl Shared {
+    pub(super) fn new(roster: Arc<Roster>, verifiers: usize) -> Self {
+        Self {
+            roster,
+            tasks: Mutex::default(),
+            newest: watch::Sender::new(BTreeMap::new()),
+            verifiers: Arc::new(Semaphore::new(verifiers)),
+            admissions: Arc::new(Semaphore::new(verifiers)),
+        }
+    }
+
+    fn tasks(&self) -> MutexGuard<'_, Tasks> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn register(
+        &self,
+        name: TaskName,
+        state: PathBuf,
+        verifiers: usize,
+    ) -> Result<Arc<TaskHome>, ServerError> {
+        let mut tasks = self.tasks();
+        let taken = tasks
+            .homes
+            .values()
+            .any(|home| home.name == name || home.state == state);
+        if taken {
+            let name = name.as_str().to_owned();
+            return Err(ServerError::TaskTaken { name });
+        }
+        let home = Arc::new(TaskHome::new(name.clone(), state, verifiers));
+        tasks.homes.insert(name, Arc::clone(&home));
+        Ok(home)
+    }
+
+    pub(super) fn register_only(&self, home: &Arc<TaskHome>) {
+        self.tasks()
+            .homes
+            .insert(home.name.clone(), Arc::clone(home));
+    }
+
+    /// The task that a kept round belongs to.
+    pub(super) fn owner_of(&self, round: u64) -> Option<TaskName> {
+        Some(self.round(round)?.task.name.clone())
+    }
+
+    /// A round that is open from now on; of each task `kept` are kept.
+    pub(super) fn add(&self, id: u64, run: &Arc<RoundRun>, kept: usize) {
+        let name = run.task.name.clone();
+        run.task.settle();
+        let mut tasks = self.tasks();
+        tasks.rounds.insert(id, Arc::clone(run));
+        let own = tasks.rounds.iter().filter(|(_, run)| run.task.name == name);
+        let own: Vec<u64> = own.map(|(id, _)| *id).collect();
+        for old in own.iter().rev().skip(kept) {
+            tasks.rounds.remove(old);
+        }
+        drop(tasks);
+        self.newest.send_modify(|newest| {
+            newest.insert(name, id);
+        });
+    }
+
+    pub(super) fn round(&self, id: u64) -> Option<Arc<RoundRun>> {
+        self.tasks().rounds.get(&id).cloned()
+    }
+
+    /// As [`Self::round`]; waits for a round that is not open yet, because after a restart clients come back before the
+    /// server has read its log.
+    pub(super) async fn round_soon(&self, id: u64) -> Option<Arc<RoundRun>> {
+        let mut newest = self.newest.subscribe();
+        let opened = newest.wait_for(|newest| {
+            let tasks = self.tasks();
+            // Every task has a newer one: then this one is over and gone.
+            let passed = |name| newest.get(name).is_some_and(|newest| *newest > id);
+            tasks.rounds.contains_key(&id)
+                || (!tasks.homes.is_empty() && tasks.homes.keys().all(passed))
+        });
+        // Time over or server gone: then there is no such round.
+        let _ = tokio::time::timeout(WAIT, opened).await;
+        self.round(id)
+    }
+
+    /// The newest round of a task above `after`; waits for one for a while.
+    pub(super) async fn round_after(&self, task: &TaskName, after: u64) -> Option<Arc<RoundRun>> {
+        let mut newest = self.newest.subscribe();
+        let opened = newest.wait_for(|newest| newest.get(task).is_some_and(|id| *id > after));
+        let id = match tokio::time::timeout(WAIT, opened).await {
+            Ok(Ok(newest)) => *newest.get(task)?,
+            _ => return None,
+        };
+        self.round(id)
+    }
+
+    /// The task of this name, the only one when the name is empty; otherwise the names of all, separated by spaces.
+    pub(super) fn task_named(&self, name: &[u8]) -> Result<TaskName, Vec<u8>> {
+        let tasks = self.tasks();
+        let mut names = tasks.homes.keys();
+        if name.is_empty() {
+            match (names.next(), names.next()) {
+                // Before there is any round the only task has no name.
+                (None, _) => return Ok(TaskName::default()),
+                (Some(only), None) => return Ok(only.clone()),
+                _ => {}
+            }
+        }
+        let found = tasks.homes.keys().find(|n| n.as_str().as_bytes() == name);
+        found.cloned().ok_or_else(|| {
+            let all: Vec<&str> = tasks.homes.keys().map(TaskName::as_str).collect();
+            all.join(" ").into_bytes()
+        })
+    }
+
+    /// Whether what rounds may cost is known: no task has yet to say whether it goes on with a round.
+    pub(super) fn is_ready(&self) -> bool {
+        let tasks = self.tasks();
+        !tasks.rounds.is_empty() && tasks.homes.values().all(|home| home.is_settled())
+    }
+
+    /// Longest message of a member of any round that is kept.
+    pub(super) fn member_message_max(&self) -> Option<u64> {
+        let tasks = self.tasks();
+        let runs = tasks.rounds.values();
+        runs.map(|run| member_message_max(&run.context)).max()
+    }
+
+    /// Longest head and body of a contribution to any round that is kept; the body is compared with its own round later.
+    pub(super) fn upload_max(&self) -> Option<(u32, u64)> {
+        let tasks = self.tasks();
+        let sizes = tasks.rounds.values().map(|run| {
+            let params = run.context.params();
+            let committee = params.committee_size();
+            UploadSizes::of(run.context.layout(), committee, params.threshold.into())
+        });
+        let (head, body) = sizes.fold((0, 0), |(head, body), sizes| {
+            (head.max(sizes.header + 64), body.max(sizes.body()))
+        });
+        Some((u32::try_from(head).ok().filter(|head| *head > 0)?, body))
+    }
+
+    /// All tasks, each with its newest round.
+    pub(super) fn status(&self) -> Vec<TaskStatus> {
+        let homes: Vec<Arc<TaskHome>> = self.tasks().homes.values().cloned().collect();
+        let status = |home: Arc<TaskHome>| TaskStatus {
+            task: home.name.as_str().to_owned(),
+            next_ms: home.next_ms(),
+            round: self.newest_of(&home.name).map(|run| round_status(&run)),
+        };
+        homes.into_iter().map(status).collect()
+    }
+
+    pub(super) fn is_healthy(&self) -> bool {
+        let names: Vec<TaskName> = self.tasks().homes.keys().cloned().collect();
+        names
+            .iter()
+            .filter_map(|name| self.newest_of(name))
+            .all(|run| run.lock().failure().is_none())
+    }
+
+    fn newest_of(&self, task: &TaskName) -> Option<Arc<RoundRun>> {
+        let id = self.newest.borrow().get(task).copied();
+        self.round(id?)
+    }
+}
+
+fn round_status(run: &RoundRun) -> ServerStatus {
+    let params = run.context.params();
+    let mut core = run.lock();
+    let phase = match (core.done(), core.is_proposed()) {
+        (Some(Outcome::Certified { .. }), _) => 2,
+        (Some(Outcome::Void), _) => 3,
+        (None, true) => 1,
+        (None, false) => 0,
+    };
+    let mut rejected = BTreeMap::new();
+    for check in core.rejected().values() {
+        let count: &mut u32 = rejected.entry(check.id().to_owned()).or_default();
+        *count = count.saturating_add(1);
+    }
+    let mut clients_awaited = Vec::new();
+    if phase == 0 {
+        clients_awaited.extend(core.expected().take(AWAITED_NAMED));
+    }
+    let (received, receiving_ms) = core.throughput();
+    ServerStatus {
+        round: params.round_id,
+        phase,
+        contributions: u32::try_from(core.receipts()).unwrap_or(u32::MAX),
+        joined: u32::try_from(core.joined()).unwrap_or(u32::MAX),
+        cohort: params.cohort_size,
+        n_min: params.n_min,
+        deadline_ms: params.contribute_deadline_ms,
+        received,
+        receiving_ms,
+        clients_awaited,
+        awaited: core.machine().map(|m| m.awaited()).unwrap_or_default(),
+        rejected,
+    }
+}

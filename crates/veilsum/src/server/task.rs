@@ -1,0 +1,302 @@
+//! The tasks of a server: each runs its own rounds, one after the other, beside those of the others.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use thiserror::Error;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use veilsum_crypto::IdentityKey;
+use veilsum_encoding::Encoder;
+use veilsum_params::{Layout, RoundParams};
+use veilsum_proof::{Prepared, Round as ProofRound};
+use veilsum_protocol::{Check, Outcome, Record, RoundContext};
+use veilsum_store::Disk;
+
+use super::round::{RoundEvent, RoundRun, RoundStart, log_identity};
+use super::shared::Shared;
+use super::{
+    RoundReport, ServerError, ServerTimes, Step, check_round_size, deadline, round_dir, step,
+};
+use crate::journal::Journal;
+
+/// How many rounds of a task are kept in memory for clients that come late; older ones are answered from their files.
+const ROUNDS_KEPT: usize = 4;
+
+/// Longest name of a task, in bytes.
+const NAME_MAX: usize = 32;
+
+/// The name of a task: up to 32 lower-case letters, digits, `-` and `_`. The only task of a server may have the empty name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TaskName(String);
+
+/// A name that no task can have.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0:?} is no name of a task: take up to {NAME_MAX} lower-case letters, digits, - and _")]
+pub struct TaskNameError(pub String);
+
+impl FromStr for TaskName {
+    type Err = TaskNameError;
+
+    fn from_str(name: &str) -> Result<Self, TaskNameError> {
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        if name.len() <= NAME_MAX && name.bytes().all(allowed) {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(TaskNameError(name.to_owned()))
+        }
+    }
+}
+
+impl TaskName {
+    /// As text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TaskName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What all rounds of a task share with the handler of requests.
+pub(super) struct TaskHome {
+    pub(super) name: TaskName,
+    pub(super) state: PathBuf,
+    /// How many contributions of this task may wait for a verifier at one time: the others of the task wait before them, so
+    /// that a task with many clients does not keep those of another waiting.
+    pub(super) gate: Arc<Semaphore>,
+    /// When the next round is due, in milliseconds since the Unix epoch; 0 when that is not known.
+    next_ms: Mutex<u64>,
+    /// A round was opened, or there is none to go on with.
+    settled: AtomicBool,
+}
+
+impl TaskHome {
+    pub(super) fn new(name: TaskName, state: PathBuf, verifiers: usize) -> Self {
+        Self {
+            name,
+            state,
+            gate: Arc::new(Semaphore::new(verifiers)),
+            next_ms: Mutex::new(0),
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Acquire)
+    }
+
+    pub(super) fn settle(&self) {
+        self.settled.store(true, Ordering::Release);
+    }
+
+    /// See [`Task::set_next`].
+    pub(super) fn next_ms(&self) -> u64 {
+        *self.next_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One task of a [`super::Server`].
+pub struct Task {
+    pub(super) shared: Arc<Shared>,
+    pub(super) home: Arc<TaskHome>,
+    pub(super) identity: IdentityKey,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) times: ServerTimes,
+    pub(super) prepared: Option<Arc<Prepared>>,
+}
+
+impl Task {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &TaskName {
+        &self.home.name
+    }
+
+    /// Its state directory.
+    #[must_use]
+    pub fn state(&self) -> &std::path::Path {
+        &self.home.state
+    }
+
+    /// Says that no round is open and when the next is due, in milliseconds since the Unix epoch, if that is known. Uploads
+    /// after a restart wait until each task has said this or opened a round.
+    pub fn set_next(&self, at_ms: Option<u64>) {
+        let mut next = self
+            .home
+            .next_ms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *next = at_ms.unwrap_or(0);
+        self.home.settle();
+    }
+
+    /// Opens a round, or goes on with the one of this id in the state directory: then its own parameters hold, and they
+    /// must be the given ones but for the deadline.
+    async fn open(
+        &mut self,
+        params: RoundParams,
+        events: mpsc::UnboundedSender<RoundEvent>,
+    ) -> Result<Arc<RoundRun>, ServerError> {
+        let round_id = params.round_id;
+        if self
+            .shared
+            .owner_of(round_id)
+            .is_some_and(|owner| owner != self.home.name)
+        {
+            return Err(ServerError::RoundUsed { round_id });
+        }
+        let dir = round_dir(&self.home.state, round_id);
+        let identity = log_identity(&params.server_key, round_id);
+        let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
+        let params = match records.first() {
+            None => params,
+            Some(Record::ServerAnnouncement { sent }) => {
+                let mut same = params;
+                same.contribute_deadline_ms = sent.params.contribute_deadline_ms;
+                if same != sent.params {
+                    return Err(ServerError::OtherParams { round_id });
+                }
+                same
+            }
+            Some(_) => return Err(ServerError::RoundUsed { round_id }),
+        };
+        let context = Arc::new(RoundContext::new(params, Arc::clone(&self.shared.roster))?);
+        check_round_size(context.params(), context.layout())?;
+        let prepared = self.prepare(context.layout()).await?;
+        let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
+        let start = RoundStart {
+            task: Arc::clone(&self.home),
+            context,
+            proof,
+            identity: IdentityKey::from_seed(&self.identity.to_seed()),
+            disk: Arc::clone(&self.disk),
+            dir,
+            journal,
+            records,
+            events,
+        };
+        let run = tokio::task::spawn_blocking(move || RoundRun::start(start))
+            .await
+            .map_err(|_| ServerError::Internal)??;
+        self.shared.add(round_id, &run, ROUNDS_KEPT);
+        Ok(run)
+    }
+
+    /// Tables for a layout: made once, shared by all rounds of that layout.
+    async fn prepare(&mut self, layout: &Layout) -> Result<Arc<Prepared>, ServerError> {
+        if let Some(prepared) = self.prepared.as_ref().filter(|p| p.layout() == layout) {
+            return Ok(Arc::clone(prepared));
+        }
+        let layout = layout.clone();
+        let made = tokio::task::spawn_blocking(move || Prepared::new(&layout));
+        let prepared = Arc::new(made.await.map_err(|_| ServerError::Internal)??);
+        self.prepared = Some(Arc::clone(&prepared));
+        Ok(prepared)
+    }
+
+    /// Runs one round to its end and closes its log. `on_event` hears what happens.
+    ///
+    /// # Errors
+    /// [`ServerError::Void`] if too few contributed or closing was given up; everything else that keeps the round from
+    /// ending. After an error of the disk the same call goes on with the round where its log ends. A round that had ended
+    /// with a result is reported again, and answered for until nobody asks any more.
+    pub async fn run(
+        &mut self,
+        params: RoundParams,
+        mut on_event: impl FnMut(RoundEvent) + Send,
+    ) -> Result<RoundReport, ServerError> {
+        let (sender, mut events) = mpsc::unbounded_channel();
+        let run = self.open(params, sender).await?;
+        let deadline = deadline(run.context.params().contribute_deadline_ms);
+        let mut changed = run.watch();
+        let mut tick = tokio::time::interval(self.times.tick);
+        let mut closing_since = None;
+        let mut ended_since: Option<Instant> = None;
+        let outcome = loop {
+            tokio::select! {
+                Some(event) = events.recv() => {
+                    on_event(event);
+                    continue;
+                }
+                _ = changed.changed() => {}
+                _ = tick.tick() => {}
+                () = tokio::time::sleep_until(deadline), if closing_since.is_none() => {}
+            }
+            let times = self.times;
+            let (work, since) = (Arc::clone(&run), closing_since);
+            let stepped = tokio::task::spawn_blocking(move || step(&work, times, deadline, since));
+            match stepped.await.map_err(|_| ServerError::Internal)?? {
+                Step::Taking => {}
+                Step::Closing => closing_since = closing_since.or(Some(Instant::now())),
+                Step::Ended { outcome, settled } => {
+                    let since = *ended_since.get_or_insert_with(Instant::now);
+                    if settled || since.elapsed() >= self.times.linger {
+                        break outcome;
+                    }
+                }
+            }
+        };
+        while let Ok(event) = events.try_recv() {
+            on_event(event);
+        }
+        match outcome {
+            Outcome::Certified { .. } => report(&run),
+            Outcome::Void => {
+                run.lock().seal()?;
+                Err(ServerError::Void)
+            }
+        }
+    }
+}
+
+fn report(run: &RoundRun) -> Result<RoundReport, ServerError> {
+    let params = run.context.params();
+    let mut core = run.lock();
+    let dropped = core.dropped(&run.context);
+    let mut rejected = core.rejected().clone();
+    let machine = core.machine().ok_or(ServerError::Internal)?;
+    let contributions = machine.proposal().map_or(0, |p| p.entries.len());
+    let contributions = u32::try_from(contributions).unwrap_or(u32::MAX);
+    let result = machine.result().ok_or(ServerError::Internal)?.clone();
+    let convicted = &result.signed.content.convicted;
+    rejected.extend(convicted.iter().map(|client| (*client, Check::DealtShare)));
+    let accepted = contributions.saturating_sub(u32::try_from(convicted.len()).unwrap_or(u32::MAX));
+    let dim = usize::try_from(params.dim).map_err(|_| ServerError::Internal)?;
+    let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
+    let mean = encoder.decode_mean(&result.vector, accepted.into())?;
+    core.seal()?;
+    Ok(RoundReport {
+        round_id: params.round_id,
+        contributions,
+        accepted,
+        rejected,
+        dropped,
+        result,
+        mean,
+        transcript: run.dir.clone(),
+        had_ended: run.had_ended,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_tasks() {
+        for good in ["", "a", "digits-2_x", &"z".repeat(32)] {
+            assert_eq!(good.parse::<TaskName>().unwrap().as_str(), good);
+        }
+        for bad in ["A", "a b", "../x", "ä", &"z".repeat(33), "a/b", "."] {
+            assert_eq!(bad.parse::<TaskName>(), Err(TaskNameError(bad.to_owned())));
+        }
+    }
+}
