@@ -140,7 +140,7 @@ fn a_rejected_attempt_is_made_again_with_fresh_masks() {
         let made = contribute(&round, &witness, bind, &mut rng(seed)).unwrap();
         (attempts.len() > 1).then_some((made, attempts))
     };
-    let (made, attempts) = (3770..60_000).find_map(attempt).unwrap();
+    let (made, attempts) = (8895..60_000).find_map(attempt).unwrap();
     assert_eq!(verify(&round, &statement(&made)), Ok(()));
     let [first, .., last] = &attempts[..] else {
         panic!("one attempt")

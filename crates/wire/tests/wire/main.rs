@@ -9,6 +9,7 @@ mod complete;
 mod decoding;
 mod golden;
 mod properties;
+mod roster;
 mod sample;
 mod sizes;
 mod table;
