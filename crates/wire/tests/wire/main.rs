@@ -8,6 +8,7 @@
 mod complete;
 mod decoding;
 mod golden;
+mod light;
 mod properties;
 mod roster;
 mod sample;
