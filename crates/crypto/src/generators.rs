@@ -2,6 +2,10 @@ use curve25519_dalek::ristretto::RistrettoPoint;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha512};
 use veilsum_params::Layout;
+use veilsum_simd::{Engine, Point};
+
+/// Points that one task makes.
+const HASHED_AT_ONCE: usize = 128;
 
 /// A family of independent generators (`specs/protocol.md`, "Generators").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,18 +37,36 @@ impl Family {
     /// Generator `index`: twice the ristretto255 hash-to-group (wide map) of
     /// SHA-512(length of name as u64 || name || index as u64), little-endian.
     pub fn generator(self, index: u64) -> Generator {
-        let name = self.name().as_bytes();
-        let wide: [u8; 64] = Sha512::new()
-            .chain_update((name.len() as u64).to_le_bytes())
-            .chain_update(name)
-            .chain_update(index.to_le_bytes())
-            .finalize()
-            .into();
-        let half = RistrettoPoint::from_uniform_bytes(&wide);
+        let half = RistrettoPoint::from_uniform_bytes(&self.uniform(index));
         Generator {
             half,
             point: half + half,
         }
+    }
+
+    /// What is mapped to the group.
+    fn uniform(self, index: u64) -> [u8; 64] {
+        let name = self.name().as_bytes();
+        Sha512::new()
+            .chain_update((name.len() as u64).to_le_bytes())
+            .chain_update(name)
+            .chain_update(index.to_le_bytes())
+            .finalize()
+            .into()
+    }
+
+    /// Halves of generators `0..count`, the same points as [`Family::generator`] gives, for tables: mapped many at a time
+    /// on the engine, on the threads of the current pool.
+    pub fn halves(self, engine: Engine, count: u32) -> Vec<Point> {
+        let indices: Vec<u64> = (0..count.into()).collect();
+        let parts: Vec<Vec<Point>> = indices
+            .par_chunks(HASHED_AT_ONCE)
+            .map(|part| {
+                let strings: Vec<[u8; 64]> = part.iter().map(|i| self.uniform(*i)).collect();
+                engine.from_uniform_bytes(&strings)
+            })
+            .collect();
+        parts.concat()
     }
 
     fn first(self, count: u32) -> Vec<Generator> {
@@ -64,7 +86,8 @@ pub struct Generator {
     pub point: RistrettoPoint,
 }
 
-/// All generators that one layout needs; public, the same for everybody, made once.
+/// All generators that one layout needs, made one by one and by another library than [`Family::halves`]: what tests
+/// compare with.
 #[derive(Clone, Debug)]
 pub struct Generators {
     /// G_b, one for each column.
@@ -120,6 +143,27 @@ mod tests {
             }
         }
         assert!(seen.insert(blinding_base().compress().to_bytes()));
+    }
+
+    #[test]
+    fn many_at_a_time_are_the_same_points_on_every_backend() {
+        for backend in veilsum_simd::Backend::available() {
+            let engine = Engine::new(backend).unwrap();
+            for (family, count) in [
+                (Family::Column, 300),
+                (Family::Row, 129),
+                (Family::Key, 9),
+                (Family::Mask, 1),
+                (Family::MaskBlinding, 0),
+            ] {
+                let halves = family.halves(engine, count);
+                assert_eq!(halves.len(), count as usize);
+                for (i, half) in (0..).zip(&halves) {
+                    let want = family.generator(i).half.compress().to_bytes();
+                    assert_eq!(half.compress(), want, "{} {i}", family.name());
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use curve25519_dalek::scalar::Scalar;
 use rayon::prelude::*;
 use std::fmt;
 use std::sync::Arc;
-use veilsum_crypto::{Digest, Generator, Generators, blinding_base, labels};
+use veilsum_crypto::{Digest, Family, blinding_base, labels};
 use veilsum_params::{Layout, RING_DEGREE, SIGMA_E_LOG2};
 use veilsum_rlwe::{Expander, Limbs, MaskLayout, MaskShape, Masking, Ring};
 use veilsum_simd::{Backend, ColumnTables, Engine, FixedBaseTable, Point, SameScalarTables};
@@ -55,15 +55,8 @@ impl fmt::Debug for Prepared {
 }
 
 fn import(engine: Engine, points: &[RistrettoPoint]) -> Result<Vec<Point>, ProofError> {
-    let bytes: Vec<[u8; 32]> = points.par_iter().map(|p| p.compress().to_bytes()).collect();
+    let bytes: Vec<[u8; 32]> = points.iter().map(|p| p.compress().to_bytes()).collect();
     Ok(engine.decompress(&bytes)?)
-}
-
-fn halves(engine: Engine, generators: &[Generator]) -> Result<Vec<Point>, ProofError> {
-    import(
-        engine,
-        &generators.iter().map(|g| g.half).collect::<Vec<_>>(),
-    )
 }
 
 fn doubled(halves: &[Point]) -> Vec<Point> {
@@ -84,12 +77,11 @@ impl Prepared {
     /// # Errors
     /// As [`Prepared::new`].
     pub fn with_engine(layout: &Layout, engine: Engine) -> Result<Self, ProofError> {
-        let generators = Generators::for_layout(layout);
-        let column_halves = halves(engine, &generators.columns)?;
-        let row_halves = halves(engine, &generators.rows)?;
-        let key_halves = halves(engine, &generators.key)?;
-        let mut mask_halves = halves(engine, &generators.mask)?;
-        mask_halves.extend(halves(engine, &[generators.mask_blinding])?);
+        let column_halves = Family::Column.halves(engine, layout.columns);
+        let row_halves = Family::Row.halves(engine, layout.rows());
+        let key_halves = Family::Key.halves(engine, layout.key_points());
+        let mut mask_halves = Family::Mask.halves(engine, layout.mask_coefficients());
+        mask_halves.extend(Family::MaskBlinding.halves(engine, 1));
         let half = Scalar::from(2u8).invert();
         let base_halves = import(
             engine,

@@ -4,19 +4,19 @@
 //! accumulator, sum_j d_j G_j; the accumulators of a row are joined by Horner's rule at the end. All accumulators of
 //! a block take column j together, so the table of a column is read from memory once a block.
 
-use core::hint::black_box;
-
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::SimdError;
 use crate::backend::{Engine, Kind};
-use crate::edwards::{AffineNiels, Point};
+use crate::edwards::Point;
+use crate::edwards64::{WordNiels, WordPoint};
 use crate::scalar::{
     Recoder, SmallInt, check_bound, check_secret_scalars, scalar_digit_count, scalar_digits,
 };
+use crate::select::select;
 
-/// Digit width of the portable tables.
-pub(crate) const PORTABLE_WIDTH: u32 = 4;
+/// Digit width of the portable tables: what reading 32 entries costs is less than the additions it saves.
+pub(crate) const PORTABLE_WIDTH: u32 = 6;
 const PORTABLE_ENTRIES: usize = 1 << (PORTABLE_WIDTH - 1);
 
 /// Accumulators taken together: as many as stay in the first-level cache beside a table.
@@ -26,14 +26,14 @@ const BLOCK_COLUMNS: usize = 256;
 
 /// {1, .., 2^(w-1)} G for every column.
 pub(crate) enum Tables {
-    Portable(Vec<[AffineNiels; PORTABLE_ENTRIES]>),
+    Portable(Vec<[WordNiels; PORTABLE_ENTRIES]>),
     #[cfg(target_arch = "x86_64")]
     Ifma(crate::ifma::Token, crate::ifma::ColumnTable),
 }
 
 /// Tables of the multiples of fixed public generators, and the constant-time commitments made with them.
 ///
-/// A commitment to a row v is sum_j v_j G_j over the first `row.len()` columns. Memory: 1 KiB a column portable,
+/// A commitment to a row v is sum_j v_j G_j over the first `row.len()` columns. Memory: 3 KiB a column portable,
 /// 4 KiB with AVX-512. The generators are public; everything about the values except the shape of the input and the
 /// bound is secret and decides no branch and no address.
 pub struct ColumnTables {
@@ -373,12 +373,12 @@ fn commit_block<K: Kernel>(
     kernel.join(sums, count, out);
 }
 
-impl Kernel for Vec<[AffineNiels; PORTABLE_ENTRIES]> {
+impl Kernel for Vec<[WordNiels; PORTABLE_ENTRIES]> {
     const WIDTH: u32 = PORTABLE_WIDTH;
-    type Sums = Zeroizing<Vec<Point>>;
+    type Sums = Zeroizing<Vec<WordPoint>>;
 
     fn start(&self, count: usize) -> Self::Sums {
-        Zeroizing::new(vec![Point::IDENTITY; count])
+        Zeroizing::new(vec![WordPoint::IDENTITY; count])
     }
 
     fn add_columns(&self, sums: &mut Self::Sums, first: usize, digits: &[i8]) {
@@ -390,6 +390,7 @@ impl Kernel for Vec<[AffineNiels; PORTABLE_ENTRIES]> {
     }
 
     fn join(&self, sums: Self::Sums, count: usize, out: &mut [Point]) {
+        let sums = Zeroizing::new(sums.iter().map(Point::from).collect::<Vec<_>>());
         join_portable(&sums, count, Self::WIDTH, out);
     }
 }
@@ -429,35 +430,24 @@ fn join_portable(sums: &[Point], count: usize, width: u32, out: &mut [Point]) {
     }
 }
 
-/// All ones when equal, else 0. The barrier keeps the compiler from learning that the result has two values.
-#[inline(always)]
-fn equal_mask(a: u64, b: u64) -> u64 {
-    let x = a ^ b;
-    black_box((x | x.wrapping_neg()) >> 63).wrapping_sub(1)
-}
-
 /// The multiple of the column for a signed digit, reading every entry.
 #[inline(always)]
-pub(crate) fn lookup<const N: usize>(table: &[AffineNiels; N], digit: i8) -> AffineNiels {
-    let sign = digit >> 7;
-    let magnitude = u64::from((digit ^ sign).wrapping_sub(sign) as u8);
-    let mut out = [0u64; 16];
-    let zero = equal_mask(magnitude, 0);
-    out[0] = zero & 1;
-    out[5] = zero & 1;
-    for (i, entry) in (1u64..).zip(table) {
-        let mask = equal_mask(magnitude, i);
-        for (o, e) in out.iter_mut().zip(entry.0) {
-            *o |= e & mask;
-        }
-    }
-    AffineNiels(out).neg_if_mask(i64::from(sign) as u64)
+fn lookup<const N: usize>(table: &[WordNiels; N], digit: i8) -> WordNiels {
+    let sign = i32::from(digit >> 7);
+    let magnitude = (i32::from(digit) ^ sign).wrapping_sub(sign) as u32;
+    // All ones beyond the last entry for zero, whose multiple is (1, 1, 0).
+    let index = magnitude.wrapping_sub(1);
+    let zero = u64::from(index >> 31);
+    let mut base = WordNiels::NONE;
+    base.0[0] = zero;
+    base.0[4] = zero;
+    select(table, index, base).neg_if_mask(i64::from(sign) as u64)
 }
 
 /// {1, .., N} P for every P.
-fn build_portable(points: &[Point]) -> Vec<[AffineNiels; PORTABLE_ENTRIES]> {
+fn build_portable(points: &[Point]) -> Vec<[WordNiels; PORTABLE_ENTRIES]> {
     let mut out = Vec::with_capacity(points.len());
-    for chunk in points.chunks(64) {
+    for chunk in points.chunks(16) {
         let mut multiples = Vec::with_capacity(chunk.len() * PORTABLE_ENTRIES);
         for p in chunk {
             let cached = p.cached();
@@ -468,7 +458,7 @@ fn build_portable(points: &[Point]) -> Vec<[AffineNiels; PORTABLE_ENTRIES]> {
                 multiples.push(q);
             }
         }
-        let niels = Point::batch_to_niels(&multiples);
+        let niels = WordNiels::batch(&multiples);
         out.extend(
             niels
                 .chunks_exact(PORTABLE_ENTRIES)

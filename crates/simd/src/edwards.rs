@@ -7,6 +7,7 @@ use core::ops::{Add, AddAssign, Neg, Sub, SubAssign};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroize;
 
+use crate::edwards64::WordPoint;
 use crate::field51::{D2, Fe};
 
 /// An element of ristretto255 (RFC 9496), in the portable extended form.
@@ -22,13 +23,14 @@ pub struct Point {
     pub(crate) t: Fe,
 }
 
-/// An affine point as (y - x, y + x, 2 d x y), padded to two cache lines. Limbs are canonical in tables.
+/// An affine point as (y - x, y + x, 2 d x y) in limbs, padded to two cache lines.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct AffineNiels(pub(crate) [u64; 16]);
 
+#[cfg(target_arch = "x86_64")]
 impl AffineNiels {
-    #[cfg(target_arch = "x86_64")]
     pub(crate) const IDENTITY: Self = {
         let mut a = [0; 16];
         a[0] = 1;
@@ -37,59 +39,9 @@ impl AffineNiels {
     };
 
     /// The two cache lines.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn halves(&self) -> [[u64; 8]; 2] {
         core::array::from_fn(|half| core::array::from_fn(|i| self.0[8 * half + i]))
-    }
-
-    pub(crate) fn new(y_minus_x: &Fe, y_plus_x: &Fe, t2d: &Fe) -> Self {
-        let mut a = [0; 16];
-        a[..5].copy_from_slice(&y_minus_x.canonical().0);
-        a[5..10].copy_from_slice(&y_plus_x.canonical().0);
-        a[10..15].copy_from_slice(&t2d.canonical().0);
-        Self(a)
-    }
-
-    #[inline(always)]
-    fn fe(&self, part: usize) -> Fe {
-        Fe(core::array::from_fn(|i| self.0[part * 5 + i]))
-    }
-
-    #[inline(always)]
-    pub(crate) fn y_minus_x(&self) -> Fe {
-        self.fe(0)
-    }
-    #[inline(always)]
-    pub(crate) fn y_plus_x(&self) -> Fe {
-        self.fe(1)
-    }
-    #[inline(always)]
-    pub(crate) fn t2d(&self) -> Fe {
-        self.fe(2)
-    }
-
-    /// Negated when `mask` is all ones, unchanged when it is 0.
-    #[inline(always)]
-    pub(crate) fn neg_if_mask(&self, mask: u64) -> Self {
-        let mut out = *self;
-        for i in 0..5 {
-            let swap = (self.0[i] ^ self.0[5 + i]) & mask;
-            out.0[i] ^= swap;
-            out.0[5 + i] ^= swap;
-        }
-        let t = self.t2d();
-        let n = Fe::ZERO.sub(&t);
-        for i in 0..5 {
-            out.0[10 + i] = t.0[i] ^ ((t.0[i] ^ n.0[i]) & mask);
-        }
-        out
-    }
-}
-
-impl Zeroize for AffineNiels {
-    fn zeroize(&mut self) {
-        self.0.zeroize();
     }
 }
 
@@ -168,24 +120,6 @@ impl Point {
         Self::from_efgh(&b.sub(&a), &d.sub(&c), &d.add(&c), &b.add(&a))
     }
 
-    #[inline(always)]
-    pub(crate) fn add_affine(&self, q: &AffineNiels) -> Self {
-        let a = self.y.sub(&self.x).mul(&q.y_minus_x());
-        let b = self.y.add(&self.x).mul(&q.y_plus_x());
-        let c = self.t.mul(&q.t2d());
-        let d = self.z.add(&self.z);
-        Self::from_efgh(&b.sub(&a), &d.sub(&c), &d.add(&c), &b.add(&a))
-    }
-
-    #[inline(always)]
-    pub(crate) fn sub_affine(&self, q: &AffineNiels) -> Self {
-        let a = self.y.sub(&self.x).mul(&q.y_plus_x());
-        let b = self.y.add(&self.x).mul(&q.y_minus_x());
-        let c = self.t.mul(&q.t2d());
-        let d = self.z.add(&self.z);
-        Self::from_efgh(&b.sub(&a), &d.add(&c), &d.sub(&c), &b.add(&a))
-    }
-
     /// Twice the point.
     #[must_use]
     #[inline]
@@ -205,11 +139,11 @@ impl Point {
     /// Doubled `count` times.
     #[must_use]
     pub fn double_times(&self, count: u32) -> Self {
-        let mut r = *self;
-        for _ in 0..count {
-            r = r.double();
-        }
-        r
+        let mut r = WordPoint::from(self);
+        r = r.double_times(count);
+        let out = Self::from(&r);
+        r.zeroize();
+        out
     }
 
     /// Whether this is the neutral element of ristretto255, in constant time.
@@ -224,23 +158,11 @@ impl Point {
         points.iter().fold(Self::IDENTITY, |acc, p| acc + *p)
     }
 
-    pub(crate) fn niels_with_zinv(&self, zinv: &Fe) -> AffineNiels {
+    /// (y - x, y + x, 2 d x y), given 1/Z.
+    pub(crate) fn niels_parts(&self, zinv: &Fe) -> [Fe; 3] {
         let x = self.x.mul(zinv);
         let y = self.y.mul(zinv);
-        AffineNiels::new(&y.sub(&x), &y.add(&x), &x.mul(&y).mul(&D2))
-    }
-
-    /// Affine forms of all, with one inversion.
-    pub(crate) fn batch_to_niels(points: &[Self]) -> Vec<AffineNiels> {
-        let mut z: Vec<Fe> = points.iter().map(|p| p.z).collect();
-        Fe::invert_batch(&mut z);
-        let out = points
-            .iter()
-            .zip(&z)
-            .map(|(p, zinv)| p.niels_with_zinv(zinv))
-            .collect();
-        z.zeroize();
-        out
+        [y.sub(&x), y.add(&x), x.mul(&y).mul(&D2)]
     }
 }
 

@@ -83,16 +83,19 @@
 //!
 //! # Unsafe code
 //!
-//! This is the one crate of the workspace that may hold `unsafe`. It is used for three things: loading and storing a vector
-//! through a reference to eight words or elements, reading elements as the words they are, and entering the functions compiled for AVX-512 from ordinary code, for which a
-//! token that only the run-time detection creates is asked.
+//! This is the one crate of the workspace that may hold `unsafe`. It is used for four things: loading and storing a vector
+//! through a reference to as many words or elements, reading elements as the words they are, entering the functions compiled for
+//! AVX-512 from ordinary code, for which a token that only the run-time detection creates is asked, and an assembler block
+//! without an instruction, which hides from the compiler that a mask has two values.
 
 mod backend;
 mod columns;
 mod edwards;
+mod edwards64;
 mod error;
 pub mod field;
 mod field51;
+mod field64;
 mod fixed_base;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
@@ -101,6 +104,7 @@ mod ntt;
 mod ristretto;
 mod same_scalar;
 mod scalar;
+mod select;
 
 pub use backend::{Backend, Engine};
 pub use columns::ColumnTables;

@@ -3,7 +3,8 @@
 
 use crate::SimdError;
 use crate::backend::{Engine, Kind};
-use crate::edwards::{AffineNiels, Point};
+use crate::edwards::Point;
+use crate::edwards64::{WordNiels, WordPoint};
 use crate::scalar::{SCALAR_BITS, bits_at, is_canonical, words};
 
 /// One list of scalars and points of a multiscalar multiplication. Public data only.
@@ -131,8 +132,8 @@ fn check_lengths(groups: &[MsmGroup<'_>]) -> Result<(), SimdError> {
 }
 
 /// Terms in one list, full-width ones first.
-pub(crate) struct Terms {
-    pub(crate) points: Vec<AffineNiels>,
+pub(crate) struct Terms<P> {
+    pub(crate) points: Vec<P>,
     scalars: Vec<[u64; 4]>,
     /// Number of terms with full-width scalars.
     full: usize,
@@ -182,7 +183,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, Simd
                 straus(&scalars, &points)
             } else {
                 let terms = Terms {
-                    points: Point::batch_to_niels(&points),
+                    points: WordNiels::batch(&points),
                     scalars,
                     full,
                 };
@@ -205,7 +206,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, Simd
     })
 }
 
-impl Terms {
+impl<P> Terms<P> {
     fn window_counts(&self, width: u32) -> (usize, usize) {
         let full = if self.full > 0 { SCALAR_BITS + 1 } else { 0 };
         let short: u32 = if self.full < self.points.len() {
@@ -263,13 +264,13 @@ pub(crate) fn join_windows(sums: &[Point], width: u32) -> Point {
         .fold(Point::IDENTITY, |acc, s| acc.double_times(width) + *s)
 }
 
-fn pippenger(terms: &Terms, windows: &Windows) -> Point {
-    let mut buckets = vec![Point::IDENTITY; 1 << (windows.width - 1)];
+fn pippenger(terms: &Terms<WordNiels>, windows: &Windows) -> Point {
+    let mut buckets = vec![WordPoint::IDENTITY; 1 << (windows.width - 1)];
     let sums: Vec<Point> = windows
         .digits
         .iter()
         .map(|digits| {
-            buckets.fill(Point::IDENTITY);
+            buckets.fill(WordPoint::IDENTITY);
             for (d, p) in digits.iter().zip(&terms.points) {
                 if *d > 0 {
                     let b = &mut buckets[usize::from(d.unsigned_abs()) - 1];
@@ -281,7 +282,7 @@ fn pippenger(terms: &Terms, windows: &Windows) -> Point {
             }
             let (mut running, mut sum) = (Point::IDENTITY, Point::IDENTITY);
             for b in buckets.iter().rev() {
-                running += *b;
+                running += Point::from(b);
                 sum += running;
             }
             sum

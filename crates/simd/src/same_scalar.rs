@@ -10,11 +10,16 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::SimdError;
 use crate::backend::{Engine, Kind};
-use crate::edwards::{AffineNiels, Point};
+use crate::edwards::Point;
+use crate::edwards64::{WordNiels, WordPoint};
 use crate::scalar::{ORDER, check_secret_scalars, words};
+use crate::select::select;
 
 /// Bits that hold every odd representative below 2 l.
 const COMB_BITS: usize = 254;
+
+/// Bytes that an entry is counted with: those of the vector tables.
+const ENTRY_BYTES: usize = 128;
 
 /// The shape of a comb.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +119,7 @@ fn comb_digits(scalar: &[u8; 32], shape: &Shape) -> Zeroizing<Vec<CombDigit>> {
 }
 
 enum Combs {
-    Portable(Vec<AffineNiels>),
+    Portable(Vec<WordNiels>),
     #[cfg(target_arch = "x86_64")]
     Ifma(crate::ifma::Token, crate::ifma::CombTable),
 }
@@ -147,7 +152,7 @@ impl SameScalarTables {
     /// [`SimdError::BudgetTooSmall`] when not even one entry a point fits.
     pub fn new(engine: Engine, points: &[Point], max_bytes: usize) -> Result<Self, SimdError> {
         let padded = points.len().next_multiple_of(8).max(8);
-        let needed = padded * size_of::<AffineNiels>();
+        let needed = padded * ENTRY_BYTES;
         let shape = Shape::best(max_bytes / needed).ok_or(SimdError::BudgetTooSmall {
             budget: max_bytes,
             needed,
@@ -226,26 +231,21 @@ impl SameScalarTables {
     }
 }
 
-fn mul_portable(table: &[AffineNiels], shape: &Shape, digits: &[CombDigit]) -> Point {
+fn mul_portable(table: &[WordNiels], shape: &Shape, digits: &[CombDigit]) -> Point {
     let size = 1 << (shape.teeth - 1);
-    let mut acc = Point::IDENTITY;
+    let mut acc = WordPoint::IDENTITY;
     for (j, step) in digits.chunks_exact(shape.tables).enumerate() {
         if j > 0 {
             acc = acc.double();
         }
         for (sub, digit) in table.chunks_exact(size).zip(step) {
-            let mut entry = AffineNiels([0; 16]);
-            for (i, e) in (0u64..).zip(sub) {
-                let x = i ^ digit.index;
-                let mask = black_box((x | x.wrapping_neg()) >> 63).wrapping_sub(1);
-                for (o, e) in entry.0.iter_mut().zip(e.0) {
-                    *o |= e & mask;
-                }
-            }
+            let entry = select(sub, digit.index as u32, WordNiels::NONE);
             acc = acc.add_affine(&entry.neg_if_mask(digit.negative));
         }
     }
-    acc
+    let out = Point::from(&acc);
+    acc.zeroize();
+    out
 }
 
 /// Entries of one point, projective: tables in order, entry e = top tooth plus or minus the others by the bits of e.
@@ -279,10 +279,10 @@ fn comb_entries(point: &Point, shape: &Shape) -> Vec<Point> {
     out
 }
 
-fn build_portable(points: &[Point], shape: &Shape) -> Vec<AffineNiels> {
+fn build_portable(points: &[Point], shape: &Shape) -> Vec<WordNiels> {
     let mut out = Vec::with_capacity(points.len() * shape.entries());
     for p in points {
-        out.extend(Point::batch_to_niels(&comb_entries(p, shape)));
+        out.extend(WordNiels::batch(&comb_entries(p, shape)));
     }
     out
 }
