@@ -122,11 +122,8 @@ impl<'a> Reader<'a> {
     }
     fn scalar(&mut self) -> Result<Fe, ProofCheck> {
         let mut limbs = [0u64; 4];
-        for (limb, chunk) in limbs.iter_mut().zip(self.array()?.chunks_exact(8)) {
-            *limb = chunk
-                .iter()
-                .rev()
-                .fold(0, |acc, b| acc << 8 | u64::from(*b));
+        for (limb, bytes) in limbs.iter_mut().zip(self.array()?.as_chunks().0) {
+            *limb = u64::from_le_bytes(*bytes);
         }
         Fe::from_canonical_limbs(limbs).ok_or(ProofCheck::ScalarEncoding)
     }
@@ -168,10 +165,10 @@ impl Proof {
         let z = input
             .take(PROJECTIONS * width)?
             .chunks_exact(width)
-            .map(|c| {
-                c.iter()
-                    .rev()
-                    .fold(0u128, |acc, b| acc << 8 | u128::from(*b))
+            .map(|bytes| {
+                let mut wide = [0; 16];
+                wide.iter_mut().zip(bytes).for_each(|(w, b)| *w = *b);
+                u128::from_le_bytes(wide)
             })
             .collect();
         let v_x = input.array()?;

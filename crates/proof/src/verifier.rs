@@ -456,10 +456,11 @@ impl<'o, 'a> Folded<'o, 'a> {
         let mut xof = Xof::new(labels::BATCH_XOF, seed, index);
         let mut points = Points::new(opened);
         for equation in EQUATIONS {
-            let weight = u128::from(xof.next_u64()) | u128::from(xof.next_u64()) << 64;
+            let mut weight = [0; 16];
+            xof.fill(&mut weight);
             opened.equation(
                 equation,
-                Fe::from_u128(weight),
+                Fe::from_u128(u128::from_le_bytes(weight)),
                 &mut self.fixed,
                 &mut points,
             );
