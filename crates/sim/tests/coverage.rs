@@ -17,6 +17,7 @@ const ELSEWHERE: &[&str] = &[
     "body.",
     "contribution.masked",
     "receipt.",
+    "request.",
     "evidence.",
     "sum.",
     "result.",
