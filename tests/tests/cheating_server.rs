@@ -14,6 +14,8 @@ const CLIENTS: u32 = 8;
 
 struct Caught {
     report: Value,
+    /// What an audit of the server's own transcript says.
+    audit: Value,
     convictions: Vec<Conviction>,
     context: RoundContext,
 }
@@ -31,6 +33,21 @@ impl Caught {
             "{refused:?}"
         );
         refused.len()
+    }
+
+    /// The transcript alone tells this fault and convicts of all this.
+    fn transcript_tells(&self, fault: &str, kinds: &[&str]) {
+        assert_eq!(self.audit["verdict"], "invalid");
+        let faults = self.audit["transcripts"][0]["faults"].as_array().unwrap();
+        let told = |f: &Value| f.as_str().unwrap().contains(fault);
+        assert!(faults.iter().any(told), "{faults:?}");
+        let evidence = self.audit["evidence"].as_array().unwrap();
+        let mut found: Vec<&str> = evidence
+            .iter()
+            .map(|e| e["kind"].as_str().unwrap())
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, kinds, "{evidence:?}");
     }
 
     fn noticed_by(&self) -> Vec<&str> {
@@ -117,10 +134,24 @@ fn demo(kind: &str) -> Caught {
         (context, conviction)
     });
     let (context, first) = judged.next().unwrap();
+    let audited = run([
+        Path::new("audit"),
+        out.path(),
+        Path::new("--json"),
+        Path::new("--evidence"),
+        &out.path().join("audited"),
+        Path::new("--server-key"),
+        &server,
+        Path::new("--registrar"),
+        &registrar,
+    ]);
+    assert_eq!(audited.status.code(), Some(3));
+    let audit = json(&String::from_utf8(audited.stdout).unwrap());
     let mut convictions = vec![first];
     convictions.extend(judged.map(|(_, conviction)| conviction));
     Caught {
         convictions,
+        audit,
         context,
         report,
     }
@@ -134,6 +165,7 @@ fn a_wrong_sum() {
     assert_eq!(caught.refused("light.sum"), 8);
     assert_eq!(caught.round()["sum_exact"], false);
     assert_eq!(caught.noticed_by(), ["clients that compared notes"]);
+    caught.transcript_tells("is not the sum", &["wrong-result"]);
 }
 
 #[test]
@@ -145,6 +177,7 @@ fn a_contribution_with_a_receipt_is_left_out() {
     assert_eq!(caught.round()["accepted"], 7);
     assert_eq!(caught.round()["light_checks"], 7);
     assert_eq!(caught.noticed_by(), ["client-1"]);
+    caught.transcript_tells("receipt.content", &["receipt-without-inclusion"]);
 }
 
 #[test]
@@ -166,6 +199,7 @@ fn two_proposals() {
     assert_eq!(caught.refused("proposal.equivocation"), 1);
     assert_eq!(caught.round()["light_checks"], 7);
     assert_eq!(caught.noticed_by(), ["client-1"]);
+    caught.transcript_tells("a proposal stands here again", &["server-equivocation"]);
 }
 
 #[test]
@@ -179,6 +213,7 @@ fn two_results() {
     assert_eq!(caught.refused("light.sum"), 1);
     assert_eq!(caught.round()["light_checks"], 7);
     assert_eq!(caught.noticed_by(), ["clients that compared notes"]);
+    caught.transcript_tells("the result stands here again", &["server-equivocation"]);
 }
 
 #[test]
@@ -191,6 +226,8 @@ fn an_update_over_the_norm_bound_is_summed() {
     assert_eq!(caught.round()["sum_exact"], true);
     assert_eq!(caught.round()["light_checks"], 7);
     assert_eq!(caught.noticed_by(), ["an auditor of the transcript"]);
+    let kinds = ["invalid-proof", "receipt-for-invalid"];
+    caught.transcript_tells("proof.norm-range", &kinds);
 }
 
 #[test]
@@ -214,6 +251,7 @@ fn a_member_signs_a_wrong_row_sum() {
             .all(|by| by.starts_with("client-"))
     );
     assert!(!caught.noticed_by().contains(&"client-8"));
+    caught.transcript_tells("is wrong", &["wrong-result", "wrong-row-sum"]);
 }
 
 #[test]

@@ -104,6 +104,12 @@ pub enum FaultKind {
         /// The first row that does not open.
         row: usize,
     },
+    /// Contributions of the sum cannot be added, so the result cannot be compared with anything.
+    #[error("the result is not settled: {missing} contributions of the sum cannot be added")]
+    Unsettled {
+        /// How many.
+        missing: usize,
+    },
     /// The result is right by its commitments, but the contributions do not decode to it.
     #[error("the contributions do not decode to the result{}", .cause.as_ref().map(|c| format!(": {c}")).unwrap_or_default())]
     Decoding {

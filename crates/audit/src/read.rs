@@ -27,6 +27,9 @@ pub(crate) struct Transcript {
     pub(crate) evidence: Vec<(String, Vec<u8>)>,
     pub(crate) others: Vec<String>,
     pub(crate) log_bytes: u64,
+    /// The chain behind the last record that was read, and how many places before it are damaged.
+    pub(crate) read_to: Option<ChainHead>,
+    pub(crate) faults_of_log: usize,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -51,6 +54,8 @@ impl Transcript {
             evidence: Vec::new(),
             others: Vec::new(),
             log_bytes: 0,
+            read_to: None,
+            faults_of_log: 0,
             faults: Vec::new(),
         };
         transcript.read_files(&*disk, dir)?;
@@ -89,9 +94,12 @@ impl Transcript {
     }
 
     fn read_records(&mut self, mut records: Records) -> Result<(), AuditError> {
-        let mut damaged = 0;
         loop {
-            match records.next() {
+            let next = records.next();
+            if let Some(Ok(record)) = &next {
+                self.read_to = Some(record.head());
+            }
+            match next {
                 None => return Ok(()),
                 Some(Ok(record)) => match Record::from_bytes(&record.payload) {
                     Ok(decoded) => {
@@ -106,8 +114,8 @@ impl Transcript {
                 },
                 Some(Err(error @ StoreError::Corrupt { .. })) => {
                     self.fault(None, FaultKind::Log(error));
-                    damaged += 1;
-                    if damaged >= DAMAGE_MAX || !records.resume()? {
+                    self.faults_of_log += 1;
+                    if self.faults_of_log >= DAMAGE_MAX || !records.resume()? {
                         return Ok(());
                     }
                 }

@@ -6,6 +6,7 @@ mod end;
 use crate::read::Transcript;
 use crate::report::{Convicted, Outcome, Part, Report, Sizes, Step};
 use crate::{Fault, FaultKind, Options};
+use curve25519_dalek::ristretto::RistrettoPoint;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use veilsum_protocol::{
 };
 use veilsum_store::Role;
 use veilsum_wire::{
-    Announcement, ComplaintContent, Content, ConvictedContent, EndorseContent, FinalContent,
+    Announcement, Body, ComplaintContent, Content, ConvictedContent, EndorseContent, FinalContent,
     Header, LogHeadContent, Proposal, ReceiptContent, RevealContent, RoundResult, Rows, Signed,
     UnmaskContent, VoidContent, Wire, proposal_root,
 };
@@ -29,6 +30,8 @@ pub(crate) struct Taken {
     pub(crate) record: u64,
     pub(crate) header: Header,
     pub(crate) body: Digest,
+    /// Why its header is refused.
+    pub(crate) refused: Option<Check>,
     digest: Digest,
     receipt: Option<Signed<ReceiptContent>>,
 }
@@ -44,7 +47,10 @@ struct Replay<'a> {
     options: &'a Options<'a>,
     tables: OnceCell<Result<Round, ProofError>>,
     taken: BTreeMap<ClientId, Taken>,
+    receipts: Vec<Signed<ReceiptContent>>,
     proposal: Option<Proposal>,
+    /// Summed Feldman commitments of U minus a list, for lists that were asked for.
+    summed: BTreeMap<Vec<ClientId>, Arc<Vec<RistrettoPoint>>>,
     endorsed: BTreeMap<MemberIndex, Signed<EndorseContent>>,
     /// The first complaint that counts against each dealer.
     counting: BTreeMap<ClientId, Signed<ComplaintContent>>,
@@ -94,7 +100,9 @@ pub(crate) fn replay(mut transcript: Transcript, options: &Options<'_>) -> Repor
         options,
         tables: OnceCell::new(),
         taken: BTreeMap::new(),
+        receipts: Vec::new(),
         proposal: None,
+        summed: BTreeMap::new(),
         endorsed: BTreeMap::new(),
         counting: BTreeMap::new(),
         list: None,
@@ -117,6 +125,7 @@ pub(crate) fn replay(mut transcript: Transcript, options: &Options<'_>) -> Repor
         replay.at = index;
         replay.record(record);
     }
+    replay.left_out();
     replay.files(&transcript);
     replay.end(&transcript, &mut report);
     report
@@ -181,10 +190,14 @@ impl Replay<'_> {
 
     /// Convicts whom the evidence convicts, once for each kind and party.
     fn convict(&mut self, evidence: Evidence, file: Option<String>) -> bool {
-        let needs_tables = matches!(
-            evidence,
-            Evidence::InvalidProof { .. } | Evidence::ReceiptForInvalid { .. }
-        );
+        // Tables may be much larger than a transcript that only names large parameters: a body of their size comes first.
+        let whole = Body::encoded_len(self.ctx.params(), self.ctx.layout());
+        let needs_tables = match &evidence {
+            Evidence::InvalidProof { body, .. } | Evidence::ReceiptForInvalid { body, .. } => {
+                body.0.len() as u64 == whole
+            }
+            _ => false,
+        };
         let round = if needs_tables {
             self.round().ok()
         } else {
@@ -225,6 +238,16 @@ impl Replay<'_> {
 
     /// The signature over the head of a log that is whole.
     fn head(&mut self, transcript: &Transcript) {
+        // The records are read after the log was found whole: they must be the ones that its head covers.
+        let changed = transcript.closing.as_ref().is_some_and(|(head, _)| {
+            transcript.read_to.as_ref() != Some(head) && transcript.faults_of_log == 0
+        });
+        if changed {
+            self.faults.push(Fault {
+                record: None,
+                kind: FaultKind::Head,
+            });
+        }
         let Some(identity) = transcript.identity else {
             return;
         };
@@ -388,8 +411,9 @@ impl Replay<'_> {
 
     fn contribution(&mut self, header: Header, body: Digest) {
         let client = header.content.client;
-        if let Err(refusal) = check_header(&self.ctx, &header) {
-            self.refuse("a header", refusal.check);
+        let refused = check_header(&self.ctx, &header).err().map(|r| r.check);
+        if let Some(check) = refused {
+            self.refuse("a header", check);
         }
         if self.proposal.is_some() {
             self.refuse(
@@ -423,6 +447,7 @@ impl Replay<'_> {
                 record: self.at,
                 header,
                 body,
+                refused,
                 digest,
                 receipt: None,
             },
@@ -442,6 +467,7 @@ impl Replay<'_> {
             return;
         }
         let client = sent.content.client;
+        self.receipts.push(sent.clone());
         let fits = sent.content.params_digest == *self.ctx.digest()
             && self
                 .taken
@@ -524,14 +550,8 @@ impl Replay<'_> {
             .filter(|(c, t)| !sent.entries.contains(&(**c, t.digest)))
             .map(|(c, _)| *c)
             .collect();
-        for client in left {
+        for _ in left {
             self.refuse("the proposal", Check::ReceiptInclusion);
-            if let Some(receipt) = self.taken.get(&client).and_then(|t| t.receipt.clone()) {
-                self.convict_if(Evidence::ReceiptWithoutInclusion {
-                    receipt,
-                    proposal: sent.clone(),
-                });
-            }
         }
         self.step("server", format!("proposes U with {count} contributions"));
         self.proposal = Some(sent);
@@ -572,6 +592,23 @@ impl Replay<'_> {
             verdicts.push(verdict);
         }
         verdicts
+    }
+
+    /// Every receipt in the log, wherever it stands and whether or not its contribution is there, beside every proposal.
+    fn left_out(&mut self) {
+        let Some(proposal) = self.proposal.clone() else {
+            return;
+        };
+        let listed: BTreeSet<(ClientId, Digest)> = proposal.entries.iter().copied().collect();
+        for receipt in std::mem::take(&mut self.receipts) {
+            let content = &receipt.content;
+            if !listed.contains(&(content.client, content.header_digest)) {
+                self.convict_if(Evidence::ReceiptWithoutInclusion {
+                    receipt,
+                    proposal: proposal.clone(),
+                });
+            }
+        }
     }
 
     fn declare_void(&mut self, sent: Signed<VoidContent>) {
@@ -621,9 +658,13 @@ impl Replay<'_> {
                     continue;
                 }
             };
-            let round = document
-                .context(&self.options.pins)
-                .map(|ctx| *ctx.digest());
+            // Mostly it names this very round, and then nothing has to be recomputed.
+            let round = if self.is_about_this(&document) {
+                Ok(*self.ctx.digest())
+            } else {
+                let context = document.context(&self.options.pins);
+                context.map(|ctx| *ctx.digest())
+            };
             match (document, round) {
                 (Document::Accusation { evidence, .. }, Ok(digest))
                     if digest == *self.ctx.digest() =>
@@ -640,6 +681,12 @@ impl Replay<'_> {
                     .push(fault(FaultKind::OtherRound { file: file.clone() })),
             }
         }
+    }
+
+    fn is_about_this(&self, document: &Document) -> bool {
+        let own = self.ctx.roster();
+        matches!(document, Document::Accusation { registrar, roster, params, .. }
+            if *registrar == own.registrar().to_bytes() && roster == own.signed() && params == self.ctx.params())
     }
 
     /// What each client came to.

@@ -147,10 +147,21 @@ impl DemoReport {
 }
 
 /// What a test may do to a demo that nobody else can.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interference {
     /// Added to the first coordinate of each published sum before it is compared and used.
     pub added_to_sum: i64,
+    /// What a server that accepts an invalid contribution accepts.
+    pub planted: Attack,
+}
+
+impl Default for Interference {
+    fn default() -> Self {
+        Self {
+            added_to_sum: 0,
+            planted: Attack::OverNorm,
+        }
+    }
 }
 
 /// Marks a directory as a demo's, so that only such a one is ever cleared.
@@ -245,7 +256,7 @@ pub async fn run_with(
         let place = usize_of(accomplice.0).saturating_sub(1);
         if let (CheatingServer::AcceptsInvalid, Some(behaviour)) = (kind, behaviours.get_mut(place))
         {
-            *behaviour = Behaviour::Malicious(Attack::OverNorm);
+            *behaviour = Behaviour::Malicious(interference.planted);
         }
         let keys = parties.clients.get(place).ok_or(DemoError::Task)?;
         let options = FrontOptions {
@@ -308,6 +319,7 @@ pub async fn run_with(
         )?);
         if let Some((front, victim, accomplice)) = &front {
             front.set(Scene {
+                kind: front.kind(),
                 context: Arc::clone(&context),
                 victim: *victim,
                 accomplice: *accomplice,
@@ -326,6 +338,9 @@ pub async fn run_with(
             .run(params, |event| on_event(DemoEvent::Server(event)))
             .await?;
         let told = collect(&mut reported, plan, round).await?;
+        if let Some((front, ..)) = &front {
+            tokio::task::block_in_place(|| front.own_transcript(&report.transcript))?;
+        }
 
         if let Some(first) = report.result.vector.first_mut() {
             *first += interference.added_to_sum;

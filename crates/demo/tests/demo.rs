@@ -6,12 +6,14 @@ use std::fs;
 use std::sync::Arc;
 
 use veilsum::params::ClientId;
-use veilsum::protocol::{Culprit, Record, RoundContext, judge};
-use veilsum::registrar_from_text;
+use veilsum::protocol::{Culprit, Fault, Record, RoundContext, judge};
 use veilsum::store::{ClosedLog, RealDisk};
 use veilsum::wire::{Roster, Signed, Wire};
+use veilsum::{ServerError, registrar_from_text};
 use veilsum_demo::learning::DemoConfig;
-use veilsum_demo::{Attack, Behaviour, DemoReport, Dropout, Interference, Plan, run_with};
+use veilsum_demo::{
+    Attack, Behaviour, CheatingServer, DemoError, DemoReport, Dropout, Interference, Plan, run_with,
+};
 
 fn plan(clients: usize, special: &[(usize, Behaviour)]) -> Plan {
     let mut behaviours = vec![Behaviour::Honest; clients];
@@ -29,7 +31,10 @@ fn plan(clients: usize, special: &[(usize, Behaviour)]) -> Plan {
 
 async fn demo(plan: &Plan, added_to_sum: i64) -> DemoReport {
     let out = tempfile::tempdir().unwrap();
-    let interference = Interference { added_to_sum };
+    let interference = Interference {
+        added_to_sum,
+        ..Interference::default()
+    };
     run_with(plan, out.path().to_owned(), interference, |_| {})
         .await
         .unwrap()
@@ -131,4 +136,24 @@ async fn the_transcript_shows_who_was_rejected_and_convicts() {
         convicted,
         [(Culprit::Client(ClientId(3)), "proof.norm-range")]
     );
+}
+
+/// A server that takes a contribution whose sum nobody can open ends the round, and says so, at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_that_does_not_open_ends_the_demo() {
+    let mut plan = plan(5, &[]);
+    plan.cheating_server = Some(CheatingServer::AcceptsInvalid);
+    let out = tempfile::tempdir().unwrap();
+    let interference = Interference {
+        planted: Attack::Scaled,
+        ..Interference::default()
+    };
+    let run = run_with(&plan, out.path().to_owned(), interference, |_| {});
+    // Far less than it took to give a round up, and far more than a demo takes.
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(120), run).await;
+    let fault = match ended.unwrap().unwrap_err() {
+        DemoError::Server(ServerError::Fault(fault)) => fault,
+        other => panic!("{other}"),
+    };
+    assert!(matches!(fault, Fault::Open(_)), "{fault}");
 }

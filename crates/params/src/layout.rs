@@ -1,4 +1,4 @@
-use crate::{ParameterError, UploadSizes, limits};
+use crate::{COMPRESSED_BYTES, ParameterError, UploadSizes, limits};
 use num_bigint::BigUint;
 
 /// Number of random projections, T: (3/4)^309 < 2^-128 (`specs/protocol.md`, "Random projection").
@@ -155,6 +155,12 @@ impl Layout {
         };
         let size = |layout: &Self| UploadSizes::of(layout, m, t).total();
         let direct = Self::direct(dim, norm_bound, n_max);
+        if let Ok(direct) = &direct
+            && size(direct) <= u64::from(RING_DEGREE) / 2 * COMPRESSED_BYTES
+        {
+            // A masked contribution's N/2 points C are as long already, and looking for the best one takes milliseconds.
+            return Ok(direct.clone());
+        }
         let masked = Self::masked(dim, norm_bound, n_max, &size);
         match (direct, masked) {
             (Ok(direct), Some(masked)) => Ok(if size(&masked) < size(&direct) {

@@ -131,10 +131,15 @@ pub fn check_body(ctx: &RoundContext, header: &HeaderContent, body: &Body) -> Re
     if parts.iter().any(|(got, want)| *got as u64 != *want) {
         return Err(Check::BodyLength.into());
     }
-    let (got, want) = (
-        body.digests(params, ctx.layout()),
-        BodyDigests::stated(header),
-    );
+    check_digests(header, &body.digests(params, ctx.layout()))
+}
+
+/// Compares roots and digests of a body, however they were computed, with what the header states.
+///
+/// # Errors
+/// As [`check_body`], but for the lengths.
+pub fn check_digests(header: &HeaderContent, got: &BodyDigests) -> Result<(), Refusal> {
+    let want = BodyDigests::stated(header);
     let pairs = [
         (got.share_root, want.share_root, Check::BodyShareRoot),
         (got.row_root, want.row_root, Check::BodyRowRoot),

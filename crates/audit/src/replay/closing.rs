@@ -6,6 +6,7 @@ use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
+use std::sync::Arc;
 use veilsum_crypto::CanonicalPoint;
 use veilsum_crypto::feldman::{self, SecretShare};
 use veilsum_params::{ClientId, MemberIndex};
@@ -20,19 +21,28 @@ use veilsum_wire::{
 
 impl Replay<'_> {
     /// Summed Feldman commitments of U minus a list.
-    fn commitments(&self, without: &[ClientId]) -> Vec<RistrettoPoint> {
+    fn commitments(&mut self, without: &[ClientId]) -> Arc<Vec<RistrettoPoint>> {
+        if let Some(known) = self.summed.get(without) {
+            return Arc::clone(known);
+        }
         let mut sums = vec![RistrettoPoint::identity(); self.ctx.threshold().into()];
-        for header in self.headers() {
-            if !without.contains(&header.content.client) {
-                for (sum, commitment) in sums.iter_mut().zip(&header.content.commitments) {
-                    *sum += commitment.point();
-                }
+        for (client, _) in self.proposal.iter().flat_map(|p| &p.entries) {
+            let Some(taken) = self.taken.get(client).filter(|_| !without.contains(client)) else {
+                continue;
+            };
+            for (sum, commitment) in sums.iter_mut().zip(&taken.header.content.commitments) {
+                *sum += commitment.point();
             }
+        }
+        let sums = Arc::new(sums);
+        // Before the proposal there is no U; and contributions after it are no part of it.
+        if self.proposal.is_some() {
+            self.summed.insert(without.to_vec(), Arc::clone(&sums));
         }
         sums
     }
 
-    fn sum_f0(&self, without: &[ClientId]) -> CanonicalPoint {
+    fn sum_f0(&mut self, without: &[ClientId]) -> CanonicalPoint {
         let first = self.commitments(without).first().copied();
         CanonicalPoint::from(first.unwrap_or_else(RistrettoPoint::identity))
     }
@@ -223,7 +233,7 @@ impl Replay<'_> {
         self.unmasked.insert(member, signed.clone());
     }
 
-    fn sum_fits(&self, content: &UnmaskContent) -> bool {
+    fn sum_fits(&mut self, content: &UnmaskContent) -> bool {
         let commitments = self.commitments(&content.convicted);
         let t = self.ctx.threshold();
         feldman::verify_summed(&commitments, t, content.member, &content.sum).is_ok()
@@ -378,14 +388,15 @@ impl Replay<'_> {
             );
             return;
         }
-        if Some(&accepted.content) != self.terms(member).as_ref() {
+        let terms = self.terms(member);
+        if Some(&accepted.content) != terms.as_ref() {
             self.refuse(what, Check::FinalContent);
         }
         self.step(member, "signs its Final");
         self.finals.insert(member, accepted);
     }
 
-    fn terms(&self, member: MemberIndex) -> Option<FinalContent> {
+    fn terms(&mut self, member: MemberIndex) -> Option<FinalContent> {
         let convicted = self.closed.as_ref()?.convicted.clone();
         let terms = FinalTerms {
             root: self.root()?,

@@ -13,7 +13,7 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
     Blame, Bytes, Check, Evidence, decode_body, first_wrong_row, row_leaf, rows_open,
 };
-use veilsum_wire::{RoundResult, row_values_digest, slice_rows};
+use veilsum_wire::{Body, RoundResult, row_values_digest, slice_rows};
 
 impl Replay<'_> {
     pub(super) fn end(mut self, transcript: &Transcript, report: &mut Report) {
@@ -45,6 +45,9 @@ impl Replay<'_> {
             if added.missing.is_empty() {
                 self.sum(transcript, &added, &result);
                 self.row_sums(transcript, &added.rows);
+            } else {
+                let missing = added.missing.len();
+                self.fault(FaultKind::Unsettled { missing });
             }
             report.sizes.result = 8 * result.vector.len() as u64;
             self.result = Some((record, result));
@@ -70,7 +73,10 @@ impl Replay<'_> {
         taken: &BTreeMap<ClientId, Taken>,
         set: &BTreeSet<ClientId>,
     ) -> Added {
-        let round = if self.options.sum_only {
+        // Tables may be much larger than the transcript: without one body of the right length nothing needs them.
+        let whole = Body::encoded_len(self.ctx.params(), self.ctx.layout());
+        let any = transcript.stored.iter().any(|body| body.len == whole);
+        let round = if self.options.sum_only || !any {
             None
         } else {
             match self.round() {

@@ -1,6 +1,8 @@
 //! A changed byte, a swapped, dropped or doubled record, a missing file: never valid, never a panic.
 
 use crate::common::{Memory, Played, faults, play, report};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -23,9 +25,46 @@ fn played() -> &'static Played {
     })
 }
 
-/// An honest transcript with an evidence file beside it.
+/// The smallest round that there is, so that every byte of it can be changed.
+fn smallest() -> &'static Played {
+    static PLAYED: OnceLock<Played> = OnceLock::new();
+    PLAYED.get_or_init(|| {
+        let setup = Setup {
+            dim: 1,
+            roster: 3,
+            cohort: 3,
+            n_min: 3,
+            members: 3,
+            threshold: 3,
+            ..Setup::small(8)
+        };
+        play(World::new(setup).unwrap(), Plan::default())
+    })
+}
+
+/// A round in masked mode: megabytes.
+fn large() -> &'static Played {
+    static PLAYED: OnceLock<Played> = OnceLock::new();
+    PLAYED.get_or_init(|| {
+        let setup = Setup {
+            dim: 20_000,
+            roster: 10,
+            cohort: 10,
+            n_min: 7,
+            members: 6,
+            threshold: 5,
+            ..Setup::small(9)
+        };
+        play(World::new(setup).unwrap(), Plan::default())
+    })
+}
+
 fn honest() -> Memory {
-    let played = played();
+    with_evidence(played())
+}
+
+/// An honest transcript with an evidence file beside it.
+fn with_evidence(played: &Played) -> Memory {
     let mut wrong = None;
     for record in &played.records {
         if let Record::ServerContribution { header, .. } = record {
@@ -67,23 +106,17 @@ fn an_honest_transcript_is_valid() {
     }
 }
 
-/// Every byte of the log, the roster and the evidence; of each body, which only its digest protects, every 211th.
+/// Every byte of every file: log, bodies, roster, evidence.
 #[test]
 fn no_changed_byte_goes_unnoticed() {
-    let memory = honest();
+    let memory = with_evidence(smallest());
+    assert!(is_valid(&memory));
     let places: Vec<(&PathBuf, usize)> = memory
         .0
         .iter()
-        .flat_map(|(path, bytes)| {
-            let step = if path.starts_with("/t/bodies") {
-                211
-            } else {
-                1
-            };
-            (0..bytes.len()).step_by(step).map(move |at| (path, at))
-        })
+        .flat_map(|(path, bytes)| (0..bytes.len()).map(move |at| (path, at)))
         .collect();
-    assert!(places.len() > 5_000);
+    assert!(places.len() > 10_000);
     let unnoticed: Vec<_> = places
         .par_iter()
         .filter(|(path, at)| {
@@ -94,6 +127,96 @@ fn no_changed_byte_goes_unnoticed() {
         })
         .collect();
     assert_eq!(unnoticed, Vec::<&(&PathBuf, usize)>::new());
+}
+
+fn pick(rng: &mut ChaCha20Rng, below: usize) -> usize {
+    usize::try_from(rng.next_u64() % below as u64).unwrap()
+}
+
+/// One random damage, and what it is.
+fn damaged(memory: &Memory, seed: u64) -> (Memory, String) {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let mut changed = memory.clone();
+    let paths: Vec<&PathBuf> = memory.0.keys().collect();
+    let path = paths[pick(&mut rng, paths.len())];
+    let log_path = Path::new("/t/log");
+    let log = &memory.0[log_path];
+    let ranges = records(log);
+    let len = memory.0[path].len();
+    let at = pick(&mut rng, len);
+    let (i, j) = (pick(&mut rng, ranges.len()), pick(&mut rng, ranges.len()));
+    let mut order: Vec<usize> = (0..ranges.len()).collect();
+    let kind = pick(&mut rng, 8);
+    let told = match kind {
+        0..=2 => {
+            let bytes = Arc::make_mut(changed.0.get_mut(path).unwrap());
+            match kind {
+                0 => bytes[at] ^= 1 << pick(&mut rng, 8),
+                1 => bytes.truncate(at),
+                _ => bytes.insert(at, bytes[at]),
+            }
+            return (changed, format!("{} at {at}, kind {kind}", path.display()));
+        }
+        3 => {
+            let bodies: Vec<&&PathBuf> = paths
+                .iter()
+                .filter(|p| p.starts_with("/t/bodies"))
+                .collect();
+            let (a, b) = (bodies[i % bodies.len()], bodies[(i + 1) % bodies.len()]);
+            changed.0.insert((*a).clone(), Arc::clone(&memory.0[*b]));
+            changed.0.insert((*b).clone(), Arc::clone(&memory.0[*a]));
+            return (
+                changed,
+                format!("{} and {} swapped", a.display(), b.display()),
+            );
+        }
+        4 => {
+            let bodies = paths.iter().filter(|p| p.starts_with("/t/bodies"));
+            let gone = bodies.cycle().nth(i).unwrap();
+            changed.0.remove(*gone);
+            return (changed, format!("without {}", gone.display()));
+        }
+        5 => {
+            order.swap(i, if i == j { (i + 1) % ranges.len() } else { j });
+            "swapped"
+        }
+        6 => {
+            order.remove(i);
+            "without"
+        }
+        _ => {
+            order.insert(j, i);
+            "doubled"
+        }
+    };
+    let mut bytes = log[..76].to_vec();
+    for k in order {
+        bytes.extend_from_slice(&log[ranges[k].clone()]);
+    }
+    changed.0.insert(log_path.to_owned(), Arc::new(bytes));
+    (changed, format!("records {i}, {j} {told}"))
+}
+
+/// A sample of a large transcript; `DAMAGES=20000` makes it a long run, `DAMAGE_SEED` another one.
+#[test]
+fn no_damage_of_a_large_transcript_goes_unnoticed() {
+    let from_env = |name, default| {
+        let value = std::env::var(name).ok();
+        value.map_or(default, |value| value.parse().unwrap())
+    };
+    let (cases, seed) = (from_env("DAMAGES", 150), from_env("DAMAGE_SEED", 1));
+    let memory = with_evidence(large());
+    assert!(is_valid(&memory));
+    let size: usize = memory.0.values().map(|bytes| bytes.len()).sum();
+    assert!(size > 1 << 20, "{size}");
+    let unnoticed: Vec<String> = (0..cases)
+        .into_par_iter()
+        .filter_map(|case: u64| {
+            let (changed, what) = damaged(&memory, seed << 32 | case);
+            is_valid(&changed).then_some(what)
+        })
+        .collect();
+    assert_eq!(unnoticed, Vec::<String>::new());
 }
 
 #[test]

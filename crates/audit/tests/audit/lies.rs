@@ -12,7 +12,7 @@ use veilsum_protocol::{Check, Culprit, Document, EvidenceKind, Pins, Record, jud
 use veilsum_sim::{Deviation, Plan, Setup, World, forge};
 use veilsum_store::BodyDigest;
 use veilsum_wire::{
-    ReceiptContent, Signed, VoidContent, Wire, proposal_root, result_vector_digest,
+    Body, ReceiptContent, Signed, VoidContent, Wire, proposal_root, result_vector_digest,
     row_values_digest,
 };
 
@@ -124,6 +124,32 @@ fn drops_receipted_and_every_statement_about_the_other_set_is_told() {
         .filter(|f| f.contains("endorse.content"))
         .count();
     assert_eq!(told, endorsements, "all of them, not the first");
+}
+
+/// A receipt for what the server never wrote down: the receipt is in the log, the contribution is not.
+#[test]
+fn a_receipt_without_a_contribution_convicts() {
+    let report = audited(played(), true, |records| {
+        let of = records.iter().find_map(|record| match record {
+            Record::ServerContribution { header, .. } => Some(header.content.client),
+            _ => None,
+        });
+        let content = ReceiptContent {
+            params_digest: *played().world.context.digest(),
+            client: of.unwrap(),
+            header_digest: veilsum_crypto::Digest([3; 32]),
+        };
+        let sent = Signed::sign(content, &played().world.server);
+        let at = records.iter().position(|r| r.tag() == 0x23).unwrap();
+        records.insert(at, Record::ServerReceipt { sent });
+    });
+    assert!(has(&report, "receipt.content"));
+    let guilty = (
+        EvidenceKind::ReceiptWithoutInclusion,
+        Culprit::Server,
+        Check::ReceiptInclusion,
+    );
+    convicts(played(), &report, &[guilty]);
 }
 
 #[test]
@@ -251,6 +277,65 @@ fn wrong_row_sum() {
         Check::RowsValue,
     );
     convicts(played(), &report, &[guilty]);
+}
+
+/// A row that is no point cannot be added. Nobody who looks at proofs takes it; whoever settles the sum alone must not pass
+/// over it either, or over the sum.
+#[test]
+fn a_row_that_is_no_point_is_no_valid_sum() {
+    let world = World::new(Setup::small(7)).unwrap();
+    let client = world.plain_clients()[0];
+    let mut played = play(world, Plan::default());
+    let world = &played.world;
+    let (params, layout) = (world.context.params(), world.context.layout());
+    let key = &world.identities[&client];
+    let mut bodies = played.bodies.clone();
+    for record in &mut played.records {
+        let Record::ServerContribution { header, body } = record else {
+            continue;
+        };
+        if header.content.client != client {
+            continue;
+        }
+        let mut changed = Body::from_bytes(&bodies[&body.0], params, layout).unwrap();
+        changed.matrix[0] = [0xff; 32];
+        let mut content = header.content.clone();
+        content.row_root = changed.digests(params, layout).row_root;
+        *header = Signed::sign(content, key);
+        let bytes = changed.to_bytes();
+        body.0 = BodyDigest::of(&bytes).0;
+        bodies.insert(body.0, bytes);
+    }
+    played.bodies = bodies;
+    for sum_only in [true, false] {
+        let report = report(&played.transcript(&played.records, &[]), sum_only);
+        assert_eq!(report.verdict(), Verdict::Invalid);
+        assert!(has(&report, "fails proof.point-encoding"));
+        assert!(has(&report, "1 contributions of the sum cannot be added"));
+    }
+}
+
+/// Parameters that name a huge round cost nothing: memory goes with what is there.
+#[test]
+fn huge_parameters_allocate_nothing() {
+    let mut params = played().world.context.params().clone();
+    params.dim = 1 << 26;
+    params.norm_bound = 1000;
+    let world = &played().world;
+    let content = veilsum_wire::AnnouncementContent {
+        round_id: params.round_id,
+        params_digest: veilsum_wire::params_digest(&params),
+    };
+    let sent = veilsum_wire::Announcement {
+        signed: Signed::sign(content, &world.server),
+        params,
+    };
+    let mut records = played().records.clone();
+    records[0] = Record::ServerAnnouncement { sent };
+    let report = report(&played().transcript(&records, &[]), false);
+    assert_eq!(report.verdict(), Verdict::Invalid);
+    assert!(report.params.is_some(), "{:?}", faults(&report));
+    assert!(!has(&report, "cannot be verified"), "no tables were made");
 }
 
 #[test]

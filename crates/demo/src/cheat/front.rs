@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::time::Duration;
@@ -22,6 +22,7 @@ use veilsum::wire::{
 };
 use veilsum::{code, kind, round_dir, server_log_identity};
 
+use super::said::Said;
 use super::{CheatingServer, Scene, lies};
 use crate::error::DemoError;
 
@@ -59,7 +60,10 @@ struct Relay {
     backend: SocketAddr,
     pin: ServerKey,
     state: PathBuf,
+    spool: PathBuf,
     scene: Mutex<Option<Arc<Scene>>>,
+    /// What was said in this round that the honest server does not know of.
+    said: Mutex<Said>,
     /// The last round in whose log the accomplice's contribution is.
     planted: watch::Sender<u64>,
     /// The last round in which the victim was shown another proposal: from then on it hears nothing.
@@ -82,7 +86,9 @@ impl Front {
             backend: options.backend,
             pin: options.transport.public_key(),
             state: options.state,
+            spool: options.spool.clone(),
             scene: Mutex::new(None),
+            said: Mutex::default(),
             planted: watch::Sender::new(0),
             shown: AtomicU64::new(0),
             over: AtomicU64::new(0),
@@ -101,8 +107,13 @@ impl Front {
         self.transport.local_addr()
     }
 
+    pub(crate) fn kind(&self) -> CheatingServer {
+        self.relay.kind
+    }
+
     /// The next round begins.
     pub(crate) fn set(&self, scene: Scene) {
+        *self.relay.said() = Said::default();
         *self
             .relay
             .scene
@@ -121,6 +132,16 @@ impl Front {
             Ok(Ok(_)) => Ok(()),
             _ => Err(DemoError::Task),
         }
+    }
+
+    /// Makes the transcript of the round, which the honest server has closed, the cheating one's: with what it really
+    /// published.
+    pub(crate) fn own_transcript(&self, dir: &Path) -> Result<(), StoreError> {
+        let Some(scene) = self.relay.scene() else {
+            return Ok(());
+        };
+        let said = std::mem::take(&mut *self.relay.said());
+        said.rewrite(dir, &self.relay.spool, &scene, &self.relay.signing)
     }
 
     pub(crate) async fn shutdown(self, grace: Duration) {
@@ -197,6 +218,10 @@ impl Relay {
             .clone()
     }
 
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn forward(
         &self,
         connection: u64,
@@ -247,6 +272,7 @@ impl Relay {
             (CheatingServer::DropsReceipted, kind::SUBMIT) => {
                 let header = header(head, scene.victim)?;
                 let receipt = self.receipt(scene, &header);
+                note(&mut self.said().receipts, &receipt);
                 Some(Response::new(Status::OK, receipt.to_bytes()))
             }
             (CheatingServer::TwoProposals, kind::MEMBER_SEND) => {
@@ -286,7 +312,13 @@ impl Relay {
                     let round = context.params().round_id;
                     self.shown.store(round, Ordering::Relaxed);
                 }
-                Some(lies::for_the_victim(messages, scene.victim, &self.signing).to_bytes())
+                let shown = lies::for_the_victim(messages, scene.victim, &self.signing);
+                for message in &shown {
+                    if let Message::Package(package) = message {
+                        note(&mut self.said().proposals, &package.proposal);
+                    }
+                }
+                Some(shown.to_bytes())
             }
             (
                 CheatingServer::WrongSum | CheatingServer::TwoResults | CheatingServer::WrongRowSum,
@@ -301,8 +333,10 @@ impl Relay {
                 lies::wrong_sum(&mut result, &self.signing);
                 if self.kind == CheatingServer::WrongRowSum {
                     let accomplice = (scene.accomplice, &self.accomplice);
-                    lies::wrong_row_sum(&mut bundle, context, accomplice)?;
+                    let rows = lies::wrong_row_sum(&mut bundle, context, accomplice)?;
+                    note(&mut self.said().rows, &rows);
                 }
+                note(&mut self.said().results, &result);
                 Some((result, bundle).to_bytes())
             }
             _ => None,
@@ -372,6 +406,12 @@ fn signer(head: &[u8]) -> Option<ClientId> {
     let signed = head.get(8..8 + Signed::<RequestContent>::MIN_LEN)?;
     let signed = Signed::<RequestContent>::from_bytes(signed).ok()?;
     Some(signed.content.client)
+}
+
+fn note<T: Clone + PartialEq>(notes: &mut Vec<T>, new: &T) {
+    if !notes.contains(new) {
+        notes.push(new.clone());
+    }
 }
 
 /// The header of a contribution of this client.

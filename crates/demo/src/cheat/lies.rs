@@ -5,7 +5,7 @@ use veilsum::crypto::{Family, IdentityKey};
 use veilsum::params::ClientId;
 use veilsum::protocol::{Message, RoundContext};
 use veilsum::wire::{
-    LightBundle, MemberPackage, ProposalContent, RoundResult, RowList, RowsContent, Signed,
+    LightBundle, MemberPackage, ProposalContent, RoundResult, RowList, Rows, RowsContent, Signed,
     convicted_digest, proposal_root, result_vector_digest, row_values_digest,
 };
 
@@ -22,13 +22,13 @@ pub(super) fn wrong_sum(result: &mut RoundResult, server: &IdentityKey) {
     result.signed = Signed::sign(content, server);
 }
 
-/// The sum of the first row that fits [`wrong_sum`], with the accomplice's signature; the honest members' lists stay. None
-/// when there is nothing to change.
+/// The sum of the first row that fits [`wrong_sum`], with the accomplice's signature; the honest members' lists stay. Gives
+/// what the accomplice signed; none when there is nothing to change.
 pub(super) fn wrong_row_sum(
     bundle: &mut LightBundle,
     context: &RoundContext,
     (accomplice, key): (ClientId, &IdentityKey),
-) -> Option<()> {
+) -> Option<Rows> {
     let member = context.params().member_index(accomplice)?;
     let rows = bundle.rows.first_mut()?;
     let first = rows.values.first_mut()?;
@@ -57,11 +57,11 @@ pub(super) fn wrong_row_sum(
         member,
         slices: slices.iter().map(digest).collect::<Option<_>>()?,
     };
+    let values = bundle.rows.first()?.clone();
+    let signed = Signed::sign(content, key);
     // First, so that whoever checks comes upon it before the honest lists, which fit no longer.
-    bundle
-        .row_lists
-        .insert(0, RowList::of(&Signed::sign(content, key)));
-    Some(())
+    bundle.row_lists.insert(0, RowList::of(&signed));
+    Some(Rows { signed, values })
 }
 
 /// What the victim is shown instead of what all other members are: a proposal without somebody else's contribution, and

@@ -3,6 +3,7 @@
 
 mod front;
 mod lies;
+mod said;
 
 use std::sync::Arc;
 
@@ -99,6 +100,7 @@ impl CheatingServer {
 /// A round, and who plays which part in it.
 #[derive(Debug)]
 pub(crate) struct Scene {
+    pub(crate) kind: CheatingServer,
     pub(crate) context: Arc<RoundContext>,
     /// An honest client, to which the server lies.
     pub(crate) victim: ClientId,

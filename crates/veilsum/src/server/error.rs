@@ -3,7 +3,7 @@
 use thiserror::Error;
 use veilsum_encoding::EncodingError;
 use veilsum_proof::ProofError;
-use veilsum_protocol::{ContextError, Refusal, ReplayError};
+use veilsum_protocol::{ContextError, Fault, Refusal, ReplayError};
 use veilsum_store::StoreError;
 use veilsum_transport::BindError;
 
@@ -26,6 +26,9 @@ pub enum ServerError {
     /// The log of the round does not fit together.
     #[error("the log of the round cannot be replayed: {0}")]
     Replay(#[from] ReplayError),
+    /// The round cannot go on: a stored body is gone, or the sum does not open.
+    #[error("the round cannot go on: {0}")]
+    Fault(#[from] Fault),
     /// The server's key is not the one that the parameters name.
     #[error(transparent)]
     Refusal(#[from] Refusal),
@@ -122,6 +125,6 @@ impl ServerError {
     /// Whether bytes that were signed or stored do not hold together.
     #[must_use]
     pub fn is_verification(&self) -> bool {
-        matches!(self, Self::Journal(_) | Self::Replay(_))
+        matches!(self, Self::Journal(_) | Self::Replay(_) | Self::Fault(_))
     }
 }

@@ -286,6 +286,10 @@ fn step(
     if let Some(failure) = core.failure() {
         return Err(failure.clone().into());
     }
+    // Waiting would not help, and nobody waits for a result that cannot be.
+    if let Some(fault) = core.fault() {
+        return Err(fault.clone().into());
+    }
     if let Some(outcome) = core.done() {
         let finals = outcome == Outcome::Void || core.settled(&run.context, times.quiet);
         return Ok(Step::Ended {

@@ -11,8 +11,8 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Bytes, Check, Document, Event, Evidence, Input, Message, Outcome, Output,
-    Owed, Party, Record, Refusal, RoundContext, ServerRound,
+    Blame, BodySource, Bytes, Check, Document, Event, Evidence, Fault, Input, Message, Outcome,
+    Output, Owed, Party, Record, Refusal, RoundContext, ServerRound,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
 use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
@@ -114,6 +114,8 @@ pub(super) struct Core {
     done: Option<Outcome>,
     void: Option<Signed<VoidContent>>,
     failure: Option<StoreError>,
+    /// What keeps the machine from going on.
+    fault: Option<Fault>,
     evidence: u32,
     sealed: bool,
 }
@@ -219,6 +221,7 @@ impl RoundRun {
             done: None,
             void: None,
             failure: None,
+            fault: None,
             evidence: 0,
             sealed: had_ended,
         };
@@ -362,6 +365,7 @@ impl RoundRun {
                 Output::Event(event) => self.event(core, event),
                 Output::Failed(fault) => {
                     tracing::error!(target: "veilsum", event = "round_fault", ?fault);
+                    core.fault.get_or_insert(fault);
                 }
                 Output::Done(outcome) => {
                     core.done = Some(outcome);
@@ -600,6 +604,9 @@ impl Core {
     }
     pub(super) fn failure(&self) -> Option<&StoreError> {
         self.failure.as_ref()
+    }
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
     }
     pub(super) fn is_proposed(&self) -> bool {
         self.proposed
