@@ -1,6 +1,7 @@
 //! Bodies of the fuzz targets: functions that must not panic, whatever the bytes are. `tests/seeds.rs` runs them without a
 //! fuzzer.
 
+mod base;
 mod complaints;
 mod evidence;
 mod frame;
@@ -13,7 +14,7 @@ mod store;
 pub use complaints::complaints;
 pub use evidence::evidence;
 pub use frame::frame;
-pub use intake::{intake, valid_contribution};
+pub use intake::intake;
 pub use machines::machines;
 pub use numbers::{numbers, oracles};
 pub use proof::{proof, reached, words};

@@ -1,7 +1,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex, Policy};
 use veilsum_protocol::{
@@ -61,12 +61,16 @@ impl BodySource for Bodies {
     }
 }
 
+/// The client derives a round anew from each announcement, which takes longer than everything else together.
+const ANNOUNCED_MAX: u32 = 3;
+
 /// Everybody of a round, their logs, and every message that somebody sent.
 struct Round {
     server: ServerRound,
     log: Vec<Record>,
     members: Vec<(Member, Vec<Record>)>,
     client: Client,
+    announced: u32,
     pool: Vec<Message>,
     rng: ChaCha20Rng,
     endorsed: BTreeMap<MemberIndex, Digest>,
@@ -109,6 +113,7 @@ impl Round {
             server,
             members,
             client,
+            announced: 0,
             pool: vec![Message::Announcement(w.announcement())],
             rng: ChaCha20Rng::seed_from_u64(3),
             endorsed: BTreeMap::new(),
@@ -204,8 +209,17 @@ fn records_of(outputs: &[Output]) -> Vec<Record> {
     persisted.collect()
 }
 
-/// What a server that signs anything may send: a message of the closing for one of three sets.
+/// What a server that signs anything may send: a message of the closing for one of three sets. Each is made once.
 fn false_message(what: u8, set: u8, j: MemberIndex) -> Message {
+    static MADE: Mutex<BTreeMap<(u8, u8, MemberIndex), Message>> = Mutex::new(BTreeMap::new());
+    // As many as there are different ones.
+    let (what, set) = (what % 5, set % 60);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let make = || make_false_message(what, set, j);
+    made.entry((what, set, j)).or_insert_with(make).clone()
+}
+
+fn make_false_message(what: u8, set: u8, j: MemberIndex) -> Message {
     let b = base();
     let hands = Hands {
         world: &b.world,
@@ -225,7 +239,7 @@ fn false_message(what: u8, set: u8, j: MemberIndex) -> Message {
                 endorsements: Vec::new(),
             });
     let list = if set & 4 == 0 { &[][..] } else { &clients[..1] };
-    match what % 5 {
+    match what {
         0 => Message::Package(hands.package(&proposal, j)),
         1 => Message::UnmaskRequest(hands.unmask_request(&proposal, &certificate, list, &[])),
         2 => Message::Convicted(hands.convicted(&proposal, &certificate, list, &[])),
@@ -279,7 +293,8 @@ pub fn machines(data: &[u8]) {
             }
             8 => round.restart(at % 5),
             _ => match pooled {
-                Message::Announcement(a) => {
+                Message::Announcement(a) if round.announced < ANNOUNCED_MAX => {
+                    round.announced += 1;
                     let _ = round.client.announcement(&a);
                     if at % 4 == 0 {
                         let w = &base().world;

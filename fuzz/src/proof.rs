@@ -1,4 +1,4 @@
-use crate::intake::{resign, valid_contribution, verdict};
+use crate::base::{base, resign, verdict};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use veilsum_proof::ProofCheck;
 use veilsum_protocol::Check;
@@ -15,14 +15,21 @@ pub fn reached() -> Option<ProofCheck> {
 
 /// Number of 32-byte words in the honest proof.
 pub fn words() -> usize {
-    valid_contribution().body.proof.len() / 32
+    base().honest.body.proof.len() / 32
 }
 
-/// An honest contribution in which words of 32 bytes of proof, matrix or key ciphertext are replaced by others of the same
+/// A contribution, by the first byte honest or with a norm that is too large, in which words of 32 bytes of proof, matrix or key ciphertext are replaced by others of the same
 /// contribution, swapped, or changed by a little: points stay points and scalars stay scalars. The header states the
 /// digests of what came out and is signed again. Six bytes for each change: what, where, from where.
 pub fn proof(data: &[u8]) {
-    let mut contribution = valid_contribution().clone();
+    let Some((choice, data)) = data.split_first() else {
+        return;
+    };
+    let original = match choice & 1 {
+        0 => &base().honest,
+        _ => &base().liar,
+    };
+    let mut contribution = original.clone();
     let body = &mut contribution.body;
     for change in data.chunks_exact(6).take(16) {
         let at = usize::from(u16::from_le_bytes([change[2], change[3]]));
@@ -74,13 +81,15 @@ pub fn proof(data: &[u8]) {
             }
         }
     }
-    if contribution.body == valid_contribution().body {
-        return;
-    }
-    let header = resign(&contribution.body);
+    let unchanged = contribution.body == original.body;
+    let header = resign(&original.header, &contribution.body);
     match verdict(header, contribution.body) {
-        Ok(()) => panic!("a changed contribution was accepted"),
+        Ok(()) => assert!(
+            unchanged && choice & 1 == 0,
+            "a changed contribution was accepted"
+        ),
         Err(refusal) => {
+            assert!(!unchanged || refusal.check == Check::Proof(ProofCheck::NormRange));
             if let Check::Proof(check) = refusal.check
                 && let Some(at) = ProofCheck::ALL.iter().position(|known| *known == check)
             {
