@@ -28,7 +28,7 @@ fn make_base() -> Result<Base, SimError> {
         ..Setup::small(1)
     })?;
     let client = world.context.cohort()[0];
-    let mut make = |cheat| {
+    let make = |cheat| {
         let deviation = Deviation {
             cheat,
             ..Deviation::default()

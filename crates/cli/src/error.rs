@@ -12,8 +12,7 @@ use veilsum::{ClientError, ServerError};
 use veilsum_audit::AuditError;
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
-use veilsum_lab::LabError;
-use veilsum_sim::SimError;
+use veilsum_lab::{LabError, RoundError};
 
 use crate::config::{ConfigError, Problem};
 use crate::inspect::InspectError;
@@ -99,8 +98,8 @@ pub(crate) enum CliError {
     Adversary(String),
     #[error("the threads cannot be started")]
     Threads,
-    #[error("an honest machine does not start: {0}")]
-    Simulation(#[from] SimError),
+    #[error(transparent)]
+    Round(#[from] RoundError),
 }
 
 /// Where a stored round cannot be read.
@@ -146,7 +145,7 @@ impl CliError {
                 exit::ENVIRONMENT
             }
             Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
-            Self::Simulation(_) => exit::VERIFICATION,
+            Self::Round(_) => exit::VERIFICATION,
             Self::NoRound { .. } | Self::Cohort { .. } => exit::USAGE,
             Self::Directory { .. } => exit::ENVIRONMENT,
             Self::Audit(AuditError::Store(error)) => store_code(error),

@@ -1,5 +1,6 @@
 //! `veilsum lab`.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -13,6 +14,9 @@ use crate::error::{CliError, ScenarioError, exit};
 
 /// From so many rounds on, every kind of fault must have happened.
 const EVERY_FAULT_FROM: u64 = 200;
+/// From so many rounds on, every adversary must have taken part and, where it is not harmless, been convicted, and the
+/// committee must have been corrupted as far as each bound and beyond it.
+const EVERY_FATE_FROM: u64 = 2000;
 
 pub(crate) fn lab(arguments: &LabArguments) -> Result<u8, CliError> {
     if arguments.list {
@@ -41,27 +45,43 @@ pub(crate) fn lab(arguments: &LabArguments) -> Result<u8, CliError> {
     }
     let report = run(&config, || bar.inc(1))?;
     bar.finish_and_clear();
-    let idle: Vec<&str> = match report.rounds >= EVERY_FAULT_FROM {
-        true => report
-            .faults
-            .iter()
-            .filter(|(_, n)| **n == 0)
-            .map(|(f, _)| *f)
-            .collect(),
-        false => Vec::new(),
-    };
+    let gaps = gaps(&report, arguments.adversary.is_some());
     if arguments.json {
         println!("{}", serde_json::json!(report));
     } else {
         print(&report);
     }
-    for fault in &idle {
-        eprintln!("veilsum: no {fault} fault was injected: these rounds did not test it");
+    for gap in &gaps {
+        eprintln!("veilsum: {gap}: these rounds did not test it");
     }
-    Ok(match report.violations.is_empty() && idle.is_empty() {
+    Ok(match report.violations.is_empty() && gaps.is_empty() {
         true => 0,
         false => exit::VERIFICATION,
     })
+}
+
+fn zeros<'a>(counts: &'a BTreeMap<&'static str, u64>) -> impl Iterator<Item = &'static str> + 'a {
+    counts
+        .iter()
+        .filter(|(_, n)| **n == 0)
+        .map(|(name, _)| *name)
+}
+
+/// What so many rounds ought to have tried and did not.
+fn gaps(report: &LabReport, only_one: bool) -> Vec<String> {
+    let mut gaps = Vec::new();
+    if report.rounds >= EVERY_FAULT_FROM {
+        gaps.extend(zeros(&report.faults).map(|fault| format!("no {fault} fault was injected")));
+    }
+    if report.rounds >= EVERY_FATE_FROM && !only_one {
+        let never = |name| format!("the adversary {name} never took part");
+        gaps.extend(report.never_acted().into_iter().map(never));
+        let free = |name| format!("the adversary {name} was never convicted");
+        gaps.extend(report.never_caught().into_iter().map(free));
+        let none = |name| format!("no committee was {name}");
+        gaps.extend(zeros(&report.committees).map(none));
+    }
+    gaps
 }
 
 /// Seeds of runs for which none is given; printed, so that the run can be repeated.
@@ -140,6 +160,10 @@ fn print(report: &LabReport) {
     println!("\n{:<28}{:>12}", "fault", "injected");
     for (fault, count) in &report.faults {
         println!("{fault:<28}{count:>12}");
+    }
+    println!("\n{:<28}{:>12}", "committee", "rounds");
+    for (committee, count) in &report.committees {
+        println!("{committee:<28}{count:>12}");
     }
     println!(
         "\n{:<28}{:>12}{:>12}",

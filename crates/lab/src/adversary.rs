@@ -41,6 +41,16 @@ pub struct Adversary {
     pub(crate) act: fn(&mut Stage<'_>, u16) -> Result<(), SimError>,
 }
 
+impl Adversary {
+    /// The checks under which it may be convicted.
+    pub(crate) fn checks(&self) -> &'static [&'static str] {
+        match self.fate {
+            Fate::Caught(checks) => checks,
+            Fate::Harmless => &[],
+        }
+    }
+}
+
 /// A round before it begins: adversaries put themselves into its plan.
 pub(crate) struct Stage<'w> {
     pub(crate) world: &'w World,
@@ -50,6 +60,8 @@ pub(crate) struct Stage<'w> {
     pub(crate) corrupt: BTreeSet<Party>,
     /// What cheating clients contributed, where it is a vector that can be summed.
     pub(crate) vectors: BTreeMap<ClientId, Option<Vec<i64>>>,
+    /// Who helps an adversary, and the checks under which it may be convicted.
+    pub(crate) accomplices: Vec<(Party, &'static [&'static str])>,
 }
 
 impl Stage<'_> {
@@ -71,6 +83,18 @@ impl Stage<'_> {
             .copied()
             .collect();
         self.draw.pick(&honest).copied()
+    }
+
+    /// A client of the cohort that follows the protocol and whose contribution nobody made beforehand.
+    pub(crate) fn free_client(&mut self) -> Option<ClientId> {
+        let cohort = self.world.context.cohort();
+        let free: Vec<ClientId> = cohort
+            .iter()
+            .filter(|c| !self.plan.uploads.contains_key(c) && !self.plan.absent.contains(c))
+            .filter(|c| !self.corrupt.contains(&Party::Client(**c)))
+            .copied()
+            .collect();
+        self.draw.pick(&free).copied()
     }
 
     /// Any members, at least one.
@@ -248,6 +272,7 @@ pub const TABLE: &[Adversary] = &[
         members::two_roots,
     ),
     member("two-finals", &["final.equivocation"], members::two_finals),
+    member("early-final", &["final.equivocation"], members::early_final),
     member("wrong-reveal", &["reveal.share"], members::wrong_reveal),
     member("wrong-rows", &["rows.value"], members::wrong_rows),
     member("other-names", &[], members::other_names),

@@ -5,8 +5,9 @@ use crate::check::Checker;
 use crate::scenario::{Actor, Scenario};
 use serde::{Deserialize, Serialize};
 use veilsum_params::MemberIndex;
-use veilsum_protocol::Party;
+use veilsum_protocol::{Party, Record};
 use veilsum_sim::{Report, SimError};
+use veilsum_wire::Wire;
 
 /// One for each checker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub enum Canary {
     Forgetful,
     /// Everything that would convict is burnt.
     BurntEvidence,
+    /// A record is cut out of the log of a server that is taken for honest.
+    CutLog,
     /// A cheat that the table says is harmless.
     FalseTable,
     /// The second run has another seed.
@@ -34,7 +37,7 @@ pub enum Canary {
 
 impl Canary {
     /// All of them, with the checker that must fail.
-    pub const ALL: [(Self, Checker); 9] = [
+    pub const ALL: [(Self, Checker); 10] = [
         (Self::MiscountingServer, Checker::Sum),
         (Self::SecretCheat, Checker::Framing),
         (Self::SilentMajority, Checker::End),
@@ -42,6 +45,7 @@ impl Canary {
         (Self::SilentDrop, Checker::Inclusion),
         (Self::Forgetful, Checker::OpenedOnce),
         (Self::BurntEvidence, Checker::Evidence),
+        (Self::CutLog, Checker::Audit),
         (Self::FalseTable, Checker::Table),
         (Self::OtherSeed, Checker::Same),
     ];
@@ -53,7 +57,9 @@ impl Canary {
             at,
         };
         let actors = match self {
-            Self::MiscountingServer | Self::SilentMajority | Self::OtherSeed => Vec::new(),
+            Self::MiscountingServer | Self::SilentMajority | Self::CutLog | Self::OtherSeed => {
+                Vec::new()
+            }
             Self::SecretCheat | Self::BurntEvidence => vec![actor("norm", 0)],
             Self::FalseTable => vec![actor("wrong-body", 0)],
             Self::SpoiltDownload => vec![actor("adds-one", 0)],
@@ -99,15 +105,22 @@ impl Canary {
             Self::Forgetful => s.plan.forgetful = s.world.members().collect(),
             // What the table calls harmless is done by one that is not.
             Self::FalseTable => crate::clients::norm(s, 0)?,
-            Self::BurntEvidence | Self::OtherSeed => {}
+            Self::BurntEvidence | Self::CutLog | Self::OtherSeed => {}
         }
         Ok(())
     }
 
     /// Does to the report what nobody is told.
     pub(crate) fn burn(self, report: &mut Report) {
+        if self == Self::CutLog {
+            report.log.remove(report.log.len() / 2);
+        }
         if self == Self::BurntEvidence {
             report.evidence.clear();
+            let holds_evidence = |bytes: &Vec<u8>| {
+                matches!(Record::from_bytes(bytes), Ok(Record::ServerEvidence { .. }))
+            };
+            report.log.retain(|bytes| !holds_evidence(bytes));
             let cheat = report.refused.first().map(|(_, from, _)| *from);
             report.sent.retain(|(from, _)| Some(*from) != cheat);
         }

@@ -1,12 +1,16 @@
 //! Checkers that know the truth of a round.
 
-use crate::adversary::{Fate, find};
-use crate::opened::opened;
-use crate::scenario::Scenario;
+use crate::opened::{opened, spanned};
+use crate::scenario::{Bounds, Scenario};
+use crate::transcript::audited;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use veilsum_audit::{AuditError, FaultKind};
 use veilsum_params::ClientId;
-use veilsum_protocol::{Conviction, Culprit, EvidenceKind, Message, Outcome, Party, judge_with};
+use veilsum_protocol::{
+    Conviction, Culprit, Evidence, EvidenceKind, Message, Outcome, Party, ServerStatement,
+    judge_with,
+};
 use veilsum_sim::{Report, World, truth};
 
 /// What is checked about a round.
@@ -25,8 +29,10 @@ pub enum Checker {
     Inclusion,
     /// Everything that was revealed opens one sum over one set at most.
     OpenedOnce,
-    /// Whatever mattered left evidence that convicts.
+    /// For whatever mattered somebody holds evidence that an audit confirms.
     Evidence,
+    /// An audit of an honest server's transcript finds nothing wrong in it.
+    Audit,
     /// An adversary is convicted of nothing but what its line in the table says.
     Table,
     /// The log of the round gives back the same server, and the same seed the same round.
@@ -35,7 +41,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Sum,
         Self::Framing,
         Self::End,
@@ -43,6 +49,7 @@ impl Checker {
         Self::Inclusion,
         Self::OpenedOnce,
         Self::Evidence,
+        Self::Audit,
         Self::Table,
         Self::Same,
     ];
@@ -65,6 +72,8 @@ pub(crate) struct Truth<'a> {
     pub(crate) corrupt: BTreeSet<Party>,
     /// What others than honest clients contributed; none where it is no vector that can be summed.
     pub(crate) vectors: BTreeMap<ClientId, Option<Vec<i64>>>,
+    /// Who cheats, and the checks under which it may be convicted.
+    pub(crate) cheats: BTreeMap<Party, BTreeSet<&'static str>>,
 }
 
 /// What is known of a round when it was checked.
@@ -72,16 +81,21 @@ pub(crate) struct Truth<'a> {
 pub(crate) struct Verdict {
     pub(crate) violations: Vec<Violation>,
     pub(crate) convicted: BTreeSet<(Party, &'static str)>,
+    pub(crate) opened: usize,
 }
 
 struct Run<'a> {
     truth: &'a Truth<'a>,
     report: &'a Report,
+    bounds: Bounds,
+    /// Everything that anybody could be convicted of who sees everything that was sent.
     convictions: Vec<Conviction>,
+    /// What an audit makes of the transcript and of the evidence that honest parties hold.
+    audit: veilsum_audit::Report,
     violations: Vec<Violation>,
 }
 
-fn party(culprit: Culprit) -> Party {
+pub(crate) fn party(culprit: Culprit) -> Party {
     match culprit {
         Culprit::Client(client) => Party::Client(client),
         Culprit::Member { index, .. } => Party::Member(index),
@@ -89,42 +103,65 @@ fn party(culprit: Culprit) -> Party {
     }
 }
 
+/// Whether this is about a result: a client that refuses one holds the signed result, and whoever has the transcript as
+/// well makes evidence of the two.
+fn is_about_a_result(evidence: &Evidence) -> bool {
+    match evidence {
+        Evidence::WrongSecret { .. } | Evidence::WrongVector { .. } => true,
+        Evidence::ServerEquivocation { first, second, .. } => [first, second]
+            .iter()
+            .any(|s| matches!(s, ServerStatement::Result { .. })),
+        _ => false,
+    }
+}
+
 /// Checks a round.
-pub(crate) fn check(truth: &Truth<'_>, report: &Report) -> Verdict {
+///
+/// # Errors
+/// [`AuditError`] when there is no transcript that could be read.
+pub(crate) fn check(truth: &Truth<'_>, report: &Report) -> Result<Verdict, AuditError> {
     let judge = |e: &_| judge_with(&truth.world.context, Some(&truth.world.round), e);
+    let accusations = truth::accusations(truth.world, report);
+    let convicting: Vec<(&Evidence, Conviction)> = accusations
+        .iter()
+        .filter_map(|e| Some((e, judge(e).ok()?)))
+        .collect();
+    let assembled = convicting.iter().map(|(e, _)| *e);
+    let held = report
+        .evidence
+        .iter()
+        .chain(assembled.filter(|e| is_about_a_result(e)));
+    let audit = audited(truth.world, report, held)?;
+    let shown = audit.convicted.iter().map(|c| Conviction {
+        kind: c.kind,
+        culprit: c.culprit,
+        check: c.check,
+    });
     let mut run = Run {
         truth,
         report,
-        convictions: truth::accusations(truth.world, report)
-            .iter()
-            .filter_map(|e| judge(e).ok())
-            .collect(),
+        bounds: Bounds::of(truth.scenario, &truth.corrupt),
+        convictions: convicting.iter().map(|(_, c)| *c).chain(shown).collect(),
+        audit,
         violations: Vec::new(),
     };
-    for evidence in &report.evidence {
-        match judge(evidence) {
-            Ok(conviction) => run.convictions.push(conviction),
-            Err(why) => run.find(
-                Checker::Evidence,
-                format!("somebody keeps evidence that proves nothing: {why}"),
-            ),
-        }
-    }
     run.framing();
     run.sum();
     run.end();
     run.inclusion();
-    run.opened_once();
+    let opened = run.opened_once();
     run.evidence();
+    run.audit();
     run.table();
-    Verdict {
+    Ok(Verdict {
         convicted: run
             .convictions
             .iter()
             .map(|c| (party(c.culprit), c.check.id()))
             .collect(),
         violations: run.violations,
-    }
+        opened,
+    })
 }
 
 impl Run<'_> {
@@ -143,8 +180,10 @@ impl Run<'_> {
         !self.is_corrupt(Party::Server)
     }
 
+    /// Whether the audit convicts somebody of this.
     fn convicts(&self, kind: EvidenceKind, culprit: impl Fn(Culprit) -> bool) -> bool {
-        self.convictions
+        self.audit
+            .convicted
             .iter()
             .any(|c| c.kind == kind && culprit(c.culprit))
     }
@@ -184,7 +223,12 @@ impl Run<'_> {
         if self.server_is_honest() {
             accepted.extend(&self.report.result);
         }
-        if self.report.light.values().any(Result::is_ok) && self.report.published.len() == 1 {
+        // Whom the server and as many members as sign for rows deceive together is promised nothing.
+        let light = self.server_is_honest() || !self.bounds.privacy_is_lost();
+        if light
+            && self.report.light.values().any(Result::is_ok)
+            && self.report.published.len() == 1
+        {
             accepted.extend(&self.report.published);
         }
         for result in accepted {
@@ -221,13 +265,7 @@ impl Run<'_> {
 
     /// Whether the round must end: enough members answer.
     fn within_bounds(&self) -> bool {
-        let world = self.truth.world;
-        let faulty = world
-            .members()
-            .filter(|j| self.is_corrupt(Party::Member(*j)))
-            .count();
-        self.server_is_honest()
-            && faulty <= (world.setup.members as usize).saturating_sub(world.setup.threshold.into())
+        self.server_is_honest() && self.bounds.are_live()
     }
 
     fn end(&mut self) {
@@ -289,7 +327,7 @@ impl Run<'_> {
         }
     }
 
-    fn opened_once(&mut self) {
+    fn opened_once(&mut self) -> usize {
         let truth = self.truth;
         let dealers: Vec<ClientId> = truth
             .world
@@ -311,13 +349,59 @@ impl Run<'_> {
                 dealers.iter().map(|c| u64::from(is_in(c))).collect()
             })
             .collect();
-        if basis.len() > 1 || !basis.iter().all(|row| allowed.contains(row)) {
+        let safe = match self.bounds.sums(self.server_is_honest()) {
+            None => true,
+            Some(1) => basis.len() <= 1 && basis.iter().all(|row| allowed.contains(row)),
+            Some(most) => basis.len() <= most && spanned(allowed, &basis),
+        };
+        if !safe {
             let what = format!("{} sums are open: {basis:?} of {dealers:?}", basis.len());
             self.find(Checker::OpenedOnce, what);
+        }
+        basis.len()
+    }
+
+    fn audit(&mut self) {
+        if !self.server_is_honest() || self.report.outcome.is_none() {
+            return;
+        }
+        let faults: Vec<String> = self.audit.faults.iter().map(ToString::to_string).collect();
+        for what in faults {
+            self.find(Checker::Audit, what);
+        }
+        let ends = match (self.report.outcome, self.audit.outcome) {
+            (Some(Outcome::Certified { .. }), veilsum_audit::Outcome::Result { summed }) => {
+                summed == truth::summed(self.report).len()
+            }
+            (Some(Outcome::Void), veilsum_audit::Outcome::Void) => true,
+            _ => false,
+        };
+        if !ends {
+            let what = format!(
+                "it ended with {:?}, the audit says: {}",
+                self.report.outcome, self.audit.outcome
+            );
+            self.find(Checker::Audit, what);
         }
     }
 
     fn evidence(&mut self) {
+        let nothing: Vec<String> = self
+            .audit
+            .faults
+            .iter()
+            .filter(|f| {
+                matches!(
+                    f.kind,
+                    FaultKind::EvidenceFile { .. } | FaultKind::OtherRound { .. }
+                )
+            })
+            .map(ToString::to_string)
+            .collect();
+        for what in nothing {
+            let what = format!("somebody keeps evidence that an audit does not confirm: {what}");
+            self.find(Checker::Evidence, what);
+        }
         let mut missing = BTreeSet::new();
         for (by, from, refusal) in &self.report.refused {
             let Some(kind) = refusal.check.info().evidence else {
@@ -358,25 +442,7 @@ impl Run<'_> {
     }
 
     fn table(&mut self) {
-        let scenario = self.truth.scenario;
-        let mut allowed: BTreeMap<Party, BTreeSet<&str>> = BTreeMap::new();
-        for actor in &scenario.actors {
-            let Some(adversary) = find(&actor.name) else {
-                continue;
-            };
-            let party = match adversary.side {
-                crate::Side::Client => {
-                    let cohort = self.truth.world.context.cohort();
-                    cohort.get(usize::from(actor.at)).map(|c| Party::Client(*c))
-                }
-                crate::Side::Member => Some(Party::Member(veilsum_params::MemberIndex(actor.at))),
-                crate::Side::Server => Some(Party::Server),
-                crate::Side::Network => None,
-            };
-            if let (Some(party), Fate::Caught(checks)) = (party, adversary.fate) {
-                allowed.entry(party).or_default().extend(checks);
-            }
-        }
+        let allowed = &self.truth.cheats;
         let beyond: BTreeSet<String> = self
             .convictions
             .iter()

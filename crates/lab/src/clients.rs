@@ -28,6 +28,19 @@ impl Stage<'_> {
 
     fn deviates(&mut self, place: u16, deviation: &Deviation) -> Done {
         let client = self.client(place)?;
+        self.client_deviates(client, deviation)
+    }
+
+    /// A client that deals some members bad shares.
+    pub(crate) fn deals_badly(&mut self, client: ClientId, bad_shares: Vec<MemberIndex>) -> Done {
+        let deviation = Deviation {
+            bad_shares,
+            ..Deviation::default()
+        };
+        self.client_deviates(client, &deviation)
+    }
+
+    fn client_deviates(&mut self, client: ClientId, deviation: &Deviation) -> Done {
         let contribution = self.forged(client, deviation)?;
         if deviation.cheat.is_some() {
             self.vectors.insert(client, None);
@@ -149,25 +162,13 @@ pub(crate) fn masked_vector(s: &mut Stage<'_>, place: u16) -> Done {
 }
 
 pub(crate) fn bad_share(s: &mut Stage<'_>, place: u16) -> Done {
-    let bad_shares = s.some_members();
-    s.deviates(
-        place,
-        &Deviation {
-            bad_shares,
-            ..Deviation::default()
-        },
-    )
+    let (client, some) = (s.client(place)?, s.some_members());
+    s.deals_badly(client, some)
 }
 
 pub(crate) fn bad_shares_all(s: &mut Stage<'_>, place: u16) -> Done {
-    let bad_shares: Vec<MemberIndex> = s.world.members().collect();
-    s.deviates(
-        place,
-        &Deviation {
-            bad_shares,
-            ..Deviation::default()
-        },
-    )
+    let (client, all) = (s.client(place)?, s.world.members().collect());
+    s.deals_badly(client, all)
 }
 
 pub(crate) fn garbled_share(s: &mut Stage<'_>, place: u16) -> Done {

@@ -11,6 +11,7 @@ mod puppet;
 mod scenario;
 mod servers;
 mod shrink;
+mod transcript;
 
 pub use adversary::{Adversary, Fate, Side, TABLE, find};
 pub use canary::Canary;
@@ -23,15 +24,15 @@ use check::{Truth, Verdict};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
-use scenario::Draw;
+use scenario::{Bounds, Draw};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
+use veilsum_audit::AuditError;
 use veilsum_crypto::Digest;
 use veilsum_params::MemberIndex;
-use veilsum_protocol::{BodySource, Party, Record, ServerRound, Upload};
+use veilsum_protocol::{BodySource, Party, Record, ServerRound};
 use veilsum_sim::{Injected, Plan, Report, SimError, Simulation, Tables, World};
-use veilsum_wire::Wire;
 
 /// Why a run of the laboratory does not start.
 #[derive(Debug, Error)]
@@ -43,6 +44,18 @@ pub enum LabError {
     /// The threads cannot be started.
     #[error("the threads cannot be started: {0}")]
     Threads(#[from] rayon::ThreadPoolBuildError),
+}
+
+/// Why a round cannot be judged; never what an adversary did.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RoundError {
+    /// An honest machine does not start.
+    #[error("an honest machine does not start: {0}")]
+    Simulation(#[from] SimError),
+    /// The transcript cannot be audited.
+    #[error("the transcript of the round cannot be audited: {0}")]
+    Audit(#[from] AuditError),
 }
 
 /// What to run.
@@ -92,6 +105,8 @@ pub struct LabReport {
     pub acted: BTreeMap<&'static str, u64>,
     /// How often each adversary was convicted.
     pub caught: BTreeMap<&'static str, u64>,
+    /// How many rounds had a committee that was corrupted so far.
+    pub committees: BTreeMap<&'static str, u64>,
     /// How often each kind of fault happened.
     pub faults: BTreeMap<&'static str, u64>,
     /// Digest of the traces of all rounds, in order.
@@ -107,6 +122,32 @@ pub struct Round {
     pub violations: Vec<Violation>,
     /// Who was convicted, under which checks.
     pub convicted: BTreeSet<(Party, &'static str)>,
+    /// The adversaries that were convicted of what their line says.
+    pub caught: BTreeSet<&'static str>,
+    /// How far the committee was corrupted.
+    pub committee: &'static str,
+    /// How many sums over honest contributions everything that was revealed opens.
+    pub opened: usize,
+}
+
+impl LabReport {
+    /// Adversaries that ought to be convicted and never were.
+    pub fn never_caught(&self) -> Vec<&'static str> {
+        TABLE
+            .iter()
+            .filter(|a| a.fate != Fate::Harmless && !self.caught.contains_key(a.name))
+            .map(|a| a.name)
+            .collect()
+    }
+
+    /// Adversaries that never took part.
+    pub fn never_acted(&self) -> Vec<&'static str> {
+        TABLE
+            .iter()
+            .filter(|a| !self.acted.contains_key(a.name))
+            .map(|a| a.name)
+            .collect()
+    }
 }
 
 /// The bodies that were uploaded.
@@ -131,6 +172,30 @@ fn plan(scenario: &Scenario, world: &World) -> Plan {
     }
 }
 
+/// Whom an adversary takes over.
+fn taken(adversary: &Adversary, at: u16, world: &World) -> Option<Party> {
+    match adversary.side {
+        Side::Client => {
+            let client = world.context.cohort().get(usize::from(at))?;
+            Some(Party::Client(*client))
+        }
+        Side::Member => Some(Party::Member(MemberIndex(at))),
+        Side::Server => Some(Party::Server),
+        Side::Network => None,
+    }
+}
+
+/// Everybody who cheats in a round, by adversary.
+fn cheats<'s>(
+    scenario: &'s Scenario,
+    world: &'s World,
+) -> impl Iterator<Item = (Party, &'static Adversary)> + 's {
+    scenario.actors.iter().filter_map(|actor| {
+        let adversary = find(&actor.name)?;
+        Some((taken(adversary, actor.at, world)?, adversary))
+    })
+}
+
 fn stage<'w>(
     scenario: &Scenario,
     world: &'w World,
@@ -143,17 +208,12 @@ fn stage<'w>(
         draw: Draw(ChaCha20Rng::seed_from_u64(scenario.seed ^ 0x5eed)),
         corrupt: BTreeSet::new(),
         vectors: BTreeMap::new(),
+        accomplices: Vec::new(),
     };
     // Whom everybody takes over, first: an adversary does not choose another one for its victim.
     for actor in &scenario.actors {
         if let Some(adversary) = find(&actor.name) {
-            let party = match adversary.side {
-                Side::Client => Some(Party::Client(stage.client(actor.at)?)),
-                Side::Member => Some(Party::Member(MemberIndex(actor.at))),
-                Side::Server => Some(Party::Server),
-                Side::Network => None,
-            };
-            stage.corrupt.extend(party);
+            stage.corrupt.extend(taken(adversary, actor.at, world));
         }
     }
     // Clients first, servers last: what a server does may depend on who else is its own.
@@ -172,19 +232,9 @@ fn stage<'w>(
 
 /// The server's log gives back a server with the same result.
 fn replays(world: &World, report: &Report) -> Option<String> {
-    let bodies = report.sent.iter().filter_map(|(_, m)| match m {
-        veilsum_protocol::Message::Contribution(Upload { body, .. }) => {
-            Some((*blake3::hash(&body.0).as_bytes(), body.0.clone()))
-        }
-        _ => None,
-    });
-    let bodies = Box::new(Uploaded(bodies.collect()));
+    let bodies = Box::new(Uploaded(transcript::bodies(report)));
     let (context, round) = (world.context.clone(), world.round.clone());
-    let records: Vec<Record> = report
-        .log
-        .iter()
-        .filter_map(|b| Record::from_bytes(b).ok())
-        .collect();
+    let records: Vec<Record> = report.records();
     match ServerRound::replay(context, round, world.server.clone(), bodies, records) {
         Err(why) => Some(format!("the log does not give back the server: {why}")),
         Ok((server, _)) if server.result() != report.result.as_ref() => {
@@ -197,8 +247,9 @@ fn replays(world: &World, report: &Report) -> Option<String> {
 /// Runs one round and checks it; with `trace`, the report holds every line of it.
 ///
 /// # Errors
-/// [`SimError`]: an honest machine did not start, or did not come back from its own log.
-pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Round, SimError> {
+/// [`RoundError::Simulation`]: an honest machine did not start, or did not come back from its own log.
+/// [`RoundError::Audit`]: there is no transcript.
+pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Round, RoundError> {
     let world = scenario.world(network::ROUND, tables)?;
     let mut staged = stage(scenario, &world, tables)?;
     staged.plan.trace = trace;
@@ -206,22 +257,31 @@ pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Ro
         plan,
         corrupt,
         vectors,
+        accomplices,
         ..
     } = staged;
     let mut report = Simulation::run(&world, scenario.faults(), plan)?;
     if let Some(canary) = scenario.canary {
         canary.burn(&mut report);
     }
+    let mut allowed: BTreeMap<Party, BTreeSet<&str>> = BTreeMap::new();
+    let named = cheats(scenario, &world).map(|(party, adversary)| (party, adversary.checks()));
+    for (party, checks) in named.chain(accomplices) {
+        allowed.entry(party).or_default().extend(checks);
+    }
+    let committee = Bounds::of(scenario, &corrupt).name();
     let truth = Truth {
         scenario,
         world: &world,
         corrupt,
         vectors,
+        cheats: allowed,
     };
     let Verdict {
         mut violations,
         convicted,
-    } = check::check(&truth, &report);
+        opened,
+    } = check::check(&truth, &report)?;
     let mut same = |what: String| {
         violations.push(Violation {
             checker: Checker::Same,
@@ -245,10 +305,21 @@ pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Ro
             same("the same seed gave another round".to_owned());
         }
     }
+    let is_caught = |(party, adversary): &(Party, &Adversary)| {
+        let by = |check: &&&str| convicted.contains(&(*party, **check));
+        adversary.checks().iter().any(|check| by(&check))
+    };
+    let caught = cheats(scenario, &world)
+        .filter(is_caught)
+        .map(|(_, adversary)| adversary.name)
+        .collect();
     Ok(Round {
         report,
         violations,
         convicted,
+        caught,
+        committee,
+        opened,
     })
 }
 
@@ -260,6 +331,7 @@ struct Outline {
     outcome: Option<veilsum_protocol::Outcome>,
     violations: Vec<Violation>,
     caught: BTreeSet<&'static str>,
+    committee: Option<&'static str>,
     faults: veilsum_sim::Counts,
     digest: Digest,
 }
@@ -272,6 +344,7 @@ fn outline(config: &LabConfig, only: Option<&Adversary>, round: u64, tables: &Ta
         outcome: None,
         violations: Vec::new(),
         caught: BTreeSet::new(),
+        committee: None,
         faults: BTreeMap::new(),
         digest: Digest::default(),
         scenario,
@@ -283,21 +356,12 @@ fn outline(config: &LabConfig, only: Option<&Adversary>, round: u64, tables: &Ta
             out.violations = done.violations;
             out.faults = done.report.injected;
             out.digest = done.report.digest;
-            for actor in &out.scenario.actors {
-                if let Some(adversary) = find(&actor.name)
-                    && let Fate::Caught(checks) = adversary.fate
-                    && done
-                        .convicted
-                        .iter()
-                        .any(|(_, check)| checks.contains(check))
-                {
-                    out.caught.insert(adversary.name);
-                }
-            }
+            out.caught = done.caught;
+            out.committee = Some(done.committee);
         }
         Err(why) => out.violations.push(Violation {
             checker: Checker::End,
-            what: format!("an honest machine does not start: {why}"),
+            what: why.to_string(),
         }),
     }
     out
@@ -339,6 +403,7 @@ pub fn run(config: &LabConfig, progress: impl Fn() + Sync) -> Result<LabReport, 
         seed: config.seed,
         rounds: config.rounds,
         faults: Injected::ALL.iter().map(|f| (f.name(), 0)).collect(),
+        committees: Bounds::NAMES.iter().map(|name| (*name, 0)).collect(),
         ..LabReport::default()
     };
     let mut hasher = blake3::Hasher::new();
@@ -355,21 +420,25 @@ pub fn run(config: &LabConfig, progress: impl Fn() + Sync) -> Result<LabReport, 
                 *report.acted.entry(adversary.name).or_default() += 1;
             }
         }
+        if let Some(committee) = out.committee {
+            *report.committees.entry(committee).or_default() += 1;
+        }
         for name in out.caught {
             *report.caught.entry(name).or_default() += 1;
         }
         for (fault, count) in out.faults {
             *report.faults.entry(fault.name()).or_default() += count;
         }
+        let mut smallest: BTreeMap<Checker, Scenario> = BTreeMap::new();
         for violation in out.violations {
-            let scenario = pool.install(|| {
-                shrink(
-                    out.scenario.clone(),
-                    violation.checker,
-                    60,
-                    |less, checker| fails(less, checker, &tables),
-                )
-            });
+            let smaller = || {
+                let fails = |less: &_, checker| fails(less, checker, &tables);
+                shrink(out.scenario.clone(), violation.checker, 60, fails)
+            };
+            let scenario = smallest
+                .entry(violation.checker)
+                .or_insert_with(|| pool.install(smaller))
+                .clone();
             report.violations.push(Failure {
                 round: out.round,
                 checker: violation.checker,

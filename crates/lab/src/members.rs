@@ -9,8 +9,8 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{Message, Party, share_leaf};
 use veilsum_sim::{Deviation, Hands, SimError, World, forge};
 use veilsum_wire::{
-    ComplaintContent, Content, Contribution, Endorse, Proposal, ProposalContent, Signed,
-    complaints_digest, row_values_digest,
+    ComplaintContent, Content, Contribution, Endorse, FinalContent, Proposal, ProposalContent,
+    Signed, complaints_digest, row_values_digest,
 };
 
 type Done = Result<(), SimError>;
@@ -130,17 +130,7 @@ type Make =
 /// A member that adds a complaint of its own making to its endorsement. The dealer's contribution is one that the member
 /// knows, as every member does: it is made beforehand, honestly, and uploaded in the dealer's name.
 fn complains(s: &mut Stage<'_>, at: u16, make: Make) -> Done {
-    let free =
-        |c: &ClientId| !s.plan.uploads.contains_key(c) && !s.corrupt.contains(&Party::Client(*c));
-    let victims: Vec<ClientId> = s
-        .world
-        .context
-        .cohort()
-        .iter()
-        .filter(|c| free(c))
-        .copied()
-        .collect();
-    let Some(victim) = s.draw.pick(&victims).copied() else {
+    let Some(victim) = s.free_client() else {
         return silent(s, at);
     };
     let contribution = forge(s.world, victim, &Deviation::default(), &mut s.draw.0)?.contribution;
@@ -291,7 +281,46 @@ pub(crate) fn two_finals(s: &mut Stage<'_>, at: u16) -> Done {
     Ok(())
 }
 
+/// Signs a Final with its endorsement, long before there is anything to certify, and the true one when it is asked.
+pub(crate) fn early_final(s: &mut Stage<'_>, at: u16) -> Done {
+    let sum_f0 = *s.world.member_keys(MemberIndex(at))?.2.public();
+    s.tampers(at, move |world, j, m| match (&m, world.member_keys(j)) {
+        (Message::Endorse(e), Ok((_, identity, _))) => {
+            let content = FinalContent {
+                params_digest: e.signed.content.params_digest,
+                root: e.signed.content.root,
+                member: j,
+                count: e.signed.content.count,
+                convicted: Vec::new(),
+                sum_f0,
+            };
+            vec![Message::Final(Signed::sign(content, identity)), m]
+        }
+        _ => vec![m],
+    });
+    Ok(())
+}
+
+/// Reveals a false share. Shares are revealed only where a complaint comes after a sum with the dealer in it: a dealer deals
+/// the last member a bad share, and the network loses that member's endorsement, so that nobody knows before it unmasks.
 pub(crate) fn wrong_reveal(s: &mut Stage<'_>, at: u16) -> Done {
+    let last = match s.world.context.members() {
+        last if last == at => 1,
+        last => last,
+    };
+    let is_free = |index| {
+        let (index, plan) = (MemberIndex(index), &s.plan.tampering);
+        !plan.contains_key(&index)
+    };
+    if let (true, Some(dealer)) = (is_free(last), s.free_client()) {
+        s.deals_badly(dealer, vec![MemberIndex(last)])?;
+        s.accomplices
+            .push((Party::Client(dealer), &["share.value"]));
+        s.tampers(last, |_, _, m| match m {
+            Message::Endorse(_) => Vec::new(),
+            m => vec![m],
+        });
+    }
     s.tampers(at, |world, j, m| match m {
         Message::Reveal(r) => vec![Message::Reveal(resign(world, j, &r, |c| {
             c.share += Scalar::ONE;

@@ -57,6 +57,15 @@ fn reduce(mut rows: Vec<Vec<u64>>, columns: usize) -> Vec<(usize, Vec<u64>)> {
     done
 }
 
+/// Whether every row is a combination of those of `base`.
+pub(crate) fn spanned(base: BTreeSet<Vec<u64>>, rows: &[Vec<u64>]) -> bool {
+    let columns = rows.first().map_or(0, Vec::len);
+    let mut all: Vec<Vec<u64>> = base.into_iter().collect();
+    let rank = reduce(all.clone(), columns).len();
+    all.extend_from_slice(rows);
+    reduce(all, columns).len() == rank
+}
+
 /// The linear functions of honest dealers' secrets r that are known from what honest members said and corrupted members
 /// know, as a basis in reduced form: coefficients by dealer, in the order of `dealers`.
 pub(crate) fn opened(
@@ -152,5 +161,8 @@ mod tests {
         let reduced = reduce(rows, 3);
         assert_eq!(reduced, [(0, vec![1, 0, 0]), (1, vec![0, 1, 0])]);
         assert_eq!(mul(invert(12_345), 12_345), 1);
+        let base = BTreeSet::from([vec![1, 1, 0], vec![1, 0, 0]]);
+        assert!(spanned(base.clone(), &[vec![0, 5, 0]]));
+        assert!(!spanned(base, &[vec![0, 5, 0], vec![0, 0, 1]]));
     }
 }

@@ -3,6 +3,8 @@ use crate::canary::Canary;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use veilsum_protocol::Party;
 use veilsum_sim::{Cut, Faults, Setup, SimError, Tables, World};
 
 /// One adversary and whom it took over.
@@ -94,6 +96,70 @@ impl Default for Scenario {
             absent: Vec::new(),
             actors: Vec::new(),
             canary: None,
+        }
+    }
+}
+
+/// What a committee with some corrupted members still promises (`specs/protocol.md`, "Parties and bounds").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    members: usize,
+    threshold: usize,
+    corrupt: usize,
+}
+
+impl Bounds {
+    pub(crate) fn of(scenario: &Scenario, corrupt: &BTreeSet<Party>) -> Self {
+        let is_member = |p: &&Party| matches!(p, Party::Member(_));
+        Self {
+            members: scenario.members as usize,
+            threshold: scenario.threshold.into(),
+            corrupt: corrupt.iter().filter(is_member).count(),
+        }
+    }
+
+    /// At most m - t are faulty: the round ends.
+    pub(crate) fn are_live(self) -> bool {
+        self.corrupt + self.threshold <= self.members
+    }
+
+    /// 2t - m or more are corrupted: two sets can be certified.
+    pub(crate) fn privacy_is_lost(self) -> bool {
+        self.corrupt + self.members >= 2 * self.threshold
+    }
+
+    /// How many sums can be opened; none where the corrupted members open everything alone. A sum takes t - c honest
+    /// members, and each of them unmasks once; an honest server asks for one sum only.
+    pub(crate) fn sums(self, server_is_honest: bool) -> Option<usize> {
+        let missing = self
+            .threshold
+            .checked_sub(self.corrupt)
+            .filter(|n| *n > 0)?;
+        match server_is_honest {
+            true => Some(1),
+            false => Some((self.members - self.corrupt) / missing),
+        }
+    }
+
+    /// All names.
+    pub(crate) const NAMES: [&str; 6] = [
+        "none-corrupted",
+        "within-bounds",
+        "at-liveness-bound",
+        "liveness-lost",
+        "privacy-lost",
+        "captured",
+    ];
+
+    /// In words, for the report.
+    pub(crate) fn name(self) -> &'static str {
+        match self.corrupt {
+            0 => "none-corrupted",
+            c if c >= self.threshold => "captured",
+            _ if self.privacy_is_lost() => "privacy-lost",
+            _ if !self.are_live() => "liveness-lost",
+            c if c + self.threshold == self.members => "at-liveness-bound",
+            _ => "within-bounds",
         }
     }
 }
@@ -255,19 +321,24 @@ impl Scenario {
         for at in d.some(0, n, cheats) {
             add(d, &clients, at);
         }
-        // Mostly up to what liveness allows, and at times more, up to what privacy allows.
-        let most = if d.one_in(6) {
-            privacy
-        } else {
-            liveness.min(privacy)
+        // Mostly up to what liveness allows; at times up to what privacy allows, as many as it does not, or a whole quorum.
+        let lost = privacy + 1;
+        let (least, most) = match d.below(24) {
+            0..=3 => (0, privacy),
+            4 | 5 => (lost, self.threshold - 1),
+            6 => (self.threshold, m),
+            _ => (0, liveness.min(privacy)),
         };
-        let corrupt = u16::try_from(d.below(u64::from(most) + 1)).unwrap_or(0);
+        let corrupt = least + u16::try_from(d.below(u64::from(most - least) + 1)).unwrap_or(0);
+        let spread = corrupt >= lost && d.one_in(2);
         let together = d.one_in(3);
         let shared: Vec<&str> = d.pick(&members).copied().into_iter().collect();
         for at in d.some(1, m, corrupt) {
             add(d, if together { &shared } else { &members }, at);
         }
-        if d.one_in(3) {
+        if spread {
+            add(d, &["three-sets", "says-anything"], 0);
+        } else if d.one_in(3) {
             add(d, &servers, 0);
         }
         if d.one_in(3) {

@@ -1,7 +1,9 @@
 //! The laboratory in small, its canaries, and every round that ever failed.
 use std::collections::BTreeSet;
 use std::path::Path;
-use veilsum_lab::{Canary, Checker, LabConfig, Scenario, TABLE, find, run, run_round, shrink};
+use veilsum_lab::{
+    Actor, Canary, Checker, LabConfig, Scenario, TABLE, find, run, run_round, shrink,
+};
 use veilsum_sim::Tables;
 
 #[test]
@@ -64,6 +66,30 @@ fn rounds_that_failed_once_do_not_fail_again() {
         let round = run_round(&scenario, &tables, false).unwrap();
         assert_eq!(round.violations, [], "{}", file.display());
     }
+}
+
+#[test]
+fn two_sums_are_opened_at_the_privacy_bound_and_not_before() {
+    // 2t - m = 3: with two corrupted members one sum, with three two of them, as the bound says, and no third.
+    let tables = Tables::default();
+    let opened = |corrupt: u16| {
+        let actor = |name: &str, at| Actor {
+            name: name.to_owned(),
+            at,
+        };
+        let members = (1..=corrupt).map(|at| actor("silent", at));
+        let scenario = Scenario {
+            actors: members.chain([actor("three-sets", 0)]).collect(),
+            ..Scenario::default()
+        };
+        let round = run_round(&scenario, &tables, false).unwrap();
+        assert_eq!(round.violations, []);
+        (round.committee, round.opened)
+    };
+    assert!(matches!(opened(1), ("at-liveness-bound", 0 | 1)));
+    assert!(matches!(opened(2), ("liveness-lost", 0 | 1)));
+    assert_eq!(opened(3), ("privacy-lost", 2));
+    assert_eq!(opened(4).0, "captured");
 }
 
 #[test]

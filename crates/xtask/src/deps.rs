@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "veilsum-lab",
         &[
             "params", "crypto", "simd", "rlwe", "wire", "encoding", "proof", "protocol", "store",
-            "sim",
+            "audit", "sim",
         ],
     ),
     (
