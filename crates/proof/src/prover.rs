@@ -638,3 +638,29 @@ fn respond(nonces: &mut Responses, secret: &Responses, c: Fe) {
         *nonce += c * *secret;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_one_stream_however_it_is_read() {
+        let randomness = Randomness(Zeroizing::new([3; 32]));
+        let stream = || randomness.stream(1, &[4; 32]);
+        let (mut whole, mut again) = ([0; 24], [0; 24]);
+        stream().fill_bytes(&mut whole);
+        assert!(stream().try_fill_bytes(&mut again).is_ok());
+        assert_eq!(whole, again);
+        let mut parts = stream();
+        let mut read = parts.next_u32().to_le_bytes().to_vec();
+        read.extend(parts.next_u32().to_le_bytes());
+        read.extend(parts.next_u64().to_le_bytes());
+        read.extend(parts.next_u64().to_le_bytes());
+        assert_eq!(whole[..], read[..]);
+        let mut other = [0; 24];
+        randomness.stream(2, &[4; 32]).fill_bytes(&mut other);
+        assert_ne!(whole, other);
+        randomness.stream(1, &[5; 32]).fill_bytes(&mut other);
+        assert_ne!(whole, other);
+    }
+}
