@@ -58,7 +58,11 @@ fn a_wrong_sum_is_refused_however_it_is_wrong() {
     refused(&|v, _| v.iter_mut().for_each(|x| *x = -*x), Check::LightSum);
     refused(&|_, r| *r += Scalar::ONE, Check::LightSecret);
     refused(&|v, _| v[5] = 5001, Check::LightBounds);
+    refused(&|v, _| v[5] = -5001, Check::LightBounds);
     refused(&|v, _| v[5] = i64::MIN, Check::LightBounds);
+    // Five clients with their whole norm on one coordinate: possible, only not what they sent.
+    refused(&|v, _| v[5] = 5000, Check::LightSum);
+    refused(&|v, _| v[5] = -5000, Check::LightSum);
     refused(&|v, _| v.push(0), Check::ResultContent);
     refused(&|v, _| v.truncate(149), Check::ResultContent);
     // A vector that is not the signed one, a signature that is not the server's.
@@ -70,6 +74,19 @@ fn a_wrong_sum_is_refused_however_it_is_wrong() {
         vector: c.result.vector.clone(),
     };
     assert_eq!(check(w, 0, &forged, &bundle), Err(Check::ResultSignature));
+}
+
+#[test]
+fn a_convicted_dealers_norm_does_not_widen_the_bound_of_a_sum() {
+    let w = world();
+    let convicted = vec![w.client(2)];
+    let four = close(w, w.contributions.clone(), convicted.clone());
+    for (entry, expected) in [(4000, Check::LightSum), (4001, Check::LightBounds)] {
+        let mut vector = four.result.vector.clone();
+        vector[5] = entry;
+        let lie = sign_result(w, four.root, convicted.clone(), four.r_sum, vector);
+        assert_eq!(check(w, 0, &lie, &four.bundle(0)), Err(expected));
+    }
 }
 
 /// Weights that the server knows before it publishes.
