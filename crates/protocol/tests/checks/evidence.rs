@@ -7,7 +7,7 @@ use veilsum_params::{MemberIndex, RoundParams};
 use veilsum_protocol::*;
 use veilsum_wire::*;
 
-fn receipt(w: &World, i: usize) -> Signed<ReceiptContent> {
+pub(crate) fn receipt(w: &World, i: usize) -> Signed<ReceiptContent> {
     let content = ReceiptContent {
         params_digest: w.digest(),
         client: w.client(i),
@@ -23,17 +23,17 @@ fn other_params(w: &World) -> RoundParams {
     params
 }
 
-fn rows(c: &Closed) -> Vec<Vec<[u8; 32]>> {
+pub(crate) fn rows(c: &Closed) -> Vec<Vec<[u8; 32]>> {
     c.summed().map(|k| k.body.matrix[..3].to_vec()).collect()
 }
 
-fn leaves(w: &World, c: &Closed, slice: u16) -> Vec<RowLeaf> {
+pub(crate) fn leaves(w: &World, c: &Closed, slice: u16) -> Vec<RowLeaf> {
     c.summed()
         .map(|k| row_leaf(&w.ctx, &k.body.matrix, slice))
         .collect()
 }
 
-fn resign<T: Content + Clone>(
+pub(crate) fn resign<T: Content + Clone>(
     signed: &Signed<T>,
     key: &IdentityKey,
     change: impl FnOnce(&mut T),
@@ -43,7 +43,7 @@ fn resign<T: Content + Clone>(
     Signed::sign(content, key)
 }
 
-fn endorse(
+pub(crate) fn endorse(
     w: &World,
     c: &Closed,
     j: u16,
@@ -509,6 +509,11 @@ fn statements_that_exclude_each_other_convict_the_server() {
     let cases = [
         (announced, announce(9, moved), Check::AnnouncementOther),
         (
+            &announce(9, moved),
+            announced.clone(),
+            Check::AnnouncementOther,
+        ),
+        (
             proposed,
             propose(params_digest, root),
             Check::ProposalEquivocation,
@@ -582,12 +587,13 @@ fn statements_that_exclude_each_other_convict_the_server() {
         (&void, void.clone()),
     ];
     for (first, second) in innocent {
-        let second = second.clone();
-        w.acquits(&Evidence::ServerEquivocation {
-            first: first.clone(),
-            second,
-            other_params: vec![],
-        });
+        for (first, second) in [(first, &second), (&second, first)] {
+            w.acquits(&Evidence::ServerEquivocation {
+                first: first.clone(),
+                second: second.clone(),
+                other_params: vec![],
+            });
+        }
     }
 }
 

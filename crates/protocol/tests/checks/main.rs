@@ -12,4 +12,5 @@ mod complaints;
 mod contributions;
 mod evidence;
 mod light;
+mod other_rounds;
 mod records;
