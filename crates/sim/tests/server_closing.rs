@@ -256,6 +256,32 @@ fn row_sums_of_something_else_rows_content() {
 }
 
 #[test]
+fn the_members_that_are_waited_for_are_named_in_every_phase() {
+    let world = wide(436);
+    let hands = honest(&world);
+    let mut bench = ServerBench::new(&hands);
+    assert_eq!(bench.server.awaited(), []);
+    let mut requests = bench.propose();
+    // The fourth answer ends a phase; member 5 has its package, so that it can answer in the next one.
+    bench.answers(5, &requests);
+    for phase in [Phase::Endorsing, Phase::Unmasking, Phase::Finalising] {
+        assert_eq!(bench.server.phase(), phase);
+        assert_eq!(bench.server.awaited(), [1, 2, 3, 4, 5].map(M));
+        assert_eq!(bench.answered([3, 1], &requests).sent.len(), 0);
+        assert_eq!(bench.server.awaited(), [2, 4, 5].map(M));
+        requests = bench.answered([2, 4], &requests);
+    }
+    assert_eq!(bench.server.phase(), Phase::Certifying);
+    assert_eq!(bench.server.awaited(), [1, 2, 3, 4, 5].map(M));
+    bench.answered([1, 2, 3, 4], &requests);
+    assert_eq!(bench.server.awaited(), [M(5)]);
+    let again = bench.input(Input::MemberSilent(M(5)));
+    bench.answered([1, 2, 3, 4], &again);
+    assert_eq!(bench.server.phase(), Phase::Done);
+    assert_eq!(bench.server.awaited(), []);
+}
+
+#[test]
 fn slices_of_silent_members_go_to_others_in_turn() {
     let world = wide(434);
     let hands = honest(&world);
