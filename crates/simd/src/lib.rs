@@ -52,7 +52,7 @@
 //! that the compiler does not turn them back into branches, and digits are made with wrapping operations, because an
 //! overflow check is a branch. For the portable backend `examples/secret_taint.rs` checks the compiled program under
 //! valgrind, which takes the secrets for undefined memory and reports every branch and every address that depends on
-//! one; it found two such branches in early versions. Valgrind does not know AVX-512; there the argument is the
+//! one; it found two such branches in early versions of the group, and one in the field. Valgrind does not know AVX-512; there the argument is the
 //! source, where no vector function has a condition on data, and a reading of the compiled kernels, whose conditional jumps
 //! compare lengths and loop counters.
 //!
@@ -89,6 +89,7 @@
 //! without an instruction, which hides from the compiler that a mask has two values.
 
 mod backend;
+mod barrier;
 mod columns;
 mod edwards;
 mod edwards64;

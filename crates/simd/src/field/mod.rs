@@ -4,6 +4,7 @@
 //! secret-dependent branches and addresses. Oracle in the tests: `Scalar`. Loops over many elements are methods of
 //! [`crate::Engine`], on the same two backends as the group.
 
+use crate::barrier::opaque;
 use curve25519_dalek::scalar::Scalar;
 use std::fmt;
 use std::iter::Sum;
@@ -58,36 +59,55 @@ const NEG_INV: u64 = {
     inv.wrapping_neg()
 };
 
+/// The value minus l, and all ones when that is negative.
 #[inline]
-const fn sub_order_if_above(v: [u64; 4], high: u64) -> [u64; 4] {
+const fn minus_order(v: [u64; 4], high: u64) -> ([u64; 4], u64) {
     let (r0, b) = sbb(v[0], ORDER[0], 0);
     let (r1, b) = sbb(v[1], ORDER[1], b);
     let (r2, b) = sbb(v[2], ORDER[2], b);
     let (r3, b) = sbb(v[3], ORDER[3], b);
     let (_, b) = sbb(high, 0, b);
-    let keep = 0u64.wrapping_sub(b);
+    ([r0, r1, r2, r3], 0u64.wrapping_sub(b))
+}
+
+#[inline]
+const fn choose(v: [u64; 4], r: [u64; 4], keep: u64) -> [u64; 4] {
     [
-        (v[0] & keep) | (r0 & !keep),
-        (v[1] & keep) | (r1 & !keep),
-        (v[2] & keep) | (r2 & !keep),
-        (v[3] & keep) | (r3 & !keep),
+        (v[0] & keep) | (r[0] & !keep),
+        (v[1] & keep) | (r[1] & !keep),
+        (v[2] & keep) | (r[2] & !keep),
+        (v[3] & keep) | (r[3] & !keep),
     ]
 }
 
 #[inline]
-const fn add_limbs(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+fn sub_order_if_above(v: [u64; 4], high: u64) -> [u64; 4] {
+    let (r, keep) = minus_order(v, high);
+    choose(v, r, opaque(keep))
+}
+
+#[inline]
+const fn plain_sum(a: [u64; 4], b: [u64; 4]) -> ([u64; 4], u64) {
     let (r0, c) = adc(a[0], b[0], 0);
     let (r1, c) = adc(a[1], b[1], c);
     let (r2, c) = adc(a[2], b[2], c);
     let (r3, c) = adc(a[3], b[3], c);
-    sub_order_if_above([r0, r1, r2, r3], c)
+    ([r0, r1, r2, r3], c)
+}
+
+#[inline]
+fn add_limbs(a: [u64; 4], b: [u64; 4]) -> [u64; 4] {
+    let (sum, carry) = plain_sum(a, b);
+    sub_order_if_above(sum, carry)
 }
 
 const fn pow2_mod_order(exponent: u32) -> [u64; 4] {
     let mut r = [1u64, 0, 0, 0];
     let mut i = 0;
     while i < exponent {
-        r = add_limbs(r, r);
+        let (twice, carry) = plain_sum(r, r);
+        let (reduced, keep) = minus_order(twice, carry);
+        r = choose(twice, reduced, keep);
         i += 1;
     }
     r
@@ -98,7 +118,7 @@ const R: [u64; 4] = pow2_mod_order(256);
 pub(crate) const R2: [u64; 4] = pow2_mod_order(512);
 
 #[inline]
-const fn montgomery_reduce(t: [u64; 8]) -> [u64; 4] {
+fn montgomery_reduce(t: [u64; 8]) -> [u64; 4] {
     let mut t = [t[0], t[1], t[2], t[3], t[4], t[5], t[6], t[7]];
     let mut carry_out = 0u64;
     let mut i = 0;
@@ -213,6 +233,7 @@ impl Fe {
     /// The negative for a mask of all ones, the element itself for 0.
     #[inline]
     fn negate_if(self, mask: u64) -> Self {
+        let mask = opaque(mask);
         let negative = -self;
         Self(std::array::from_fn(|i| {
             (self.0[i] & !mask) | (negative.0[i] & mask)
@@ -297,7 +318,7 @@ impl Sub for Fe {
         let (r1, b) = sbb(self.0[1], o.0[1], b);
         let (r2, b) = sbb(self.0[2], o.0[2], b);
         let (r3, b) = sbb(self.0[3], o.0[3], b);
-        let mask = 0u64.wrapping_sub(b);
+        let mask = opaque(0u64.wrapping_sub(b));
         let (r0, c) = adc(r0, ORDER[0] & mask, 0);
         let (r1, c) = adc(r1, ORDER[1] & mask, c);
         let (r2, c) = adc(r2, 0, c);
