@@ -36,6 +36,8 @@ pub struct BenchConfig {
     /// How many clients put the whole norm of their key on one coordinate, the same for all (masked mode): the sum whose
     /// logarithms are the hardest to find.
     pub wide_keys: u32,
+    /// Whether to verify batches of 1, 8 and 64 contributions too, the same ones again where there are fewer.
+    pub batches: bool,
     /// Group arithmetic.
     pub backend: veilsum_simd::Backend,
     /// Seed of vectors and keys.
@@ -93,6 +95,27 @@ pub struct LayoutReport {
     pub lattice_bits: Option<u32>,
 }
 
+/// Verifying a number of contributions together: group operations as the verifier counted them, all for the whole batch.
+#[derive(Clone, Debug, Serialize)]
+pub struct BatchReport {
+    /// How many.
+    pub contributions: u32,
+    /// Decoding and verifying all of them.
+    pub seconds: f64,
+    /// Points decoded.
+    pub decoded: u64,
+    /// Terms of multiscalar multiplications with full-width scalars.
+    pub full_terms: u64,
+    /// Terms with 128-bit scalars.
+    pub short_terms: u64,
+    /// Additions that the multiplications made.
+    pub additions: u64,
+    /// Doublings that they made.
+    pub doublings: u64,
+    /// Range proofs, each with a multiplication of its own that is not in these counts.
+    pub range_proofs: u64,
+}
+
 /// What was measured; keys as `specs/cli.md` fixes them.
 #[derive(Clone, Debug, Serialize)]
 pub struct BenchReport {
@@ -120,6 +143,8 @@ pub struct BenchReport {
     pub verify_phases: BTreeMap<&'static str, f64>,
     /// Verifying all in one batch, for one client.
     pub batch_verify_seconds_per_client: f64,
+    /// Batches of 1, 8 and 64, when asked for.
+    pub batches: Vec<BatchReport>,
     /// Decoding the sum: adding accepted contributions as they come, combining shares, and opening.
     pub finish_seconds: f64,
     /// Parts of `finish_seconds`; they sum to it.

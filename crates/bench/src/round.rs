@@ -1,6 +1,6 @@
 use crate::baselines::Baselines;
 use crate::phases::Phases;
-use crate::{BenchConfig, BenchError, BenchReport, LayoutReport, PeakAlloc};
+use crate::{BatchReport, BenchConfig, BenchError, BenchReport, LayoutReport, PeakAlloc};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::BTreeMap;
@@ -275,18 +275,11 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     let known: f64 = verify_phases.values().sum();
     verify_phases.insert("other", verify_seconds - known);
 
-    let start = now();
-    let mut batch = Vec::with_capacity(uploads.len());
-    for (header, body) in &uploads {
-        batch.push((
-            step("header", Wire::from_bytes(header))?,
-            step("body", decode_body(context, body))?,
-        ));
-    }
-    for verdict in verify_contributions(context, &round, batch, &[7; 32]) {
-        step("batch verification", verdict)?;
-    }
-    let batch_seconds = start.elapsed().as_secs_f64() / clients;
+    let together = |count: u32| verify_together(context, &round, &uploads, count);
+    let batch_seconds = together(config.clients)?.seconds / clients;
+    let sizes: &[u32] = if config.batches { &[1, 8, 64] } else { &[] };
+    let batches = sizes.iter().map(|size| together(*size));
+    let batches = batches.collect::<Result<_, _>>()?;
 
     let shares = committee_sums(&deployment, &accepted)?;
     phases.take();
@@ -339,6 +332,7 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         verify_seconds_per_client: verify_seconds,
         verify_phases,
         batch_verify_seconds_per_client: batch_seconds,
+        batches,
         finish_seconds,
         finish_phases,
         resum_seconds,
@@ -355,6 +349,39 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
         client_peak_bytes: peak as u64,
         sum_exact: opened == plain && resumed == plain,
         baselines: Baselines::measure(config.dim, config.clients),
+    })
+}
+
+/// Verifies `count` contributions together from their bytes, the same ones again when there are fewer.
+fn verify_together(
+    context: &RoundContext,
+    round: &Round,
+    uploads: &[(Vec<u8>, Vec<u8>)],
+    count: u32,
+) -> Result<BatchReport, BenchError> {
+    let before = round.prepared().group_work();
+    let start = now();
+    let mut batch = Vec::new();
+    for (header, body) in uploads.iter().cycle().take(count as usize) {
+        batch.push((
+            step("header", Wire::from_bytes(header))?,
+            step("body", decode_body(context, body))?,
+        ));
+    }
+    for verdict in verify_contributions(context, round, batch, &[7; 32]) {
+        step("batch verification", verdict)?;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let work = round.prepared().group_work().since(&before);
+    Ok(BatchReport {
+        contributions: count,
+        seconds,
+        decoded: work.decoded,
+        full_terms: work.full_terms,
+        short_terms: work.short_terms,
+        additions: work.additions,
+        doublings: work.doublings,
+        range_proofs: work.range_proofs,
     })
 }
 

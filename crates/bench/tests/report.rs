@@ -13,6 +13,7 @@ fn config(dim: u32, clients: u32) -> BenchConfig {
         members: 4,
         threshold: 3,
         wide_keys: 0,
+        batches: false,
         backend: Backend::Auto,
         seed: 5,
     }
@@ -56,5 +57,35 @@ fn wide_keys_open() {
         let report = run(&config).unwrap();
         assert_eq!(report.mode, "masked");
         assert!(report.sum_exact);
+    }
+}
+
+/// What a batch shares it makes once; what every contribution needs it makes for each.
+#[test]
+fn batches_count_their_group_operations() {
+    for dim in [300, 20_000] {
+        let report = run(&BenchConfig {
+            batches: true,
+            ..config(dim, 2)
+        })
+        .unwrap();
+        let sizes: Vec<u32> = report.batches.iter().map(|b| b.contributions).collect();
+        assert_eq!(sizes, [1, 8, 64]);
+        let [one, eight, many] = &report.batches[..] else {
+            panic!("three sizes");
+        };
+        // K, the points of the proof, and C, which is what the short weights of a contribution meet.
+        let own_terms = u64::from(report.layout.rows) + 11;
+        let key = many.short_terms / 64;
+        for batch in [one, eight, many] {
+            let count = u64::from(batch.contributions);
+            assert_eq!(batch.decoded, count * (own_terms - 1 + key), "{batch:?}");
+            assert_eq!(batch.range_proofs, count);
+            assert!(batch.additions > batch.full_terms && batch.doublings > 0);
+        }
+        let shared = eight.full_terms - 8 * own_terms;
+        assert_eq!(many.full_terms, shared + 64 * own_terms);
+        assert!(shared >= u64::from(report.layout.columns) + key);
+        assert!(many.additions / 64 < eight.additions / 8 && eight.additions / 8 < one.additions);
     }
 }

@@ -145,6 +145,9 @@ pub(crate) struct BenchArguments {
     /// How many clients put the whole norm of their key on one coordinate, the same for all (masked mode)
     #[arg(long, default_value_t = 0)]
     pub(crate) wide_keys: u32,
+    /// Verify batches of 1, 8 and 64 contributions too, the same ones again where there are fewer
+    #[arg(long)]
+    pub(crate) batches: bool,
     /// Group arithmetic
     #[arg(long, value_enum, default_value = "auto")]
     pub(crate) backend: BenchBackend,

@@ -17,6 +17,7 @@ pub(crate) fn bench(arguments: &BenchArguments) -> Result<u8, CliError> {
         members,
         threshold,
         wide_keys: arguments.wide_keys,
+        batches: arguments.batches,
         backend: match arguments.backend {
             BenchBackend::Auto => Backend::Auto,
             BenchBackend::Portable => Backend::Portable,
@@ -66,6 +67,18 @@ fn print(report: &BenchReport) {
         "  in a batch of all",
         report.batch_verify_seconds_per_client,
     );
+    for batch in &report.batches {
+        let each = |count: u64| count / u64::from(batch.contributions);
+        println!(
+            "{:<34}{:>12.2} ms, {} points decoded, {} additions, {} doublings (each of {})",
+            format!("  in a batch of {}", batch.contributions),
+            batch.seconds * 1e3 / f64::from(batch.contributions),
+            each(batch.decoded),
+            each(batch.additions),
+            each(batch.doublings),
+            batch.contributions,
+        );
+    }
     milliseconds("summing and opening", report.finish_seconds);
     for (name, seconds) in &report.finish_phases {
         milliseconds(&format!("  {name}"), *seconds);

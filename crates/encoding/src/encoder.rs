@@ -92,7 +92,7 @@ impl Encoder {
     /// # Errors
     /// [`EncodingError::UpdateLength`] if `update` does not have [`Encoder::dim`] coordinates, and
     /// [`EncodingError::NotFinite`] with the first index at which it is NaN or infinite. No randomness is drawn then.
-    pub fn encode<T: Copy + Into<f64>>(
+    pub fn encode<T: Copy + Into<f64> + Sync>(
         &self,
         update: &[T],
         rng: &mut impl CryptoRngCore,
@@ -109,8 +109,8 @@ impl Encoder {
         let clipped = multiplier < unclipped;
 
         let limit = u128::from(self.norm_bound) * u128::from(self.norm_bound);
-        // Room for all coordinates at once: growing the vector would leave copies behind.
-        let mut values = Zeroizing::new(Vec::with_capacity(self.dim));
+        // All coordinates at once: growing the vector would leave copies behind.
+        let mut values = Zeroizing::new(vec![0; self.dim]);
         for _ in 0..ROUNDING_TRIES {
             if update.round_unbiased(multiplier, &mut values, rng) <= limit {
                 return Ok(Encoded { values, clipped });

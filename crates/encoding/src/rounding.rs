@@ -4,14 +4,18 @@
 //! magnitude: squares of `w` neither overflow nor vanish. Integers come from `u = w * multiplier`.
 
 use rand_core::CryptoRngCore;
+use rayon::prelude::*;
 use zeroize::Zeroizing;
 
 /// Standard deviations of room that the clip factor leaves for the rounding noise of the squared norm.
 const MARGIN_SD: f64 = 4.0;
 /// Newton steps towards the clip factor; each vector takes all of them.
 const NEWTON_STEPS: usize = 3;
-/// Coordinates per draw of randomness.
-const CHUNK: usize = 512;
+/// Coordinates that one task takes. Sums are taken piece by piece and then over the pieces in order, so that results do not
+/// depend on the number of threads. A multiple of [`LANES`].
+const PIECE: usize = 1 << 15;
+/// Pieces for which randomness is drawn at once.
+const PIECES_PER_DRAW: usize = 8;
 const BYTES_PER_DRAW: usize = 8;
 const TWO_POW_53: f64 = 9_007_199_254_740_992.0;
 const TWO_POW_52: f64 = 4_503_599_627_370_496.0;
@@ -43,61 +47,73 @@ pub(crate) struct Normalised<'a, T> {
     pub(crate) norm: f64,
 }
 
-impl<'a, T: Copy + Into<f64>> Normalised<'a, T> {
+impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
     /// Normalises, or gives the index of the first coordinate that is not finite. Always walks the whole vector.
     pub(crate) fn new(update: &'a [T]) -> Result<Self, usize> {
-        let mut largest = [0.0_f64; LANES];
-        let mut finite = [true; LANES];
-        for chunk in update.chunks(LANES) {
-            for ((largest, finite), &v) in largest.iter_mut().zip(&mut finite).zip(chunk) {
-                let magnitude = v.into().abs();
-                *finite &= magnitude < f64::INFINITY;
-                *largest = if magnitude > *largest {
-                    magnitude
-                } else {
-                    *largest
-                };
+        let extremes = by_piece(update, |piece| {
+            let mut largest = [0.0_f64; LANES];
+            let mut finite = [true; LANES];
+            for chunk in piece.chunks(LANES) {
+                for ((largest, finite), &v) in largest.iter_mut().zip(&mut finite).zip(chunk) {
+                    let magnitude = v.into().abs();
+                    *finite &= magnitude < f64::INFINITY;
+                    *largest = if magnitude > *largest {
+                        magnitude
+                    } else {
+                        *largest
+                    };
+                }
             }
-        }
-        if finite != [true; LANES] {
+            let largest = largest.into_iter().fold(0.0, f64::max);
+            (largest, finite == [true; LANES])
+        });
+        if !extremes.iter().all(|(_, finite)| *finite) {
             let bad = |v: &T| !(*v).into().is_finite();
             return Err(update.iter().position(bad).unwrap_or(0));
         }
-        let largest = largest.into_iter().fold(0.0, f64::max);
+        let largest = extremes.iter().map(|(l, _)| *l).fold(0.0, f64::max);
         let exponent = exponent_of(largest);
         let down = pow2(-exponent);
-        let mut squared = [0.0_f64; LANES];
-        in_lanes(update, |lane, v| {
-            let w = v * down;
-            squared[lane] += w * w;
+        let squared = by_piece(update, |piece| {
+            let mut squared = [0.0_f64; LANES];
+            in_lanes(piece, |lane, v| {
+                let w = v * down;
+                squared[lane] += w * w;
+            });
+            total(&squared)
         });
         Ok(Self {
             update,
             down,
             exponent,
-            norm: total(squared).sqrt(),
+            norm: total(&squared).sqrt(),
         })
     }
 
     /// The squared norm to expect after rounding `w * multiplier`.
     fn forecast(&self, multiplier: f64) -> Forecast {
-        let [mut expected, mut derivative, mut variance, mut worst] = [[0.0_f64; LANES]; 4];
-        in_lanes(self.update, |lane, v| {
-            let w = (v * self.down).abs();
-            let u = w * multiplier;
-            let whole = f64_floor(u);
-            let part = u - whole;
-            let step = 2.0 * whole + 1.0;
-            expected[lane] += whole * whole + step * part;
-            derivative[lane] += w * step;
-            variance[lane] += step * step * (part * (1.0 - part));
-            worst[lane] += whole * whole + if part > 0.0 { step } else { 0.0 };
+        let pieces = by_piece(self.update, |piece| {
+            let [mut expected, mut derivative, mut variance, mut worst] = [[0.0_f64; LANES]; 4];
+            in_lanes(piece, |lane, v| {
+                let w = (v * self.down).abs();
+                let u = w * multiplier;
+                let whole = f64_floor(u);
+                let part = u - whole;
+                let step = 2.0 * whole + 1.0;
+                expected[lane] += whole * whole + step * part;
+                derivative[lane] += w * step;
+                variance[lane] += step * step * (part * (1.0 - part));
+                worst[lane] += whole * whole + if part > 0.0 { step } else { 0.0 };
+            });
+            [expected, derivative, variance, worst].map(|lanes| total(&lanes))
         });
+        let [expected, derivative, variance, worst] =
+            core::array::from_fn(|i| pieces.iter().fold(0.0, |sum, piece| sum + piece[i]));
         Forecast {
-            expected: total(expected),
-            derivative: total(derivative),
-            variance: total(variance),
-            worst: total(worst),
+            expected,
+            derivative,
+            variance,
+            worst,
         }
     }
 
@@ -125,40 +141,60 @@ impl<'a, T: Copy + Into<f64>> Normalised<'a, T> {
         multiplier * chord
     }
 
-    /// Rounds each `w * multiplier` up or down at random so that its expectation is kept, into `out`; gives the exact
-    /// squared norm.
+    /// Rounds each `w * multiplier` up or down at random so that its expectation is kept, into `out`, which has as many
+    /// elements; gives the exact squared norm.
     pub(crate) fn round_unbiased(
         &self,
         multiplier: f64,
-        out: &mut Vec<i64>,
+        out: &mut [i64],
         rng: &mut impl CryptoRngCore,
     ) -> u128 {
-        out.clear();
-        let mut bytes = Zeroizing::new([0_u8; CHUNK * BYTES_PER_DRAW]);
+        let at_once = PIECE * PIECES_PER_DRAW;
+        let mut bytes = Zeroizing::new(vec![0; at_once.min(out.len()) * BYTES_PER_DRAW]);
         let mut squared = 0_u128;
-        for chunk in self.update.chunks(CHUNK) {
-            rng.fill_bytes(&mut bytes[..chunk.len() * BYTES_PER_DRAW]);
+        for (update, out) in self.update.chunks(at_once).zip(out.chunks_mut(at_once)) {
+            let bytes = &mut bytes[..update.len() * BYTES_PER_DRAW];
+            rng.fill_bytes(bytes);
             let (draws, _) = bytes.as_chunks::<BYTES_PER_DRAW>();
-            for (&v, draw) in chunk.iter().zip(draws) {
-                let signed = v.into() * self.down;
-                let u = signed.abs() * multiplier;
-                let whole = u as i64;
-                let threshold = ((u - whole as f64) * TWO_POW_53) as u64;
-                let up = i64::from(u64::from_le_bytes(*draw) >> 11 < threshold);
-                squared += push_signed(out, whole + up, signed);
-            }
+            squared += update
+                .par_chunks(PIECE)
+                .zip(draws.par_chunks(PIECE))
+                .zip(out.par_chunks_mut(PIECE))
+                .map(|((update, draws), out)| self.round_piece(multiplier, update, draws, out))
+                .sum::<u128>();
+        }
+        squared
+    }
+
+    fn round_piece(
+        &self,
+        multiplier: f64,
+        update: &[T],
+        draws: &[[u8; BYTES_PER_DRAW]],
+        out: &mut [i64],
+    ) -> u128 {
+        let mut squared = 0_u128;
+        for ((&v, draw), out) in update.iter().zip(draws).zip(out) {
+            let signed = v.into() * self.down;
+            let u = signed.abs() * multiplier;
+            let whole = u as i64;
+            let threshold = ((u - whole as f64) * TWO_POW_53) as u64;
+            let up = i64::from(u64::from_le_bytes(*draw) >> 11 < threshold);
+            *out = with_sign(whole + up, signed);
+            squared += square(whole + up);
         }
         squared
     }
 
     /// Rounds each `w * multiplier` towards zero and then takes single units off the largest coordinate until the
     /// squared norm is at most `limit`. Needs no randomness and always succeeds.
-    pub(crate) fn shrink(&self, multiplier: f64, limit: u128, out: &mut Vec<i64>) {
-        out.clear();
+    pub(crate) fn shrink(&self, multiplier: f64, limit: u128, out: &mut [i64]) {
         let mut squared = 0_u128;
-        for &v in self.update {
+        for (&v, out) in self.update.iter().zip(out.iter_mut()) {
             let signed = v.into() * self.down;
-            squared += push_signed(out, (signed.abs() * multiplier) as i64, signed);
+            let magnitude = (signed.abs() * multiplier) as i64;
+            *out = with_sign(magnitude, signed);
+            squared += square(magnitude);
         }
         while squared > limit {
             let Some(largest) = out.iter_mut().max_by_key(|x| x.unsigned_abs()) else {
@@ -212,9 +248,14 @@ fn in_lanes<T: Copy + Into<f64>>(update: &[T], mut sum: impl FnMut(usize, f64)) 
     }
 }
 
+/// What `work` makes of every piece, in order.
+fn by_piece<T: Sync, R: Send>(update: &[T], work: impl Fn(&[T]) -> R + Sync + Send) -> Vec<R> {
+    update.par_chunks(PIECE).map(work).collect()
+}
+
 /// In a fixed order.
-fn total(lanes: [f64; LANES]) -> f64 {
-    lanes.into_iter().fold(0.0, |sum, lane| sum + lane)
+fn total(parts: &[f64]) -> f64 {
+    parts.iter().fold(0.0, |sum, part| sum + part)
 }
 
 /// Floor of a number in `0..2^51`, in operations that every vector unit has: adding 2^52 rounds to the nearest integer.
@@ -223,10 +264,10 @@ fn f64_floor(u: f64) -> f64 {
     nearest - if nearest > u { 1.0 } else { 0.0 }
 }
 
-fn push_signed(out: &mut Vec<i64>, magnitude: i64, sign_of: f64) -> u128 {
+/// The magnitude with the sign of another number, without a branch.
+fn with_sign(magnitude: i64, sign_of: f64) -> i64 {
     let negative = -i64::from(sign_of.is_sign_negative());
-    out.push((magnitude ^ negative) - negative);
-    square(magnitude)
+    (magnitude ^ negative) - negative
 }
 
 fn square(x: i64) -> u128 {

@@ -499,3 +499,40 @@ fn neither_errors_nor_debug_show_values() {
         "coordinate 1 of the update is not a finite number: the training that produced it has diverged"
     );
 }
+
+/// Work is cut into pieces for threads; what comes out is the same whatever their number, and on both sides of a piece's end.
+#[test]
+fn the_number_of_threads_changes_nothing() {
+    let dim = 100_003;
+    let encoder = Encoder::new(dim, 8, 1_000).unwrap();
+    let mut draw = rng(77);
+    let update: Vec<f32> = (0..dim)
+        .map(|_| (draw.next_u32() as i32) as f32 / i32::MAX as f32)
+        .collect();
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let encoded = pool
+            .install(|| encoder.encode(&update, &mut rng(5)))
+            .unwrap();
+        encoded.values().to_vec()
+    };
+    let one = with(1);
+    assert_eq!(one, with(3));
+    assert_eq!(one.len(), dim);
+    let norm = squared_norm(&one);
+    assert!((900 * 900..=1_000_000).contains(&norm), "{norm}");
+    // Every coordinate is within one unit of a multiple that is common to all.
+    let sum: f64 = one
+        .iter()
+        .zip(&update)
+        .map(|(x, v)| *x as f64 * f64::from(*v))
+        .sum();
+    let squares: f64 = update.iter().map(|v| f64::from(*v).powi(2)).sum();
+    let multiple = sum / squares;
+    for (i, (x, v)) in one.iter().zip(&update).enumerate() {
+        assert!((*x as f64 - multiple * f64::from(*v)).abs() < 1.1, "{i}");
+    }
+}

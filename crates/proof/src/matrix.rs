@@ -12,6 +12,9 @@ const ROWS_AT_ONCE: usize = 16;
 /// Points of the key ciphertext that one task makes.
 const POINTS_AT_ONCE: usize = 256;
 
+/// Entries that one task copies.
+const ENTRIES_AT_ONCE: usize = 1 << 15;
+
 /// Bits of the lower part of a wide integer; the upper part has no more.
 const PART_BITS: u32 = 50;
 
@@ -279,7 +282,11 @@ impl Material<'_> {
     pub(crate) fn matrix(&self, layout: &Layout, masks: &Masks) -> Matrix {
         let columns = layout.columns as usize;
         let mut small = Zeroizing::new(vec![0i64; layout.x_rows as usize * columns]);
-        small[..self.update.len()].copy_from_slice(self.update);
+        // In parallel, because the first touch of fresh memory takes longer than the copy.
+        small
+            .par_chunks_mut(ENTRIES_AT_ONCE)
+            .zip(self.update.par_chunks(ENTRIES_AT_ONCE))
+            .for_each(|(to, from)| to[..from.len()].copy_from_slice(from));
         let mut wide: [Zeroizing<Vec<i64>>; 2] = Default::default();
         if let Some(m) = &self.masked {
             let integers = m.witness.noise.len() + m.witness.key.len() + m.slack.len();
@@ -287,11 +294,22 @@ impl Material<'_> {
             let low_bits = (1i64 << PART_BITS) - 1;
             wide = wide.map(|_| Zeroizing::new(vec![0; (rows * columns).max(integers)]));
             let [low, high] = &mut wide;
-            let narrow = m.witness.key.iter().chain(m.slack.iter());
-            let values = (m.witness.noise.iter().copied()).chain(narrow.map(|v| i128::from(*v)));
-            for ((low, high), v) in low.iter_mut().zip(high.iter_mut()).zip(values) {
+            let split = |low: &mut i64, high: &mut i64, v: i128| {
                 *low = (v as i64) & low_bits;
                 *high = (v >> PART_BITS) as i64;
+            };
+            let at = m.witness.noise.len();
+            let (low_noise, low_rest) = low.split_at_mut(at);
+            let (high_noise, high_rest) = high.split_at_mut(at);
+            low_noise
+                .par_iter_mut()
+                .zip(high_noise)
+                .zip(m.witness.noise)
+                .with_min_len(ENTRIES_AT_ONCE)
+                .for_each(|((low, high), v)| split(low, high, *v));
+            let narrow = m.witness.key.iter().chain(m.slack.iter());
+            for ((low, high), v) in low_rest.iter_mut().zip(high_rest).zip(narrow) {
+                split(low, high, i128::from(*v));
             }
         }
         let full_rows = layout.z_rows as usize;

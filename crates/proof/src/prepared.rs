@@ -1,4 +1,5 @@
 use crate::ProofError;
+use crate::tally::{GroupWork, Tally};
 use bulletproofs::{BulletproofGens, PedersenGens};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
 use curve25519_dalek::ristretto::RistrettoPoint;
@@ -43,6 +44,7 @@ pub struct Prepared {
     pub(crate) range_bases: PedersenGens,
     pub(crate) range_generators: BulletproofGens,
     ring: Option<(Ring, MaskLayout)>,
+    pub(crate) tally: Tally,
 }
 
 impl fmt::Debug for Prepared {
@@ -133,7 +135,13 @@ impl Prepared {
             range_bases: PedersenGens::default(),
             range_generators: BulletproofGens::new(layout.range_bits as usize, 1),
             ring,
+            tally: Tally::default(),
         })
+    }
+
+    /// Group operations of all verifications with these tables so far.
+    pub fn group_work(&self) -> GroupWork {
+        self.tally.read()
     }
 
     /// The layout that this was made for.
@@ -151,6 +159,7 @@ impl Prepared {
     /// # Errors
     /// [`ProofError::Group`] with the first string of some part that no point encodes to.
     pub fn decode(&self, encodings: &[[u8; 32]]) -> Result<Vec<Point>, ProofError> {
+        self.tally.decoded(encodings.len());
         let parts: Result<Vec<_>, _> = encodings
             .par_chunks(POINTS_AT_ONCE)
             .map(|part| self.engine.decompress(part))

@@ -258,7 +258,10 @@ fn absorb(witness: &Witness<'_>, hasher: &mut Hasher) {
         values: &[T],
         bytes: impl Fn(T) -> [u8; N],
     ) {
-        let mut buffer = Zeroizing::new([[0u8; N]; 1024]);
+        let mut buffer = Zeroizing::new(vec![[0u8; N]; values.len().min(8192)]);
+        if buffer.is_empty() {
+            return;
+        }
         for values in values.chunks(buffer.len()) {
             for (slot, v) in buffer.iter_mut().zip(values) {
                 *slot = bytes(*v);
@@ -575,16 +578,21 @@ fn announce(
     };
     let row = || -> Result<Point, ProofError> {
         let u = Zeroizing::new(nonces.u.iter().map(|v| v.to_bytes()).collect::<Vec<_>>());
-        let opened = single(prepared.column_tables.commit_scalar_rows(&[&u[..]])?)?;
-        Ok(opened + blinding(0..x_rows, nonces.r)? + blinding(x_rows..eq.len(), nonces.r_z)?)
+        single(prepared.column_tables.commit_scalar_rows(&[&u[..]])?)
     };
     let key = || -> Result<Point, ProofError> {
         let base = engine.msm_short_vartime(theta, &prepared.key_halves)?;
         Ok(engine.mul(&base, &bytes(nonces.r))? + commit_pair(prepared, nonces.v_k, Fe::ZERO)?)
     };
-    let (row, key) = rayon::join(row, key);
+    let blindings = || {
+        rayon::join(
+            || blinding(0..x_rows, nonces.r),
+            || blinding(x_rows..eq.len(), nonces.r_z),
+        )
+    };
+    let ((row, (blind, blind_z)), key) = rayon::join(|| rayon::join(row, blindings), key);
     let halves = [
-        row?,
+        row? + blind? + blind_z?,
         commit_mask(prepared, &nonces.pi, nonces.rho)?,
         key?,
         commit_pair(prepared, nonces.r, Fe::ZERO)?,

@@ -17,7 +17,7 @@ use veilsum_crypto::field::{Accumulator, Fe, eq_table, inner_product};
 use veilsum_crypto::{Hasher, Xof, labels};
 use veilsum_params::Layout;
 use veilsum_rlwe::field::is_canonical;
-use veilsum_simd::{MsmGroup, Point, split_msm};
+use veilsum_simd::{MsmGroup, Point, SimdError, split_msm};
 
 /// Checks one contribution's proof. Deterministic: everybody comes to the same verdict, so exclusion and evidence rest on
 /// it. The weights with which group equations are folded come from the transcript after the last response, so that a
@@ -48,11 +48,26 @@ pub fn verify_batch(
     statements: &[Statement<'_>],
     seed: &[u8; 32],
 ) -> Vec<Result<(), ProofCheck>> {
+    verify_batch_decoding(round, statements, seed)
+        .into_iter()
+        .map(|verdict| verdict.map(drop))
+        .collect()
+}
+
+/// As [`verify_batch`]; gives the decoded points of every C, so that whoever sums them need not decode them again.
+pub fn verify_batch_decoding(
+    round: &Round,
+    statements: &[Statement<'_>],
+    seed: &[u8; 32],
+) -> Vec<Result<Vec<Point>, ProofCheck>> {
     let prepared = round.prepared();
-    let opened: Vec<Result<Opened<'_>, ProofCheck>> = statements
+    let (opened, points): (Vec<Result<Opened<'_>, ProofCheck>>, Vec<Vec<Point>>) = statements
         .par_iter()
-        .map(|s| Opened::new(round, s).map(|(opened, _)| opened))
-        .collect();
+        .map(|s| match Opened::new(round, s) {
+            Ok((opened, points)) => (Ok(opened), points),
+            Err(check) => (Err(check), Vec::new()),
+        })
+        .unzip();
     // The weights depend on every proof as well as on the seed: a seed that was drawn too early still serves.
     let mut hasher = Hasher::new(labels::BATCH_XOF);
     hasher.update(seed);
@@ -70,10 +85,12 @@ pub fn verify_batch(
     opened
         .par_iter()
         .zip(group)
-        .map(|(opened, group)| {
+        .zip(points)
+        .map(|((opened, group), points)| {
             let opened = opened.as_ref().map_err(|check| *check)?;
             group?;
-            opened.norm_range(prepared)
+            opened.norm_range(prepared)?;
+            Ok(points)
         })
         .collect()
 }
@@ -335,6 +352,7 @@ impl<'a> Opened<'a> {
 
     /// The range proof of V_x. Its own folding takes weights from the folding seed: deterministic, and fixed after it.
     fn norm_range(&self, prepared: &Prepared) -> Result<(), ProofCheck> {
+        prepared.tally.range_proof();
         let mut seed = [0; 32];
         Xof::new(labels::BATCH_XOF, &self.folding_seed, u64::MAX).fill(&mut seed);
         let valid = RangeProof::from_bytes(&self.proof.range).is_ok_and(|proof| {
@@ -528,7 +546,11 @@ fn multiply(prepared: &Prepared, groups: &[MsmGroup<'_>]) -> Option<Point> {
     let lists = split_msm(groups, rayon::current_num_threads()).ok()?;
     let sums: Result<Vec<Point>, _> = lists
         .par_iter()
-        .map(|groups| prepared.engine.msm_groups_vartime(groups))
+        .map(|groups| {
+            let (sum, work) = prepared.engine.msm_groups_counted_vartime(groups)?;
+            prepared.tally.multiplied(groups, &work);
+            Ok::<_, SimdError>(sum)
+        })
         .collect();
     sums.ok().map(|sums| Point::sum(&sums))
 }

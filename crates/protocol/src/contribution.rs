@@ -8,7 +8,7 @@ use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman,
 use veilsum_params::{ClientId, Layout, MemberIndex, UploadSizes};
 use veilsum_proof::{
     Challenge, Context, ContributeError, MaskedWitness, ProofCheck, ProofError, Round, Statement,
-    Witness, challenges, contribute, phase, verify, verify_batch, verify_decoding,
+    Witness, challenges, contribute, phase, verify_batch_decoding, verify_decoding,
 };
 use veilsum_rlwe::{Limbs, MaskError, SecretVec, Seed, masking::norm_squared, sample_key};
 use veilsum_simd::Point;
@@ -311,34 +311,31 @@ pub fn verify_contributions(
             Some(statement(&header.content, body, pre.as_ref().ok()?))
         })
         .collect();
-    let mut verdicts = verify_batch(round, &statements, seed)
+    let mut verdicts = verify_batch_decoding(round, &statements, seed)
         .into_iter()
         .zip(&statements)
-        .map(|(verdict, statement)| verdict.or_else(|_| verify(round, statement)))
+        .map(|(verdict, statement)| verdict.or_else(|_| verify_decoding(round, statement)))
         .collect::<Vec<_>>()
         .into_iter();
     drop(statements);
-    let refusals: Vec<Option<Refusal>> = contributions
+    let verdicts: Vec<Result<Vec<Point>, Refusal>> = contributions
         .iter()
         .zip(prechecked)
-        .map(|((header, _), pre)| match pre {
-            Err(refusal) => Some(refusal),
+        .map(|((header, _), pre)| {
+            pre?;
             // One verdict for each statement; a missing one must not count as accepted.
-            Ok(_) => verdicts
-                .next()
-                .unwrap_or(Err(ProofCheck::Shape))
-                .err()
-                .map(|check| Refusal {
-                    check: Check::Proof(check),
-                    culprit: Some(header.content.client),
-                }),
+            let verdict = verdicts.next().unwrap_or(Err(ProofCheck::Shape));
+            verdict.map_err(|check| Refusal {
+                check: Check::Proof(check),
+                culprit: Some(header.content.client),
+            })
         })
         .collect();
     contributions
         .into_iter()
-        .zip(refusals)
-        .map(|((header, body), refusal)| {
-            refusal.map_or_else(|| Ok(verified(ctx, header, body, None)), Err)
+        .zip(verdicts)
+        .map(|((header, body), verdict)| {
+            verdict.map(|points| verified(ctx, header, body, Some(points)))
         })
         .collect()
 }
@@ -489,14 +486,16 @@ pub fn build_with_key<R: CryptoRngCore>(
     let (dealing, ephemeral, shares) = phase!("sharing", {
         let dealing = feldman::deal(&r, ctx.threshold(), ctx.members(), rng)?;
         let ephemeral = EphemeralSecret::generate(rng);
-        let shares = dealing
+        // Collected before the first error is picked, so that the same one is reported whichever thread was faster.
+        let shares: Vec<Result<_, _>> = dealing
             .shares
-            .iter()
+            .par_iter()
             .zip(ctx.share_keys())
             .map(|(share, key)| {
                 ephemeral.encrypt(&digest, client, share.index, key, share.expose())
             })
-            .collect::<Result<Vec<_>, _>>()?;
+            .collect();
+        let shares = shares.into_iter().collect::<Result<Vec<_>, _>>()?;
         (dealing, ephemeral, shares)
     });
     let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));

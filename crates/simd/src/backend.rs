@@ -179,6 +179,17 @@ impl Engine {
     /// [`SimdError::LengthMismatch`], [`SimdError::ScalarNotCanonical`], and [`SimdError::TooManyPoints`] beyond
     /// 2^26 points; nothing is computed then.
     pub fn msm_groups_vartime(&self, groups: &[msm::MsmGroup<'_>]) -> Result<Point, SimdError> {
+        self.msm_groups_counted_vartime(groups).map(|(sum, _)| sum)
+    }
+
+    /// As [`Engine::msm_groups_vartime`], with the number of group operations that it took.
+    ///
+    /// # Errors
+    /// As [`Engine::msm_groups_vartime`].
+    pub fn msm_groups_counted_vartime(
+        &self,
+        groups: &[msm::MsmGroup<'_>],
+    ) -> Result<(Point, msm::MsmWork), SimdError> {
         msm::run(*self, groups)
     }
 }

@@ -112,7 +112,7 @@ pub use columns::ColumnTables;
 pub use edwards::Point;
 pub use error::SimdError;
 pub use fixed_base::FixedBaseTable;
-pub use msm::{MsmGroup, split_msm};
+pub use msm::{MsmGroup, MsmWork, split_msm};
 pub use ntt::{LaneCombine, LaneNtt, NTT_MIN_DEGREE, NTT_PRIME_BITS};
 pub use same_scalar::SameScalarTables;
 pub use scalar::SmallInt;

@@ -118,6 +118,16 @@ pub fn split_msm<'a>(
     Ok(out)
 }
 
+/// Group operations that a multiscalar multiplication made. Additions of the neutral element that only fill a vector are
+/// not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MsmWork {
+    /// Additions and subtractions of two points.
+    pub additions: u64,
+    /// Doublings.
+    pub doublings: u64,
+}
+
 /// More points than this are refused: their digits alone would take gigabytes.
 const MAX_POINTS: usize = 1 << 26;
 
@@ -145,7 +155,7 @@ pub(crate) struct Windows {
     pub(crate) digits: Vec<Vec<i16>>,
 }
 
-pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, SimdError> {
+pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<(Point, MsmWork), SimdError> {
     check_lengths(groups)?;
     let count: usize = groups.iter().map(|g| g.lengths().0).sum();
     if count > MAX_POINTS {
@@ -175,35 +185,37 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<Point, Simd
         }
     }
     if count == 0 {
-        return Ok(Point::IDENTITY);
+        return Ok((Point::IDENTITY, MsmWork::default()));
     }
-    Ok(match engine.kind {
+    let mut work = MsmWork::default();
+    let sum = match engine.kind {
         Kind::Portable => {
             if count < 160 {
-                straus(&scalars, &points)
+                straus(&scalars, &points, &mut work)
             } else {
                 let terms = Terms {
                     points: WordNiels::batch(&points),
                     scalars,
                     full,
                 };
-                pippenger(&terms, &terms.windows(1))
+                pippenger(&terms, &terms.windows(1), &mut work)
             }
         }
         #[cfg(target_arch = "x86_64")]
         Kind::Ifma(token) => {
             if count < 14 {
-                straus(&scalars, &points)
+                straus(&scalars, &points, &mut work)
             } else {
                 let terms = Terms {
                     points: crate::ifma::to_niels(token, &points),
                     scalars,
                     full,
                 };
-                crate::ifma::msm(token, &terms.points, &terms.windows(8))
+                crate::ifma::msm(token, &terms.points, &terms.windows(8), &mut work)
             }
         }
-    })
+    };
+    Ok((sum, work))
 }
 
 impl<P> Terms<P> {
@@ -258,20 +270,24 @@ impl<P> Terms<P> {
 }
 
 /// Joins window sums, lowest first.
-pub(crate) fn join_windows(sums: &[Point], width: u32) -> Point {
+pub(crate) fn join_windows(sums: &[Point], width: u32, work: &mut MsmWork) -> Point {
+    work.additions += sums.len() as u64;
+    work.doublings += u64::from(width) * sums.len() as u64;
     sums.iter()
         .rev()
         .fold(Point::IDENTITY, |acc, s| acc.double_times(width) + *s)
 }
 
-fn pippenger(terms: &Terms<WordNiels>, windows: &Windows) -> Point {
+fn pippenger(terms: &Terms<WordNiels>, windows: &Windows, work: &mut MsmWork) -> Point {
     let mut buckets = vec![WordPoint::IDENTITY; 1 << (windows.width - 1)];
     let sums: Vec<Point> = windows
         .digits
         .iter()
         .map(|digits| {
             buckets.fill(WordPoint::IDENTITY);
+            work.additions += 2 * buckets.len() as u64;
             for (d, p) in digits.iter().zip(&terms.points) {
+                work.additions += u64::from(*d != 0);
                 if *d > 0 {
                     let b = &mut buckets[usize::from(d.unsigned_abs()) - 1];
                     *b = b.add_affine(p);
@@ -288,7 +304,7 @@ fn pippenger(terms: &Terms<WordNiels>, windows: &Windows) -> Point {
             sum
         })
         .collect();
-    join_windows(&sums, windows.width)
+    join_windows(&sums, windows.width, work)
 }
 
 /// Non-adjacent form of width 5: odd digits below 16, lowest first.
@@ -316,7 +332,7 @@ fn naf(mut s: [u64; 4]) -> [i8; 257] {
     out
 }
 
-fn straus(scalars: &[[u64; 4]], points: &[Point]) -> Point {
+fn straus(scalars: &[[u64; 4]], points: &[Point], work: &mut MsmWork) -> Point {
     let nafs: Vec<[i8; 257]> = scalars.iter().map(|s| naf(*s)).collect();
     // Odd multiples 1, 3, .., 15.
     let tables: Vec<[_; 8]> = points
@@ -331,6 +347,8 @@ fn straus(scalars: &[[u64; 4]], points: &[Point]) -> Point {
             })
         })
         .collect();
+    work.additions += 8 * points.len() as u64;
+    work.doublings += points.len() as u64;
     let mut acc = Point::IDENTITY;
     let top = (0..257)
         .rev()
@@ -338,8 +356,10 @@ fn straus(scalars: &[[u64; 4]], points: &[Point]) -> Point {
         .map_or(0, |i| i + 1);
     for i in (0..top).rev() {
         acc = acc.double();
+        work.doublings += 1;
         for (n, t) in nafs.iter().zip(&tables) {
             let d = n[i];
+            work.additions += u64::from(d != 0);
             if d > 0 {
                 acc = acc.add_cached(&t[usize::from(d.unsigned_abs()) / 2].0);
             } else if d < 0 {

@@ -338,7 +338,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError`]; [`EncodingError`] in it names what is wrong with the update.
-    pub async fn take_part<T: Copy + Into<f64>>(
+    pub async fn take_part<T: Copy + Into<f64> + Sync>(
         &mut self,
         round: &Joined,
         model_digest: Digest,

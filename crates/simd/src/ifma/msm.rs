@@ -11,7 +11,7 @@ use super::point::{MemP8, N8, P8};
 use super::{Token, enter};
 use crate::edwards::{AffineNiels, Point};
 use crate::field51::Fe;
-use crate::msm::{Windows, join_windows};
+use crate::msm::{MsmWork, Windows, join_windows};
 
 /// Affine forms of public points; free of inversions when all have Z = 1.
 pub(crate) fn to_niels(token: Token, points: &[Point]) -> Vec<AffineNiels> {
@@ -49,7 +49,12 @@ fn to_niels_inner(points: &[Point]) -> Vec<AffineNiels> {
     out
 }
 
-pub(crate) fn msm(token: Token, points: &[AffineNiels], windows: &Windows) -> Point {
+pub(crate) fn msm(
+    token: Token,
+    points: &[AffineNiels],
+    windows: &Windows,
+    work: &mut MsmWork,
+) -> Point {
     // Index 0 is the identity: what a lane adds once its terms are used up.
     let mut padded = Vec::with_capacity(points.len() + 1);
     padded.push(AffineNiels::IDENTITY);
@@ -57,10 +62,11 @@ pub(crate) fn msm(token: Token, points: &[AffineNiels], windows: &Windows) -> Po
     let mut sums = Vec::with_capacity(windows.digits.len().next_multiple_of(8));
     for group in windows.digits.chunks(8) {
         let plan = Plan::new(group, windows.width);
+        work.additions += plan.terms + (plan.at.len() * group.len()) as u64;
         sums.extend_from_slice(&enter!(token, group_sums(&padded, &plan)));
     }
     sums.truncate(windows.digits.len());
-    join_windows(&sums, windows.width)
+    join_windows(&sums, windows.width, work)
 }
 
 /// The additions of eight windows.
@@ -73,6 +79,8 @@ struct Plan {
     at: Vec<[u32; 8]>,
     /// Most changes in a lane.
     slots: usize,
+    /// Terms of all lanes.
+    terms: u64,
 }
 
 impl Plan {
@@ -88,6 +96,7 @@ impl Plan {
         let mut next = vec![[0u32; 8]; top + 1];
         let mut length = 0;
         let mut slots = 0;
+        let mut terms = 0;
         let mut lane_ends: [Vec<u32>; 8] = Default::default();
         for lane in 0..windows.len() {
             let mut position = 0;
@@ -99,6 +108,7 @@ impl Plan {
                 }
                 at[top - b][lane] = lane_ends[lane].len() as u32;
             }
+            terms += u64::from(position);
             length = length.max(position as usize);
             slots = slots.max(lane_ends[lane].len());
         }
@@ -121,6 +131,7 @@ impl Plan {
             ends,
             at,
             slots,
+            terms,
         }
     }
 }
