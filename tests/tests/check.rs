@@ -333,3 +333,69 @@ fn a_running_honest_server_is_believed() {
     );
     assert!(saved.exists());
 }
+
+fn files(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// Everything that a round leaves on the disks of its parties, but for what is not Veilsum's own format.
+#[test]
+fn inspect_shows_every_file_that_a_round_leaves() {
+    let ended = ended();
+    let dir = tempfile::tempdir().unwrap();
+    // A result that was refused, with what came beside it, is kept as it came.
+    let Document::Published { result, bundle, .. } = Document::from_file(&ended.published).unwrap()
+    else {
+        unreachable!()
+    };
+    let refused = dir.path().join("refused-result-1.bin");
+    fs::write(&refused, (result, bundle).to_bytes()).unwrap();
+    let mut found = vec![refused];
+    files(ended.deployment.path(), &mut found);
+    let round = ended.deployment.file("state/rounds/1");
+    let mut kinds = std::collections::BTreeSet::new();
+    for path in found {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let foreign = [".npy", ".toml", "address", "lock"];
+        if foreign.iter().any(|end| name.ends_with(end)) {
+            continue;
+        }
+        let file = path.to_str().unwrap();
+        let output = if path.parent().unwrap().ends_with("bodies") {
+            run([
+                "inspect", file, "--json", "--as", "body", "--params", &round,
+            ])
+        } else {
+            run(["inspect", file, "--json"])
+        };
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{file}: {said}");
+        let shown = json(&String::from_utf8(output.stdout).unwrap());
+        kinds.insert(shown["kind"].as_str().unwrap().to_owned());
+    }
+    for kind in [
+        "body",
+        "file with a published result",
+        "file with a roster",
+        "key client-public",
+        "key client-secret",
+        "key registrar-public",
+        "key registrar-secret",
+        "key server-public",
+        "key server-secret",
+        "log",
+        "refused-result",
+        "roster",
+        "rows",
+    ] {
+        assert!(kinds.remove(kind), "{kind}");
+    }
+    assert!(kinds.is_empty(), "{kinds:?}");
+}

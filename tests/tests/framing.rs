@@ -785,6 +785,15 @@ fn nobody_honest_is_framed_with_any_form_of_evidence() {
         let file = Document::accusation(&world.roster, params, &evidence).to_file();
         let judged = judge_file(&file, &pins).map(|(_, found)| found);
         let (code, said) = audit(&file);
+        let output = run([Path::new("inspect"), &path, Path::new("--json")]);
+        let shown = json(&String::from_utf8(output.stdout).unwrap());
+        if shown["kind"] != "file with evidence" || shown["fields"]["evidence"].is_null() {
+            wrong.push(format!("{name}, {what}: inspect shows {shown}"));
+        }
+        let whole = ["InvalidProof", "ReceiptForInvalid"].contains(&name);
+        if whole && shown["challenges"][2]["label"] != "lambda" {
+            wrong.push(format!("{name}, {what}: no challenges in {shown}"));
+        }
         let (expected, verdict) = match check {
             Some(check) => {
                 framed.insert(name);

@@ -94,7 +94,8 @@ pub(crate) struct InspectArguments {
     pub(crate) params: Option<PathBuf>,
     /// What the file is, if it is not what it seems
     #[arg(long = "as", value_parser = [
-        "roster", "announcement", "params", "evidence", "record", "message", "header", "bundle", "result", "body",
+        "roster", "announcement", "params", "evidence", "record", "message", "header", "bundle", "result",
+        "refused-result", "rows", "body",
     ])]
     pub(crate) kind: Option<String>,
     /// Long lists in full, and of a log every contribution with its challenges

@@ -11,6 +11,7 @@ from .primitives import (
     matrix_digest, merkle_root, on_polynomial, open_share, params_digest, proposal_root, result_vector_digest, root_from_path,
     root_of, row_values_digest, sample, share_context, signature_holds, signing_input,
 )
+from .opening import opened
 from .proof import Refused, Shape, require, split, unpack_masked, verify
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
@@ -232,7 +233,7 @@ class Closing:
     def __init__(self, round_):
         self.round = round_
         self.headers = None
-        self.contributions, self.ciphertexts = {}, {}
+        self.contributions, self.ciphertexts, self.masked_vectors = {}, {}, {}
         self.uploads, self.bad_shares = {}, {}
         self.endorsed, self.unmasked, self.reveals, self.finals, self.row_lists = {}, {}, {}, {}, {}
         self.counting, self.rows = {}, {}
@@ -459,7 +460,7 @@ class Closing:
             parts = r.check_contribution(message.header, message.body)
             client = message.header.content.client
             self.uploads[client], self.contributions[client] = message.header, parts[2]
-            self.ciphertexts[client] = parts[1]
+            self.masked_vectors[client], self.ciphertexts[client] = parts[0], parts[1]
         elif kind == "Signed<ReceiptContent>":
             r.check_receipt(message, self.uploads[int(receiver.split()[1])])
         elif kind == "MemberPackage":
@@ -477,7 +478,7 @@ class Closing:
         return []
 
     def check_result(self, message):
-        """As an auditor who has every contribution: R from the sums, and in direct mode the vector from the ciphertexts."""
+        """As an auditor who has every contribution: R from the sums, and the vector from what was contributed."""
         r, c = self.round, message.signed.content
         r.by_server(message.signed, "result.signature")
         require(c.params_digest == r.digest and c.root == self.root and c.convicted == self.convicted.convicted
@@ -500,9 +501,11 @@ class Closing:
         sum_f0 = self.summed_commitments(c.convicted)[0]
         require(group.equal(group.multiply(secret, group.BASE), sum_f0), "sum.commitment")
         require(secret == c.r_sum, "result.content")
-        if r.shape.masked:
-            return
         summed = [split(data) for client, data in self.ciphertexts.items() if client not in c.convicted]
+        if r.shape.masked:
+            masked = [y for client, y in self.masked_vectors.items() if client not in c.convicted]
+            require(opened(r.shape, r.digest, secret, summed, masked) == list(message.vector), "result.content")
+            return
         for position, (x, w) in enumerate(zip(message.vector, generators("W", r.params.dim))):
             points = [group.decode(points[position]) for points in summed]
             total = group.msm([1] * len(points) + [-secret, -x], [*points, w, group.BASE])

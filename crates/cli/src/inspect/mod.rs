@@ -18,8 +18,8 @@ use veilsum::store::{
     BODIES_DIR, BodyDigest, LOG_FILE, RealDisk, Records, StoreError, read_bounded,
 };
 use veilsum::wire::{
-    Announcement, Header, LightBundle, RosterContent, RoundResult, Signed, Wire, WireError,
-    params_digest,
+    Announcement, Header, LightBundle, RosterContent, RoundResult, RowsRequest, Signed, Wire,
+    WireError, params_digest,
 };
 use veilsum::{KEY_FILE_MAX, entry_from_text, registrar_from_text};
 
@@ -81,7 +81,13 @@ const KINDS: &[Kind] = &[
     ("record", "Record", whole::<Record>),
     ("header", "Header", whole::<Header>),
     ("bundle", "LightBundle", whole::<LightBundle>),
+    (
+        "refused-result",
+        "(RoundResult, LightBundle)",
+        whole::<(RoundResult, LightBundle)>,
+    ),
     ("result", "RoundResult", whole::<RoundResult>),
+    ("rows", "RowsRequest", whole::<RowsRequest>),
 ];
 
 /// What is shown: a kind, then sections in order.
@@ -284,9 +290,20 @@ fn document(name: &str, bytes: &[u8], all: bool) -> Result<Shown, CliError> {
     let value = Walker::new(&content, all)
         .whole("Document")
         .map_err(|cause| of_file(cause.into()))?;
+    let mut sections = vec![("fields".to_owned(), Section::Value(value))];
+    if let Document::Accusation {
+        params,
+        evidence:
+            Evidence::InvalidProof { header, body } | Evidence::ReceiptForInvalid { header, body, .. },
+        ..
+    } = &document
+    {
+        sections.extend(digests(&header.to_bytes(), "Header"));
+        body_sections(params, Some(header), &body.0, &mut sections);
+    }
     Ok(Shown {
         kind: format!("file with {}", document.name()),
-        sections: vec![("fields".to_owned(), Section::Value(value))],
+        sections,
     })
 }
 

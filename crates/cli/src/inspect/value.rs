@@ -190,6 +190,10 @@ impl<'a> Walker<'a> {
             "(u16, Digest)" => {
                 return self.fields("slice", &[("slice", "u16"), ("digest", "Digest")]);
             }
+            "(RoundResult, LightBundle)" => {
+                let parts = [("result", "RoundResult"), ("bundle", "LightBundle")];
+                return self.fields("refused result", &parts);
+            }
             "Bytes" => {
                 let len = self.count()?;
                 return self.byte_string(len);

@@ -39,6 +39,16 @@ pub(super) fn direct(files: &mut Files, world: &World) -> Result<(), TaskError> 
     round(files, world, "direct/honest-round", &BTreeMap::new(), &[])
 }
 
+/// A whole round in masked mode, honest: what is added up there are the masked vectors too.
+pub(super) fn masked(files: &mut Files, world: &World) -> Result<(), TaskError> {
+    round(files, world, "masked/round", &BTreeMap::new(), &[])
+}
+
+/// The round that a transcript belongs to, by its id.
+pub(super) fn round_of(id: &str) -> &str {
+    id.split_once('/').map_or(id, |(round, _)| round)
+}
+
 fn round(
     files: &mut Files,
     world: &World,
@@ -83,7 +93,7 @@ fn round(
     more["share_keys"] = json!(secrets);
     more["convicted"] = json!(convicted.iter().map(|c| c.0).collect::<Vec<_>>());
     more["expect"] = json!("valid");
-    files.vector(id, "transcript", "direct", more);
+    files.vector(id, "transcript", round_of(id), more);
     super::light::bundles(files, world, id, &bench, &result)?;
     if !cheats.is_empty() {
         for bad in BAD {

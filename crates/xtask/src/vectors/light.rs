@@ -1,5 +1,6 @@
 //! Results and what light clients download beside them.
 
+use super::closing::round_of;
 use super::files::Files;
 use super::script::Bench;
 use crate::error::TaskError;
@@ -68,7 +69,8 @@ impl Maker<'_> {
                 self.files.whole(&base, bytes)
             };
         }
-        self.files.vector(&id, "light", "direct", more);
+        self.files
+            .vector(&id, "light", round_of(self.transcript), more);
         Ok(())
     }
 
@@ -119,7 +121,7 @@ pub(super) fn bundles(
     };
     m.add("light-of-another", None, &other)?;
     if result.signed.content.convicted.is_empty() {
-        return Ok(());
+        return lies(&mut m);
     }
     let dealer = result.signed.content.convicted.first().copied();
     let header = bench.delivered.iter().find_map(|s| match &s.message {
@@ -172,6 +174,11 @@ fn results(m: &mut Maker<'_>) -> Result<(), TaskError> {
         publish(w, &mut l.result);
         Some(())
     })?;
+    lies(m)
+}
+
+/// A wrong R, and wrong vectors.
+fn lies(m: &mut Maker<'_>) -> Result<(), TaskError> {
     m.bad("result-secret", "light.secret", |w, l| {
         l.result.signed.content.r_sum += Scalar::ONE;
         publish(w, &mut l.result);

@@ -111,6 +111,7 @@ fn make() -> Result<Files, TaskError> {
     contributions::masked(&mut files, &masked)?;
     contributions::two_blocks(&mut files, &two_blocks)?;
     closing::direct(&mut files, &direct)?;
+    closing::masked(&mut files, &masked)?;
     Ok(files)
 }
 
