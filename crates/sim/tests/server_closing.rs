@@ -282,6 +282,17 @@ fn the_members_that_are_waited_for_are_named_in_every_phase() {
 }
 
 #[test]
+fn nobody_else_is_asked_for_what_a_member_signed_before_it_fell_silent() {
+    let world = wide(437);
+    let hands = honest(&world);
+    let mut bench = ServerBench::new(&hands);
+    let requests = opened(&mut bench);
+    bench.answered([1], &requests);
+    assert_eq!(bench.input(Input::MemberSilent(M(1))).sent.len(), 0);
+    assert_eq!(bench.input(Input::MemberSilent(M(2))).sent.len(), 3);
+}
+
+#[test]
 fn slices_of_silent_members_go_to_others_in_turn() {
     let world = wide(434);
     let hands = honest(&world);
