@@ -11,7 +11,8 @@ use veilsum_crypto::{CIPHERTEXT_LEN, Digest, Hasher, labels, merkle};
 use veilsum_params::{ClientId, UploadSizes};
 use veilsum_proof::{ProofCheck, Round};
 use veilsum_protocol::{
-    Check, RoundContext, RoundSums, check_digests, decode_body, verify_contributions,
+    Check, RoundContext, RoundSums, VerifiedContribution, check_digests, decode_body,
+    verify_contributions,
 };
 use veilsum_store::{Bodies, BodyDigest, BodyReader, StoreError};
 use veilsum_wire::{Body, BodyDigests, matrix_roots, share_leaves};
@@ -44,10 +45,10 @@ pub(crate) fn body_of(
     bodies.read_verified(&BodyDigest(digest.0), max)
 }
 
-/// A contribution that may be added: its rows, and all of its body where there is more to be added.
+/// A contribution that may be added: its rows, and all of it where there is more to be added.
 struct Verified {
     rows: Vec<[u8; 32]>,
-    body: Option<Body>,
+    whole: Option<VerifiedContribution>,
 }
 
 /// A contribution's client, its record, and what came of it.
@@ -78,9 +79,14 @@ pub(crate) fn add_up(
             None => batch
                 .par_iter()
                 .map(|(client, taken)| {
-                    let rows = rows_only(ctx, bodies, **client, taken);
-                    let verified = rows.map(|rows| Verified { rows, body: None });
-                    (**client, taken.record, verified)
+                    let client = **client;
+                    let rows = rows_only(ctx, bodies, client, taken);
+                    let verified = rows.and_then(|rows| match options.sum_only {
+                        true => Ok(Verified { rows, whole: None }),
+                        // Without tables no body is of the right length, and none comes here.
+                        false => Err(FaultKind::Unverified { client }),
+                    });
+                    (client, taken.record, verified)
                 })
                 .collect(),
         };
@@ -133,7 +139,7 @@ fn verify(
         let verdict = match verdict {
             Ok(verified) => Ok(Verified {
                 rows: verified.x_rows().to_vec(),
-                body: Some(verified.into_parts().1),
+                whole: Some(verified),
             }),
             Err(refusal) => Err(FaultKind::Contribution {
                 client,
@@ -252,8 +258,8 @@ impl Added {
         let points = points
             .filter(|points| points.len() == self.rows.len())
             .ok_or(refused(Check::Proof(ProofCheck::PointEncoding)))?;
-        if let (Some(sums), Some(round), Some(body)) = (&mut self.sums, round, &verified.body) {
-            sums.add(round, body)
+        if let (Some(sums), Some(round), Some(whole)) = (&mut self.sums, round, &verified.whole) {
+            sums.add_verified(round, whole)
                 .map_err(|_| refused(Check::Proof(ProofCheck::PointEncoding)))?;
         }
         for (sum, point) in self.rows.iter_mut().zip(points) {

@@ -93,6 +93,12 @@ pub enum FaultKind {
         /// Which check it fails.
         check: Check,
     },
+    /// A proof that was to be verified and was not: the tables could not be made, or the bodies changed while they were read.
+    #[error("the proof of {client} was not verified")]
+    Unverified {
+        /// Whose.
+        client: ClientId,
+    },
     /// The tables of the verifier could not be made.
     #[error("the proofs of this round cannot be verified: {0}")]
     Tables(ProofError),

@@ -42,7 +42,10 @@ impl Transcript {
         let path = dir.join(LOG_FILE);
         let bodies = Bodies::new(Arc::clone(&disk), dir.join(veilsum_store::BODIES_DIR));
         // A directory without bodies may be that of a void round.
-        let stored = bodies.list().unwrap_or_default();
+        let stored = match bodies.list() {
+            Err(StoreError::NotFound { .. }) => Vec::new(),
+            listed => listed?,
+        };
         let mut transcript = Self {
             dir: dir.to_owned(),
             identity: None,

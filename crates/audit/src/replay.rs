@@ -49,6 +49,8 @@ struct Replay<'a> {
     taken: BTreeMap<ClientId, Taken>,
     receipts: Vec<Signed<ReceiptContent>>,
     proposal: Option<Proposal>,
+    /// The clients of the proposal.
+    set: BTreeSet<ClientId>,
     /// Summed Feldman commitments of U minus a list, for lists that were asked for.
     summed: BTreeMap<Vec<ClientId>, Arc<Vec<RistrettoPoint>>>,
     endorsed: BTreeMap<MemberIndex, Signed<EndorseContent>>,
@@ -102,6 +104,7 @@ pub(crate) fn replay(mut transcript: Transcript, options: &Options<'_>) -> Repor
         taken: BTreeMap::new(),
         receipts: Vec::new(),
         proposal: None,
+        set: BTreeSet::new(),
         summed: BTreeMap::new(),
         endorsed: BTreeMap::new(),
         counting: BTreeMap::new(),
@@ -320,9 +323,7 @@ impl Replay<'_> {
     }
 
     fn in_set(&self, client: ClientId) -> bool {
-        self.proposal
-            .as_ref()
-            .is_some_and(|p| p.entries.iter().any(|(c, _)| *c == client))
+        self.set.contains(&client)
     }
 
     fn record(&mut self, record: Record) {
@@ -544,16 +545,14 @@ impl Replay<'_> {
             self.refuse("the proposal", check);
         }
         // U is everything that is durable, receipt or not (A16).
-        let left: Vec<ClientId> = self
-            .taken
-            .iter()
-            .filter(|(c, t)| !sent.entries.contains(&(**c, t.digest)))
-            .map(|(c, _)| *c)
-            .collect();
-        for _ in left {
+        let listed: BTreeSet<(ClientId, Digest)> = sent.entries.iter().copied().collect();
+        let left = self.taken.iter();
+        let left = left.filter(|(c, t)| !listed.contains(&(**c, t.digest)));
+        for _ in 0..left.count() {
             self.refuse("the proposal", Check::ReceiptInclusion);
         }
         self.step("server", format!("proposes U with {count} contributions"));
+        self.set = sent.entries.iter().map(|(client, _)| *client).collect();
         self.proposal = Some(sent);
     }
 

@@ -189,7 +189,7 @@ fn transcripts(arguments: &AuditArguments, pins: Pins) -> Result<u8, CliError> {
             }
         }
         if !arguments.json {
-            tell(&report);
+            tell(&report, &pins);
         }
         reports.push(report);
     }
@@ -268,7 +268,7 @@ fn file_of(
     Ok(path)
 }
 
-fn tell(report: &Report) {
+fn tell(report: &Report, pins: &Pins) {
     let round = report
         .params
         .as_ref()
@@ -286,6 +286,15 @@ fn tell(report: &Report) {
         report.sizes.log,
         report.sizes.bodies
     );
+    if let (Some(params), Some(registrar)) = (&report.params, &report.registrar)
+        && (pins.server.is_none() || pins.registrar.is_none())
+    {
+        println!(
+            "  under the keys that it names: server {}, registrar {}; compare them, or give --server-key and --registrar",
+            hex::encode(params.server_key),
+            hex::encode(registrar)
+        );
+    }
     for fault in &report.faults {
         println!("  fault: {fault}");
     }

@@ -100,7 +100,7 @@ impl Default for Scenario {
     }
 }
 
-/// What a committee with some corrupted members still promises (`specs/protocol.md`, "Parties and bounds").
+/// What a committee with some corrupted members still promises (`specs/protocol.md`, "Parties and promises").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bounds {
     members: usize,

@@ -6,6 +6,7 @@ use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use veilsum_crypto::CanonicalPoint;
 use veilsum_crypto::feldman::{self, SecretShare};
@@ -25,9 +26,14 @@ impl Replay<'_> {
         if let Some(known) = self.summed.get(without) {
             return Arc::clone(known);
         }
+        let left_out: BTreeSet<&ClientId> = without.iter().collect();
         let mut sums = vec![RistrettoPoint::identity(); self.ctx.threshold().into()];
         for (client, _) in self.proposal.iter().flat_map(|p| &p.entries) {
-            let Some(taken) = self.taken.get(client).filter(|_| !without.contains(client)) else {
+            let Some(taken) = self
+                .taken
+                .get(client)
+                .filter(|_| !left_out.contains(client))
+            else {
                 continue;
             };
             for (sum, commitment) in sums.iter_mut().zip(&taken.header.content.commitments) {
@@ -175,8 +181,8 @@ impl Replay<'_> {
             self.refuse(what, Check::ListComplaints);
         }
         if let Some(before) = &self.list {
-            let grown = before.len() < content.convicted.len()
-                && before.iter().all(|c| content.convicted.contains(c));
+            let now: BTreeSet<&ClientId> = content.convicted.iter().collect();
+            let grown = before.len() < now.len() && before.iter().all(|c| now.contains(c));
             if !grown {
                 self.fault(FaultKind::Repeated { what });
             }
@@ -326,8 +332,9 @@ impl Replay<'_> {
                 return Err(Check::UnmaskContent);
             }
             let mut value = sum.content.sum;
+            let own: BTreeSet<&ClientId> = sum.content.convicted.iter().collect();
             for dealer in convicted {
-                if sum.content.convicted.contains(dealer) {
+                if own.contains(dealer) {
                     continue;
                 }
                 let reveal = self

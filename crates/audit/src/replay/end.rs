@@ -13,7 +13,9 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
     Blame, Bytes, Check, Evidence, decode_body, first_wrong_row, row_leaf, rows_open,
 };
-use veilsum_wire::{Body, RoundResult, row_values_digest, slice_rows};
+use veilsum_wire::{
+    Body, RoundResult, RowLeaf, RowsContent, Signed, row_values_digest, slice_rows,
+};
 
 impl Replay<'_> {
     pub(super) fn end(mut self, transcript: &Transcript, report: &mut Report) {
@@ -209,20 +211,31 @@ impl Replay<'_> {
         self.fault(FaultKind::Decoding { cause });
     }
 
-    /// The X-rows of the headers of U minus a list, read again.
-    fn x_rows(&self, transcript: &Transcript, without: &[ClientId]) -> Vec<Vec<[u8; 32]>> {
-        let summed = self.headers();
+    /// Something of the matrix of each contribution of U minus a list, in its order, read again one by one.
+    fn of_matrices<T>(
+        &self,
+        transcript: &Transcript,
+        without: &[ClientId],
+        mut part: impl FnMut(Vec<[u8; 32]>) -> T,
+    ) -> Vec<T> {
+        let without: BTreeSet<&ClientId> = without.iter().collect();
+        let entries = self.proposal.iter().flat_map(|p| &p.entries);
+        let summed = entries.filter(|(client, _)| !without.contains(client));
         summed
-            .iter()
-            .filter(|h| !without.contains(&h.content.client))
-            .filter_map(|h| {
-                let taken = self.taken.get(&h.content.client)?;
+            .filter_map(|(client, _)| {
+                let taken = self.taken.get(client)?;
                 let bytes = body_of(&self.ctx, &transcript.bodies, &taken.body).ok()?;
-                let mut rows = decode_body(&self.ctx, &bytes).ok()?.matrix;
-                rows.truncate(self.ctx.layout().x_rows as usize);
-                Some(rows)
+                Some(part(decode_body(&self.ctx, &bytes).ok()?.matrix))
             })
             .collect()
+    }
+
+    /// The X-rows of U minus a list.
+    fn x_rows(&self, transcript: &Transcript, without: &[ClientId]) -> Vec<Vec<[u8; 32]>> {
+        self.of_matrices(transcript, without, |mut rows| {
+            rows.truncate(self.ctx.layout().x_rows as usize);
+            rows
+        })
     }
 
     /// Row sums of members against the rows that were added up, and whether each slice has its signers.
@@ -236,31 +249,26 @@ impl Replay<'_> {
             })
             .collect();
         let mut signers: BTreeMap<u16, BTreeSet<MemberIndex>> = BTreeMap::new();
+        // One wrong sum of each member: to show it takes rows of all contributions.
+        let mut wrong: BTreeMap<MemberIndex, (u64, u16, Signed<RowsContent>)> = BTreeMap::new();
         for (record, accepted) in std::mem::take(&mut self.rows) {
             self.at = record;
-            let content = &accepted.signed.content;
-            let member = content.member;
-            for (slice, digest) in &content.slices {
-                if right.get(slice) == Some(digest) {
-                    signers.entry(*slice).or_default().insert(member);
+            let signed = &accepted.signed;
+            let member = signed.content.member;
+            for (slice, digest) in &signed.content.slices {
+                let slice = *slice;
+                if right.get(&slice) == Some(digest) {
+                    signers.entry(slice).or_default().insert(member);
                     continue;
                 }
-                let slice = *slice;
                 self.fault(FaultKind::RowSum { member, slice });
-                let convicted = self.closed.as_ref().map(|c| c.convicted.clone());
-                let convicted = convicted.unwrap_or_default();
-                let leaves = self.leaves(transcript, slice, &convicted);
-                let headers = self.headers();
-                self.convict_if(Evidence::WrongRowSum {
-                    signed: accepted.signed.clone(),
-                    slice,
-                    convicted,
-                    headers,
-                    leaves,
-                });
+                if right.contains_key(&slice) && !wrong.contains_key(&member) {
+                    wrong.insert(member, (record, slice, signed.clone()));
+                }
             }
             self.rows.push((record, accepted));
         }
+        self.wrong_rows(transcript, wrong);
         let want = usize::try_from(self.ctx.params().row_signers()).unwrap_or(usize::MAX);
         for slice in right.keys() {
             let got = signers.get(slice).map_or(0, BTreeSet::len);
@@ -275,23 +283,36 @@ impl Replay<'_> {
         }
     }
 
-    fn leaves(
-        &self,
+    /// Convicts members of wrong row sums, each of one; the contributions are read once for all of them.
+    fn wrong_rows(
+        &mut self,
         transcript: &Transcript,
-        slice: u16,
-        without: &[ClientId],
-    ) -> Vec<veilsum_wire::RowLeaf> {
-        let summed = self.headers();
-        summed
-            .iter()
-            .filter(|h| !without.contains(&h.content.client))
-            .filter_map(|h| {
-                let taken = self.taken.get(&h.content.client)?;
-                let bytes = body_of(&self.ctx, &transcript.bodies, &taken.body).ok()?;
-                let body = decode_body(&self.ctx, &bytes).ok()?;
-                Some(row_leaf(&self.ctx, &body.matrix, slice))
-            })
-            .collect()
+        wrong: BTreeMap<MemberIndex, (u64, u16, Signed<RowsContent>)>,
+    ) {
+        if wrong.is_empty() {
+            return;
+        }
+        let convicted = self.closed.as_ref().map(|c| c.convicted.clone());
+        let convicted = convicted.unwrap_or_default();
+        let slices: BTreeSet<u16> = wrong.values().map(|(_, slice, _)| *slice).collect();
+        let leaves = self.of_matrices(transcript, &convicted, |matrix| {
+            let leaf = |slice: &u16| (*slice, row_leaf(&self.ctx, &matrix, *slice));
+            slices.iter().map(leaf).collect::<BTreeMap<u16, RowLeaf>>()
+        });
+        let headers = self.headers();
+        for (record, slice, signed) in wrong.into_values() {
+            self.at = record;
+            self.convict_if(Evidence::WrongRowSum {
+                signed,
+                slice,
+                convicted: convicted.clone(),
+                headers: headers.clone(),
+                leaves: leaves
+                    .iter()
+                    .filter_map(|l| l.get(&slice).cloned())
+                    .collect(),
+            });
+        }
     }
 
     fn members(&self) -> Vec<MemberPart> {
