@@ -2,17 +2,18 @@
 
 use crate::common::{Got, M};
 use crate::table::{Signing, Table, case, judged, plain};
-use crate::transcript::{Step, Transcript};
+use crate::transcript::{Step, Transcript, transcript};
 use curve25519_dalek::scalar::Scalar;
 use veilsum_crypto::{CanonicalPoint, Digest, IdentityKey};
 use veilsum_params::ClientId;
 use veilsum_protocol::{
-    Admission, Bytes, Culprit, Input, Message, Party, Upload, verify_contribution,
+    Admission, Bytes, Check, Culprit, Input, Message, Party, Upload, check_request, sign_request,
+    verify_contribution,
 };
 use veilsum_wire::{
-    ComplaintContent, Content, Endorse, EndorseContent, FinalContent, HeaderContent, RevealContent,
-    RowValues, Rows, RowsContent, Signed, Unmask, UnmaskContent, complaints_digest,
-    row_values_digest,
+    ComplaintContent, Content, Endorse, EndorseContent, FinalContent, HeaderContent,
+    RequestContent, RevealContent, RowValues, Rows, RowsContent, Signed, Unmask, UnmaskContent,
+    complaints_digest, row_values_digest,
 };
 
 const NOTHING: Digest = Digest([0; 32]);
@@ -20,7 +21,7 @@ const NOTHING: Digest = Digest([0; 32]);
 type T = &'static Transcript;
 
 pub(crate) fn tables(t: T) -> Vec<Table> {
-    let mut all = vec![header(t), complaint(t)];
+    let mut all = vec![header(t), complaint(t), request(t)];
     all.extend(endorse(t));
     all.extend(unmask(t));
     all.push(reveal(t));
@@ -55,6 +56,48 @@ fn member_key(t: T, member: u16) -> IdentityKey {
 /// A point that has nothing to do with the round.
 fn stray(t: T) -> CanonicalPoint {
     t.hands.contributions[&t.victim].header.content.f_z
+}
+
+/// Requests stand outside of the messages that a machine takes.
+fn request(t: T) -> Table {
+    const KIND: u16 = 8;
+    type Change = fn(&mut RequestContent);
+    const CHANGES: [(&str, Change, Check); 4] = [
+        (
+            "params_digest",
+            |c| c.params_digest = NOTHING,
+            Check::RequestSignature,
+        ),
+        ("client", |c| c.client = ClientId(9), Check::HeaderCohort),
+        (
+            "client",
+            |c| c.client = transcript().dealer,
+            Check::RequestSignature,
+        ),
+        ("kind", |c| c.kind += 1, Check::RequestSignature),
+    ];
+    Table {
+        message: "RequestContent",
+        fields: CHANGES.iter().map(|c| c.0).collect(),
+        run: Box::new(move || {
+            let ctx = &t.world().context;
+            let (key, _) = t.world().keys(t.victim).unwrap();
+            let good = sign_request(ctx, t.victim, key, KIND);
+            assert_eq!(check_request(ctx, KIND, &good), Ok(t.victim));
+            for (field, change, check) in CHANGES {
+                let mut unsigned = good.clone();
+                change(&mut unsigned.content);
+                let signed = Signed::sign(unsigned.content.clone(), key);
+                for request in [unsigned, signed] {
+                    assert_eq!(
+                        check_request(ctx, KIND, &request),
+                        Err(check.into()),
+                        "{field}"
+                    );
+                }
+            }
+        }),
+    }
 }
 
 fn header(t: T) -> Table {
