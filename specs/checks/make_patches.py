@@ -23,6 +23,10 @@ OVERRIDES = {
     "announcement.params": (P + "context.rs", ".map_err(|e| ContextError::Params(Check::AnnouncementParams, e))?",
                             ".or_else(|_| Layout::derive(params.dim, params.norm_bound, params.n_max, 2, 2))"
                             ".map_err(|e| ContextError::Params(Check::AnnouncementParams, e))?"),
+    "announcement.schedule": (P + "context.rs", ".map_err(|e| ContextError::Beacon(Check::AnnouncementSchedule, e))?;",
+                              ".unwrap_or(());"),
+    "announcement.beacon": (P + "context.rs", ".map_err(|e| ContextError::Beacon(Check::AnnouncementBeacon, e))?;",
+                            ".unwrap_or(());"),
     "announcement.policy": (P + "client.rs", ".map_err(|cause| ContextError::Params(Check::AnnouncementPolicy, cause))?;",
                             ".unwrap_or(());"),
     "header.params": (P + "header.rs", "=return Err(Check::HeaderParams.into());", None),

@@ -39,8 +39,9 @@ def make_round(clients, registrar, server):
         statement = sign("ShareKeyContent", Record(client=client, epoch=EPOCH, share_key=share_key), identity)
         entries.append(Record(client=client, identity_key=group.ed25519_public(identity)[2], share_key=share_key,
                               share_key_signature=statement.signature))
-    roster = sign("RosterContent", Record(epoch=EPOCH, entries=entries), registrar)
-    beacon = Record(source=bytes([9]) * 32, round=4711, value=Random("beacon").bytes(32))
+    rule = Record(scheme=0, public_key=b"", participants=[], least=0, first_round=0, first_beacon=0, stride=1)
+    roster = sign("RosterContent", Record(version=1, epoch=EPOCH, beacon=rule, revoked=[], entries=entries), registrar)
+    beacon = Record(source=bytes(32), round=1, value=Random("beacon").bytes(32))
     n = len(CLIENTS)
     params = Record(
         protocol_version=1, generator_set=1, round_id=1, epoch=EPOCH, server_key=group.ed25519_public(server)[2],
@@ -50,14 +51,15 @@ def make_round(clients, registrar, server):
     drawn = sample("COMMITTEE_XOF", beacon.value, 1, n, n)
     params["committee"] = [Record(client=entries[i].client, share_key=entries[i].share_key.raw) for i in drawn]
     content = Record(round_id=1, params_digest=params_digest(params))
-    return roster, Record(signed=sign("AnnouncementContent", content, server), params=params)
+    proof = Record(signature=b"", previous=b"", reveals=[])
+    return roster, Record(signed=sign("AnnouncementContent", content, server), params=params, beacon=proof)
 
 
 def make():
     """Files by name; the index is one of them."""
     clients, registrar, server = keys(), Random("registrar").bytes(32), Random("server").bytes(32)
     roster, announcement = make_round(clients, registrar, server)
-    where = Round(announcement, roster.content, group.ed25519_public(server)[2])
+    where = Round(announcement, roster.content, group.ed25519_public(registrar)[2], group.ed25519_public(server)[2])
     members = {j: entry.client for j, entry in enumerate(where.members, 1)}
     sent = []
     say = lambda tag, kind, sender, receiver, value: sent.append((sender, receiver, bytes([tag]) + encode(kind, value)))  # noqa: E731

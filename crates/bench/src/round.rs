@@ -58,13 +58,13 @@ fn deploy(config: &BenchConfig, rng: &mut ChaCha20Rng) -> Result<Deployment, Ben
         .zip(identities.iter().zip(&secrets))
         .map(|(i, (identity, secret))| RosterEntry::new(ClientId(i), 1, identity, *secret.public()))
         .collect();
-    let signed = Signed::sign(RosterContent { epoch: 1, entries }, &registrar);
+    let signed = Signed::sign(RosterContent::first(1, entries), &registrar);
     let roster = Arc::new(step(
         "roster",
         Roster::verify(signed, &registrar.verifying_key()),
     )?);
     let beacon = Beacon {
-        source: [1; 32],
+        source: [0; 32],
         round: 1,
         value: [2; 32],
     };

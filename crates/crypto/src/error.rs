@@ -60,6 +60,12 @@ pub enum CryptoError {
         /// The bound.
         radius: u64,
     },
+    /// Not the public key of a drand chain of this scheme.
+    #[error("not the public key of a drand chain of this scheme")]
+    BeaconKey,
+    /// A drand round whose signature does not verify under the chain's key.
+    #[error("the drand round is not signed by the chain's key")]
+    BeaconSignature,
     /// Fewer elements to sample from than are asked for.
     #[error("cannot sample {wanted} out of {available}")]
     Sample {

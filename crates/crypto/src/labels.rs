@@ -92,6 +92,24 @@ labels! {
     COMMITTEE_XOF = "committee xof";
     /// Weights of batch verification.
     BATCH_XOF = "batch xof";
+    /// Digest of the source of beacon values that a roster names.
+    BEACON_SOURCE = "beacon source";
+    /// Commitment to one participant's secret in a round of a commit-reveal beacon.
+    BEACON_COMMITMENT = "beacon commitment";
+    /// Digest of the list of commitments of a round of a commit-reveal beacon.
+    BEACON_LIST = "beacon list";
+    /// Value of a round of a commit-reveal beacon.
+    BEACON_VALUE = "beacon value";
+    /// Digest of what a request to join asks for.
+    JOIN_PURPOSE = "join purpose";
+    /// Proof of possession of a share key in a request to join.
+    SHARE_KEY_PROOF = "share key proof of possession";
+    /// Signature over a request to join, by the identity key that it brings.
+    SIGN_JOIN = "sign join";
+    /// Signature over a commitment by a participant of a commit-reveal beacon.
+    SIGN_BEACON_COMMIT = "sign beacon commit";
+    /// Signature over a revealed secret by a participant of a commit-reveal beacon.
+    SIGN_BEACON_REVEAL = "sign beacon reveal";
     /// Signature over a share key by its owner's identity key.
     SIGN_SHARE_KEY = "sign share key";
     /// Signature over a roster by the registrar.

@@ -3,6 +3,7 @@
 //! All of Veilsum's labels are in [`labels`]; nothing else may name one. Randomness is always an argument.
 
 pub mod dlog;
+mod drand;
 mod error;
 pub mod feldman;
 pub mod field;
@@ -16,6 +17,7 @@ mod share;
 mod sign;
 mod transcript;
 
+pub use drand::{DrandKey, DrandScheme};
 pub use error::CryptoError;
 pub use generators::{Family, Generator, Generators, blinding_base};
 pub use group::{CanonicalPoint, scalar_from_canonical};

@@ -120,7 +120,8 @@ fn nonce(
     Zeroizing::new(Scalar::from_bytes_mod_order_wide(&wide))
 }
 
-/// Proof of knowledge of e with E = e B, bound to the dealing it was made for.
+/// Proof of knowledge of a discrete logarithm: of e with E = e B, bound to the dealing that it was made for, or of a share
+/// key, bound to the purpose that it was made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KnowledgeProof {
     /// Announcement.
@@ -171,9 +172,26 @@ impl KnowledgeProof {
             ephemeral,
             &self.announcement,
         );
+        self.answers(&c, ephemeral)
+    }
+
+    /// Checks a proof of possession of a share key ([`ShareSecretKey::prove_possession`]) for the purpose with this digest.
+    ///
+    /// # Errors
+    /// [`CryptoError::Proof`].
+    pub fn verify_possession(
+        &self,
+        purpose: &Digest,
+        share_key: &CanonicalPoint,
+    ) -> Result<(), CryptoError> {
+        let c = possession_challenge(purpose, share_key, &self.announcement);
+        self.answers(&c, share_key)
+    }
+
+    fn answers(&self, challenge: &Scalar, public: &CanonicalPoint) -> Result<(), CryptoError> {
         let check = RistrettoPoint::vartime_double_scalar_mul_basepoint(
-            &c,
-            ephemeral.point(),
+            challenge,
+            public.point(),
             &-self.response,
         ) + self.announcement.point();
         if check.is_identity() {
@@ -182,6 +200,18 @@ impl KnowledgeProof {
             Err(CryptoError::Proof)
         }
     }
+}
+
+fn possession_challenge(
+    purpose: &Digest,
+    share_key: &CanonicalPoint,
+    announcement: &CanonicalPoint,
+) -> Scalar {
+    let mut t = Transcript::new(labels::SHARE_KEY_PROOF.as_bytes());
+    t.digest(b"purpose", purpose);
+    t.point(b"PK", share_key.as_bytes());
+    t.point(b"A", announcement.as_bytes());
+    t.challenge_scalar(b"c")
 }
 
 /// The ephemeral secret e of one contribution, zeroised on drop. Never used for a second one.
@@ -328,6 +358,23 @@ impl ShareSecretKey {
         ciphertext: &[u8; CIPHERTEXT_LEN],
     ) -> Result<Zeroizing<Scalar>, CryptoError> {
         decrypt_share_with_point(context, &self.diffie_hellman(context.ephemeral), ciphertext)
+    }
+
+    /// Proves that this key is in the prover's hands, bound to the digest of what the proof is for.
+    pub fn prove_possession(
+        &self,
+        purpose: &Digest,
+        rng: &mut impl CryptoRngCore,
+    ) -> KnowledgeProof {
+        let nonce = nonce(&self.secret, rng, |h| {
+            h.update(b"possession").update(&purpose.0);
+        });
+        let announcement = CanonicalPoint::from(RISTRETTO_BASEPOINT_TABLE * &*nonce);
+        let c = possession_challenge(purpose, &self.public, &announcement);
+        KnowledgeProof {
+            announcement,
+            response: *nonce + c * *self.secret,
+        }
     }
 
     /// Opens the Diffie-Hellman point of one dealing and proves that it is the right one, bound to `binding` (the whole
@@ -518,6 +565,21 @@ mod tests {
         let open = |binding| sk.open_point(e.public(), binding, &mut rng()).1;
         assert_eq!(open(&p), open(&p));
         assert_ne!(open(&p).on_base, open(&q).on_base);
+    }
+
+    #[test]
+    fn possession_is_proven_for_one_key_and_purpose_only() {
+        let mut rng = ChaCha20Rng::seed_from_u64(9);
+        let (sk, other) = (
+            ShareSecretKey::generate(&mut rng),
+            ShareSecretKey::generate(&mut rng),
+        );
+        let (purpose, another) = (Digest([1; 32]), Digest([2; 32]));
+        let proof = sk.prove_possession(&purpose, &mut rng);
+        assert_eq!(proof.verify_possession(&purpose, sk.public()), Ok(()));
+        let refused = Err(CryptoError::Proof);
+        assert_eq!(proof.verify_possession(&another, sk.public()), refused);
+        assert_eq!(proof.verify_possession(&purpose, other.public()), refused);
     }
 
     #[test]

@@ -137,6 +137,9 @@ pub struct Policy {
     pub dim_max: u32,
     /// Largest n_max that this party is ready to size its slots for.
     pub n_max: u32,
+    /// Whether cohort and committee may be drawn with a value that nothing proves, when the roster names no beacon. Whoever
+    /// names such a value chooses who is drawn.
+    pub unproven_draw: bool,
 }
 
 impl Default for Policy {
@@ -148,6 +151,7 @@ impl Default for Policy {
             malicious_max: 1,
             dim_max: limits::DIM_MAX,
             n_max: limits::N_MAX,
+            unproven_draw: false,
         }
     }
 }

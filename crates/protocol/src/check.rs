@@ -117,6 +117,8 @@ checks! {
     AnnouncementParams: "announcement.params", "the parameters are out of range or do not fit", Server;
     AnnouncementPolicy: "announcement.policy", "the parameters are below this party's floors", Server;
     AnnouncementRoster: "announcement.roster", "the parameters name another roster or epoch", Server;
+    AnnouncementSchedule: "announcement.schedule", "the beacon's source or round is not the one that the roster gives this round", Server;
+    AnnouncementBeacon: "announcement.beacon", "the beacon's value is not proven", Server;
     AnnouncementCommittee: "announcement.committee", "the committee is not the one that beacon and roster give", Server;
     AnnouncementCohort: "announcement.cohort", "this client is not in the sampled cohort", Nobody;
     AnnouncementModel: "announcement.model", "the model digest is not that of the model that was trained on", Server;

@@ -274,6 +274,9 @@ impl Client {
         params
             .check_policy(&self.config.policy)
             .map_err(|cause| ContextError::Params(Check::AnnouncementPolicy, cause))?;
+        if context.unproven_draw() && !self.config.policy.unproven_draw {
+            return Err(Check::AnnouncementBeacon.into());
+        }
         if !context.in_cohort(self.config.client) {
             return Err(Check::AnnouncementCohort.into());
         }

@@ -3,7 +3,10 @@ use std::sync::Arc;
 use thiserror::Error;
 use veilsum_crypto::{CanonicalPoint, Digest, VerifyingKey};
 use veilsum_params::{ClientId, Layout, MemberIndex, ParameterError, RoundParams};
-use veilsum_wire::{Announcement, Roster, RosterError, cohort_and_committee, params_digest};
+use veilsum_wire::{
+    Announcement, BeaconError, BeaconProof, BeaconSource, Roster, RosterError,
+    cohort_and_committee, params_digest,
+};
 
 /// A message or statement was refused; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -34,6 +37,9 @@ pub enum ContextError {
     /// The parameters themselves are invalid or below the policy.
     #[error("{check}: {cause}", check = .0, cause = .1)]
     Params(Check, ParameterError),
+    /// The beacon in them is not the roster's.
+    #[error("{check}: {cause}", check = .0, cause = .1)]
+    Beacon(Check, BeaconError),
     /// Cohort or committee cannot be sampled.
     #[error(transparent)]
     Roster(#[from] RosterError),
@@ -49,10 +55,22 @@ pub struct RoundContext {
     cohort: Vec<ClientId>,
     share_keys: Vec<CanonicalPoint>,
     server_key: VerifyingKey,
+    beacon_proof: BeaconProof,
+}
+
+impl ContextError {
+    /// The check that failed, where it is one.
+    pub fn check(&self) -> Option<Check> {
+        match self {
+            Self::Check(check) | Self::Params(check, _) | Self::Beacon(check, _) => Some(*check),
+            Self::Roster(_) => None,
+        }
+    }
 }
 
 impl RoundContext {
-    /// Recomputes everything from the parameters and the roster; nothing is taken on faith (A9, A13).
+    /// Recomputes everything from the parameters and the roster; nothing is taken on faith (A9, A13) but the beacon's value,
+    /// whose proof stands beside the parameters: [`RoundContext::with_beacon`] checks that too.
     ///
     /// # Errors
     /// The first check that fails.
@@ -65,6 +83,14 @@ impl RoundContext {
         if params.roster_digest != roster.digest().0 || params.epoch != roster.epoch() {
             return Err(ContextError::Check(Check::AnnouncementRoster));
         }
+        roster
+            .beacon()
+            .check_schedule(
+                &roster.registrar().to_bytes(),
+                params.round_id,
+                &params.beacon,
+            )
+            .map_err(|e| ContextError::Beacon(Check::AnnouncementSchedule, e))?;
         let (cohort, committee) = cohort_and_committee(
             &roster,
             &params.beacon,
@@ -89,10 +115,30 @@ impl RoundContext {
             cohort,
             share_keys,
             server_key,
+            beacon_proof: BeaconProof::none(),
         })
     }
 
-    /// Checks a server's announcement against the pinned server key, then as [`RoundContext::new`].
+    /// As [`RoundContext::new`], and checks that the beacon's value is the one that its source published.
+    ///
+    /// # Errors
+    /// The first check that fails.
+    pub fn with_beacon(
+        params: RoundParams,
+        beacon_proof: BeaconProof,
+        roster: Arc<Roster>,
+    ) -> Result<Self, ContextError> {
+        let context = Self::new(params, roster)?;
+        beacon_proof
+            .check(&context.roster, &context.params.beacon)
+            .map_err(|e| ContextError::Beacon(Check::AnnouncementBeacon, e))?;
+        Ok(Self {
+            beacon_proof,
+            ..context
+        })
+    }
+
+    /// Checks a server's announcement against the pinned server key, then as [`RoundContext::with_beacon`].
     ///
     /// # Errors
     /// The first check that fails.
@@ -112,7 +158,18 @@ impl RoundContext {
         if params.server_key != pinned_server_key.to_bytes() {
             return Err(ContextError::Check(Check::AnnouncementServerKey));
         }
-        Self::new(params.clone(), roster)
+        Self::with_beacon(params.clone(), announcement.beacon.clone(), roster)
+    }
+
+    /// Whether cohort or committee were drawn with a value that nothing proves.
+    pub fn unproven_draw(&self) -> bool {
+        let drawn = self.cohort.len() < self.roster.entries().len()
+            || self.params.committee.len() < self.cohort.len();
+        drawn && *self.roster.beacon_source() == BeaconSource::Operator
+    }
+    /// What proves the beacon's value, for the announcement.
+    pub fn beacon_proof(&self) -> &BeaconProof {
+        &self.beacon_proof
     }
 
     /// The parameters.

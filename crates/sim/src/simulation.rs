@@ -580,8 +580,10 @@ impl<'w> Simulation<'w> {
             ClientError::Refused(refusal) => {
                 self.refuse(Party::Client(client), Party::Server, refusal);
             }
-            ClientError::Context(veilsum_protocol::ContextError::Params(check, _)) => {
-                self.refuse(Party::Client(client), Party::Server, check.into());
+            ClientError::Context(error) => {
+                if let Some(check) = error.check() {
+                    self.refuse(Party::Client(client), Party::Server, check.into());
+                }
             }
             _ => {}
         }

@@ -91,8 +91,8 @@ fn parameters(
     let mut value = [0; 32];
     rng.fill_bytes(&mut value);
     let beacon = Beacon {
-        source: [1; 32],
-        round: 1,
+        source: [0; 32],
+        round: round_id,
         value,
     };
     let (_, committee) =
@@ -190,7 +190,7 @@ impl World {
             share_keys.insert(client, share_key);
             updates.insert(client, update(&setup, &mut rng));
         }
-        let signed = Signed::sign(RosterContent { epoch: 1, entries }, &registrar);
+        let signed = Signed::sign(RosterContent::first(1, entries), &registrar);
         let roster = Arc::new(Roster::verify(signed, &registrar.verifying_key())?);
         let params = parameters(&setup, round_id, &roster, &server, &mut rng)?;
         let context = Arc::new(RoundContext::new(params, Arc::clone(&roster))?);
@@ -246,6 +246,7 @@ impl World {
         Announcement {
             signed: Signed::sign(content, &self.server),
             params,
+            beacon: self.context.beacon_proof().clone(),
         }
     }
 

@@ -11,11 +11,11 @@ use rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use veilsum_crypto::{Digest, ShareSecretKey};
 use veilsum_params::{ClientId, MemberIndex, MemberSlot, Policy, RoundParams};
-use veilsum_protocol::{Client, ClientConfig, ClientError, ContextError, Message, Party, Record};
+use veilsum_protocol::{Client, ClientConfig, ClientError, Message, Party, Record};
 use veilsum_sim::{Deviation, Faults, Hands, Plan, Report, Setup, Tamper, World, forge, truth};
 use veilsum_wire::{
-    Announcement, AnnouncementContent, ComplaintContent, Endorse, Proposal, ProposalContent,
-    Signed, complaints_digest, params_digest, row_values_digest,
+    Announcement, AnnouncementContent, BeaconProof, ComplaintContent, Endorse, Proposal,
+    ProposalContent, Signed, complaints_digest, params_digest, row_values_digest,
 };
 
 fn cheat(world: &World, client: ClientId, deviation: Deviation) -> Plan {
@@ -700,6 +700,7 @@ fn announced(world: &World, change: impl Fn(&mut RoundParams)) -> Result<(), Str
     let announcement = Announcement {
         signed: Signed::sign(content, &world.server),
         params,
+        beacon: BeaconProof::none(),
     };
     let client = world.plain_clients()[0];
     let (identity, share_key) = world.keys(client).unwrap();
@@ -713,15 +714,16 @@ fn announced(world: &World, change: impl Fn(&mut RoundParams)) -> Result<(), Str
             malicious_max: agreed.malicious_max,
             dim_max: agreed.dim,
             n_max: agreed.n_max,
+            unproven_draw: true,
         },
         share_key: Some(*share_key.public()),
     };
     let mut client = Client::new(config, identity.clone(), world.roster.clone(), []).unwrap();
     match client.announcement(&announcement) {
         Ok(_) => Ok(()),
-        Err(ClientError::Context(ContextError::Check(check) | ContextError::Params(check, _))) => {
-            Err(check.id().to_owned())
-        }
+        Err(ClientError::Context(error)) => Err(error
+            .check()
+            .map_or_else(|| error.to_string(), |check| check.id().to_owned())),
         Err(other) => Err(other.to_string()),
     }
 }

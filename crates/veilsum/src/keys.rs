@@ -303,7 +303,7 @@ impl RegistrarKeys {
     #[must_use]
     pub fn sign_roster(&self, epoch: u64, mut entries: Vec<RosterEntry>) -> Signed<RosterContent> {
         entries.sort_by_key(|entry| entry.client);
-        Signed::sign(RosterContent { epoch, entries }, &self.0)
+        Signed::sign(RosterContent::first(epoch, entries), &self.0)
     }
     /// The text of the secret file.
     #[must_use]

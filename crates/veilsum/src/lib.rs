@@ -26,8 +26,8 @@ pub use requests::{
     kind,
 };
 pub use server::{
-    Observer, RoundEvent, RoundReport, Server, ServerError, ServerOptions, ServerTimes, Task,
-    TaskName, TaskNameError, check_round_size, now_ms, round_dir, server_log_identity,
+    Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, ServerTimes,
+    Task, TaskName, TaskNameError, check_round_size, now_ms, round_dir, server_log_identity,
 };
 pub use status::{PHASES, ServerStatus, TaskStatus};
 

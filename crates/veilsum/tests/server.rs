@@ -303,6 +303,10 @@ async fn a_full_disk_is_told_to_clients_and_stops_nothing_for_ever() {
     disk.set_capacity(Some(disk.used()));
     let other = RoundParams {
         round_id: 2,
+        beacon: Beacon {
+            round: 2,
+            ..world.params.beacon
+        },
         ..world.params.clone()
     };
     let other = RoundParams {
@@ -558,6 +562,10 @@ async fn two_tasks_run_side_by_side() {
     }
     let two = RoundParams {
         round_id: 2,
+        beacon: Beacon {
+            round: 2,
+            ..world.params.beacon
+        },
         dim: 700,
         committee: {
             let roster = veilsum::wire::Roster::verify(

@@ -5,16 +5,23 @@
 //! a count that is checked against the bytes that are there before anything is allocated, trailing bytes are refused.
 #![warn(clippy::indexing_slicing)]
 
+mod beacon;
 mod codec;
 mod contribution;
+mod join;
 mod messages;
 mod params;
 mod roster;
 mod signed;
 mod table;
 
+pub use beacon::{
+    BeaconCommitContent, BeaconError, BeaconList, BeaconProof, BeaconReveal, BeaconRevealContent,
+    BeaconRule, BeaconSource, PARTICIPANTS_MAX, beacon_commitment, beacon_list_digest,
+};
 pub use codec::{Reader, Wire, WireError};
 pub use contribution::{Body, Contribution, Header, HeaderContent, slice_rows};
+pub use join::{JoinContent, JoinError, ROLE_CLIENT};
 pub use messages::*;
 pub use params::{ROUND_PARAMS_FIELDS, params_digest};
 pub use roster::{

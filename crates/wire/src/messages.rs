@@ -1,5 +1,5 @@
 use crate::codec::message;
-use crate::{Content, Header, Signed, Wire};
+use crate::{BeaconProof, Content, Header, Signed, Wire};
 use curve25519_dalek::scalar::Scalar;
 use veilsum_crypto::labels::{self, Label};
 use veilsum_crypto::{
@@ -50,6 +50,8 @@ message! {
         signed: Signed<AnnouncementContent>,
         /// The parameters whose digest is signed.
         params: RoundParams,
+        /// Why the beacon's value in them is the right one. It proves itself, so it is not signed.
+        beacon: BeaconProof,
     }
 }
 message! {

@@ -1,5 +1,5 @@
 use crate::codec::message;
-use crate::{Content, Signed, Wire};
+use crate::{BeaconError, BeaconRule, BeaconSource, Content, Signed, Wire};
 use thiserror::Error;
 use veilsum_crypto::labels::{self, Label};
 use veilsum_crypto::sampling::sample;
@@ -63,10 +63,28 @@ impl RosterEntry {
 message! {
     /// What the registrar signs: the clients of one epoch, ids strictly increasing.
     RosterContent {
+        /// Number of the roster; every one that this registrar signs has a higher one than those before.
+        version: u64,
         /// Epoch of the share keys.
         epoch: u64,
+        /// Where the values come from that cohorts and committees are drawn with.
+        beacon: BeaconRule,
+        /// Identity keys that were revoked and are never admitted again, strictly increasing.
+        revoked: Vec<[u8; 32]>,
         /// The clients.
         entries: Vec<RosterEntry>,
+    }
+}
+impl RosterContent {
+    /// The first roster of a registrar, with no beacon but the operator's word and nobody revoked.
+    pub fn first(epoch: u64, entries: Vec<RosterEntry>) -> Self {
+        Self {
+            version: 1,
+            epoch,
+            beacon: BeaconRule::operator(),
+            revoked: Vec::new(),
+            entries,
+        }
     }
 }
 impl Content for RosterContent {
@@ -101,6 +119,24 @@ pub enum RosterError {
         /// Whose.
         client: ClientId,
     },
+    /// The list of revoked keys is not strictly increasing.
+    #[error("the roster's revoked keys are not strictly increasing")]
+    RevokedOrder,
+    /// A client whose identity key is revoked.
+    #[error("{client} has an identity key that the same roster revokes")]
+    Revoked {
+        /// Whose.
+        client: ClientId,
+    },
+    /// The beacon that it names is not one.
+    #[error("the roster's beacon: {0}")]
+    Beacon(#[from] BeaconError),
+    /// A participant of its beacon is not in it.
+    #[error("{client} takes part in the roster's beacon and is not in the roster")]
+    Participant {
+        /// Who.
+        client: ClientId,
+    },
     /// Fewer clients than the cohort or committee needs.
     #[error("the roster has {available} clients, {wanted} are needed")]
     TooFew {
@@ -118,10 +154,12 @@ pub struct Roster {
     keys: Vec<VerifyingKey>,
     digest: Digest,
     registrar: VerifyingKey,
+    source: BeaconSource,
 }
 
 impl Roster {
-    /// Checks the registrar's signature, the order of ids, all keys and their owners' signatures.
+    /// Checks the registrar's signature, the order of ids, all keys and their owners' signatures, that nobody in it is
+    /// revoked, and the beacon that it names.
     ///
     /// # Errors
     /// The first thing that is wrong.
@@ -138,12 +176,19 @@ impl Roster {
         {
             return Err(RosterError::Order);
         }
+        if !content.revoked.is_sorted_by(|a, b| a < b) {
+            return Err(RosterError::RevokedOrder);
+        }
+        let source = content.beacon.source()?;
         let mut seen = std::collections::BTreeSet::new();
         let mut keys = Vec::with_capacity(entries.len());
         for e in entries {
             let client = e.client;
             if !seen.insert(e.identity_key) || !seen.insert(*e.share_key.as_bytes()) {
                 return Err(RosterError::DoubledKey { client });
+            }
+            if content.revoked.binary_search(&e.identity_key).is_ok() {
+                return Err(RosterError::Revoked { client });
             }
             let key =
                 VerifyingKey::decode(&e.identity_key).map_err(|_| RosterError::Key { client })?;
@@ -163,8 +208,14 @@ impl Roster {
             .map_err(|_| RosterError::ShareKeySignature { client })?;
             keys.push(key);
         }
+        let outside =
+            |client: &&ClientId| entries.binary_search_by_key(*client, |e| e.client).is_err();
+        if let Some(client) = content.beacon.participants.iter().find(outside) {
+            return Err(RosterError::Participant { client: *client });
+        }
         let digest = Digest::of(labels::ROSTER_DIGEST, &content.to_bytes());
         Ok(Self {
+            source,
             keys,
             digest,
             signed,
@@ -179,6 +230,23 @@ impl Roster {
     /// The key that the roster's signature was checked with.
     pub fn registrar(&self) -> &VerifyingKey {
         &self.registrar
+    }
+    /// Number of the roster among all of its registrar.
+    pub fn version(&self) -> u64 {
+        self.signed.content.version
+    }
+    /// The rule by which rounds get their beacon values.
+    pub fn beacon(&self) -> &BeaconRule {
+        &self.signed.content.beacon
+    }
+    /// Where those values come from.
+    pub fn beacon_source(&self) -> &BeaconSource {
+        &self.source
+    }
+    /// Whether an identity key was revoked.
+    pub fn is_revoked(&self, identity_key: &[u8; 32]) -> bool {
+        let revoked = &self.signed.content.revoked;
+        revoked.binary_search(identity_key).is_ok()
     }
     /// Epoch of the share keys.
     pub fn epoch(&self) -> u64 {

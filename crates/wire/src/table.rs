@@ -1,6 +1,7 @@
 use crate::{
-    Announcement, AnnouncementContent, Certificate, ComplaintContent, ComplaintListContent,
-    Content, Convicted, ConvictedContent, Endorse, EndorseContent, FinalContent, HeaderContent,
+    Announcement, AnnouncementContent, BeaconCommitContent, BeaconList, BeaconProof, BeaconReveal,
+    BeaconRevealContent, BeaconRule, Certificate, ComplaintContent, ComplaintListContent, Content,
+    Convicted, ConvictedContent, Endorse, EndorseContent, FinalContent, HeaderContent, JoinContent,
     LightBundle, LogHeadContent, MemberPackage, Proposal, ProposalContent, ReceiptContent,
     RequestContent, ResultContent, RevealContent, RevealRequest, RosterContent, RosterEntry,
     RoundResult, RowLeaf, RowList, RowValues, Rows, RowsContent, RowsRequest, ShareKeyContent,
@@ -33,10 +34,12 @@ pub const MESSAGES: &[MessageInfo] = messages! {
     signed {
         ShareKeyContent RosterContent AnnouncementContent HeaderContent ReceiptContent ProposalContent ComplaintContent
         EndorseContent ComplaintListContent UnmaskContent RevealContent ConvictedContent FinalContent RowsContent
-        ResultContent VoidContent LogHeadContent RequestContent
+        ResultContent VoidContent LogHeadContent RequestContent JoinContent BeaconCommitContent
+        BeaconRevealContent
     }
     plain {
         RosterEntry Announcement Proposal ShareLeaf MemberPackage Endorse Certificate UnmaskRequest Unmask RevealRequest
-        Convicted RowLeaf RowsRequest RowValues Rows RoundResult RowList LightBundle
+        Convicted RowLeaf RowsRequest RowValues Rows RoundResult RowList LightBundle BeaconRule BeaconList BeaconReveal
+        BeaconProof
     }
 };

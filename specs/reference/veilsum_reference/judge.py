@@ -24,7 +24,7 @@ def round_of(name):
     roster = codec.decode("Signed<RosterContent>", vectors.read(entry["roster"]))
     announcement = codec.decode("Announcement", vectors.read(entry["announcement"]))
     content = check_roster(roster, bytes.fromhex(entry["registrar"]))
-    return Round(announcement, content, bytes.fromhex(entry["server"]))
+    return Round(announcement, content, bytes.fromhex(entry["registrar"]), bytes.fromhex(entry["server"]))
 
 
 def verdict(check):
@@ -53,7 +53,8 @@ def announcement(vector):
         entry = round_entry(vector["round"])
         roster = codec.decode("Signed<RosterContent>", vectors.read(entry["roster"]))
         content = check_roster(roster, bytes.fromhex(entry["registrar"]))
-        Round(codec.decode("Announcement", vectors.content(vector)), content, bytes.fromhex(entry["server"]))
+        keys = bytes.fromhex(entry["registrar"]), bytes.fromhex(entry["server"])
+        Round(codec.decode("Announcement", vectors.content(vector)), content, *keys)
 
     return verdict(check)
 

@@ -26,7 +26,10 @@ def check_roster(signed, registrar):
     """specs/protocol.md, section 6: signature, order, keys and their owners' signatures."""
     if not signature_holds(signed, registrar):
         raise RosterRefused("registrar's signature")
-    entries, seen = signed.content.entries, set()
+    entries, seen, revoked = signed.content.entries, set(), signed.content.revoked
+    if any(a >= b for a, b in zip(revoked, revoked[1:])):
+        raise RosterRefused("order of revoked keys")
+    check_rule(signed.content)
     for before, entry in zip([None, *entries], entries):
         if before is not None and before.client >= entry.client:
             raise RosterRefused("order")
@@ -34,6 +37,8 @@ def check_roster(signed, registrar):
             if key in seen:
                 raise RosterRefused("doubled key")
             seen.add(key)
+        if entry.identity_key in revoked:
+            raise RosterRefused("revoked")
         content = codec.Record(client=entry.client, epoch=signed.content.epoch, share_key=entry.share_key)
         message = signing_input("ShareKeyContent", content)
         if not group.key_is_valid(entry.identity_key) or entry.share_key.raw == bytes(32):
@@ -41,6 +46,56 @@ def check_roster(signed, registrar):
         if not group.ed25519_verify(entry.identity_key, message, entry.share_key_signature):
             raise RosterRefused("share key's signature")
     return signed.content
+
+
+def check_rule(roster):
+    """specs/protocol.md, section 2.3. Whether a drand key is a point of its group is not looked at: this reference has no pairing."""
+    r = roster.beacon
+    local = bool(r.participants or r.least)
+    foreign = {0: local or r.public_key, 1: local or len(r.public_key) != 48, 2: local or len(r.public_key) != 96, 3: r.public_key}
+    if foreign.get(r.scheme, True) or r.stride == 0:
+        raise RosterRefused("beacon rule")
+    if r.scheme == 3:
+        ordered = all(a < b for a, b in zip(r.participants, r.participants[1:]))
+        if not ordered or not 1 <= r.least <= len(r.participants) <= 256:
+            raise RosterRefused("beacon participants")
+        if not set(r.participants) <= {e.client for e in roster.entries}:
+            raise RosterRefused("beacon participant who is not in the roster")
+
+
+def beacon_source(rule, registrar):
+    if rule.scheme == 0:
+        return bytes(32)
+    parts = [("u8", rule.scheme), ("Vec<u8>", rule.public_key), ("Vec<ClientId>", rule.participants), ("u32", rule.least)]
+    return digest("BEACON_SOURCE", registrar + b"".join(codec.encode(kind, value) for kind, value in parts))
+
+
+def beacon_value(proof, roster, source, number):
+    """The value that a proof gives, of a beacon of participants."""
+    reveals, known = proof.reveals, {e.client: e.identity_key for e in roster.entries}
+    ids = [r.client for r in reveals]
+    require(all(a < b for a, b in zip(ids, ids[1:])) and set(ids) <= set(roster.beacon.participants)
+            and len(ids) >= roster.beacon.least and not proof.signature and not proof.previous, "announcement.beacon")
+    around = source + codec.encode("u64", number)
+    commitments = [(r.client, digest("BEACON_COMMITMENT", around + codec.encode("u32", r.client) + r.secret)) for r in reveals]
+    said = b"".join(codec.encode("u32", client) + commitment for client, commitment in commitments)
+    seen = digest("BEACON_LIST", around + codec.encode("u64", len(reveals)) + said)
+    for r in reveals:
+        content = codec.Record(source=source, round=number, client=r.client, list=seen, secret=r.secret)
+        message = signing_input("BeaconRevealContent", content)
+        require(group.ed25519_verify(known[r.client], message, r.signature), "announcement.beacon")
+    secrets_told = b"".join(codec.encode("u32", r.client) + r.secret for r in reveals)
+    return digest("BEACON_VALUE", around + seen + secrets_told)
+
+
+def check_beacon(announcement, roster, source):
+    beacon, proof = announcement.params.beacon, announcement.beacon
+    if roster.beacon.scheme == 0:
+        require(not (proof.signature or proof.previous or proof.reveals), "announcement.beacon")
+    elif roster.beacon.scheme == 3:
+        require(beacon_value(proof, roster, source, beacon.round) == beacon.value, "announcement.beacon")
+    else:
+        raise NotImplementedError("this reference does not verify drand")
 
 
 def check_ranges(p):
@@ -56,7 +111,7 @@ def check_ranges(p):
 class Round:
     """A round that everybody agrees on."""
 
-    def __init__(self, announcement, roster, server_key):
+    def __init__(self, announcement, roster, registrar, server_key):
         signed, p = announcement.signed, announcement.params
         require(signature_holds(signed, server_key), "announcement.signature")
         self.digest = params_digest(p)
@@ -68,13 +123,18 @@ class Round:
         require(group.key_is_valid(p.server_key), "announcement.server-key")
         roster_digest = digest("ROSTER_DIGEST", codec.encode("RosterContent", roster))
         require(p.roster_digest == roster_digest and p.epoch == roster.epoch, "announcement.roster")
-        entries, beacon = roster.entries, p.beacon
+        entries, beacon, rule = roster.entries, p.beacon, roster.beacon
+        source = beacon_source(rule, registrar)
+        number = (p.round_id - rule.first_round) * rule.stride + rule.first_beacon
+        scheduled = p.round_id >= rule.first_round and (beacon.source, beacon.round) == (source, number)
+        require(scheduled, "announcement.schedule")
         if p.cohort_size > len(entries):
             raise RosterRefused("too few clients")
         cohort = [entries[i] for i in sorted(sample("COHORT_XOF", beacon.value, p.round_id, len(entries), p.cohort_size))]
         drawn = [cohort[i] for i in sample("COMMITTEE_XOF", beacon.value, p.round_id, len(cohort), len(p.committee))]
         stated = [(s.client, s.share_key) for s in p.committee]
         require([(e.client, e.share_key.raw) for e in drawn] == stated, "announcement.committee")
+        check_beacon(announcement, roster, source)
         self.params, self.members, self.m, self.t = p, drawn, len(drawn), p.threshold
         self.cohort = {e.client for e in cohort}
         self.identities = {e.client: e.identity_key for e in entries}

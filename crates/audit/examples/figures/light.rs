@@ -62,7 +62,7 @@ impl Light {
             entries.push(RosterEntry::new(client, 1, &identity, *share.public()));
             identities.insert(client, identity);
         }
-        let signed = Signed::sign(RosterContent { epoch: 1, entries }, &registrar);
+        let signed = Signed::sign(RosterContent::first(1, entries), &registrar);
         let roster = Arc::new(Roster::verify(signed, &registrar.verifying_key()).unwrap());
         let params = params(&case, &roster, &server);
         let context = RoundContext::new(params, roster).unwrap();
@@ -147,7 +147,7 @@ impl Light {
 
 fn params(case: &Case, roster: &Roster, server: &IdentityKey) -> RoundParams {
     let beacon = Beacon {
-        source: [1; 32],
+        source: [0; 32],
         round: 1,
         value: [2; 32],
     };

@@ -329,6 +329,7 @@ fn huge_parameters_allocate_nothing() {
     let sent = veilsum_wire::Announcement {
         signed: Signed::sign(content, &world.server),
         params,
+        beacon: world.context.beacon_proof().clone(),
     };
     let mut records = played().records.clone();
     records[0] = Record::ServerAnnouncement { sent };

@@ -360,6 +360,7 @@ impl Relay {
         Announcement {
             signed: Signed::sign(content, &self.signing),
             params: params.clone(),
+            beacon: scene.context.beacon_proof().clone(),
         }
     }
 

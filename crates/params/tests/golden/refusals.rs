@@ -223,6 +223,7 @@ fn every_floor_of_a_policy_holds() {
         malicious_max: 6,
         dim_max: 650,
         n_max: 20,
+        unproven_draw: false,
     };
     assert_eq!(params().check_policy(&policy), Ok(()));
     let below = |field, got, floor| Err(ParameterError::BelowFloor { field, got, floor });

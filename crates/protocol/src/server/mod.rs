@@ -161,6 +161,7 @@ impl ServerRound {
         let announcement = Announcement {
             signed: Signed::sign(content, &identity),
             params: context.params().clone(),
+            beacon: context.beacon_proof().clone(),
         };
         let mut out = Outputs::default();
         out.persist(Record::ServerAnnouncement {

@@ -13,6 +13,7 @@ const LOW: Policy = Policy {
     malicious_max: 1,
     dim_max: 1000,
     n_max: 100,
+    unproven_draw: true,
 };
 
 fn config(w: &World, client: ClientId) -> ClientConfig {
@@ -44,6 +45,7 @@ fn announce(w: &World, params: &RoundParams) -> Announcement {
     Announcement {
         signed: Signed::sign(content, &w.server),
         params: params.clone(),
+        beacon: BeaconProof::none(),
     }
 }
 
@@ -54,7 +56,7 @@ fn model(params: &RoundParams) -> Digest {
 fn refused(error: ClientError) -> Check {
     match error {
         ClientError::Refused(refusal) | ClientError::Convicting { refusal, .. } => refusal.check,
-        ClientError::Context(ContextError::Check(check) | ContextError::Params(check, _)) => check,
+        ClientError::Context(error) => error.check().unwrap(),
         other => panic!("{other:?}"),
     }
 }
@@ -146,6 +148,7 @@ fn what_a_client_checks_before_it_contributes() {
     let moved = Announcement {
         signed: Signed::sign(content, &w.server),
         params: params.clone(),
+        beacon: BeaconProof::none(),
     };
     assert_eq!(
         start(w, vec![]).announcement(&moved).map_err(refused).err(),

@@ -57,7 +57,7 @@ pub(crate) fn world_of(dim: u32, norm_bound: u32, contributions: usize) -> World
         .iter()
         .map(|id| RosterEntry::new(*id, 3, &identities[id], *share_keys[id].public()))
         .collect();
-    let signed = Signed::sign(RosterContent { epoch: 3, entries }, &registrar);
+    let signed = Signed::sign(RosterContent::first(3, entries), &registrar);
     let roster = Arc::new(Roster::verify(signed, &registrar.verifying_key()).unwrap());
     let params = params_for(&roster, &server, 9, dim, norm_bound);
     let ctx = RoundContext::new(params, Arc::clone(&roster)).unwrap();
@@ -103,8 +103,8 @@ pub(crate) fn params_for(
     norm_bound: u32,
 ) -> RoundParams {
     let beacon = Beacon {
-        source: [1; 32],
-        round: 4,
+        source: [0; 32],
+        round: round_id,
         value: [2; 32],
     };
     let (_, committee) =

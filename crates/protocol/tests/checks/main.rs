@@ -6,6 +6,7 @@
     reason = "a test that cannot set up its case fails"
 )]
 
+mod beacon;
 mod client;
 mod common;
 mod complaints;

@@ -36,6 +36,7 @@ fn records() -> Vec<Record> {
             &w.server,
         ),
         params: w.ctx.params().clone(),
+        beacon: BeaconProof::none(),
     };
     let header = w.header(0).clone();
     let receipt = Signed::sign(

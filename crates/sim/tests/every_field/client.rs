@@ -13,9 +13,9 @@ use veilsum_protocol::{
     Check, Culprit, Evidence, Message, Party, ServerStatement, judge, light_check,
 };
 use veilsum_wire::{
-    Announcement, AnnouncementContent, LightBundle, Proposal, ProposalContent, ROUND_PARAMS_FIELDS,
-    ReceiptContent, ResultContent, RoundResult, RowList, Signed, params_digest, proposal_root,
-    result_vector_digest,
+    Announcement, AnnouncementContent, BeaconProof, LightBundle, Proposal, ProposalContent,
+    ROUND_PARAMS_FIELDS, ReceiptContent, ResultContent, RoundResult, RowList, Signed,
+    params_digest, proposal_root, result_vector_digest,
 };
 
 const NOTHING: Digest = Digest([0; 32]);
@@ -44,6 +44,7 @@ fn announcement(t: T) -> Vec<Table> {
     let around = move |signed| Announcement {
         signed,
         params: t.world().context.params().clone(),
+        beacon: BeaconProof::none(),
     };
     let table = |before, cases: Vec<Case<AnnouncementContent>>| {
         Signing {
@@ -87,6 +88,9 @@ fn announcement(t: T) -> Vec<Table> {
                 case("params", "announcement.digest", |a: &mut Announcement| {
                     a.params.model_digest[0] ^= 1
                 }),
+                case("beacon", "announcement.beacon", |a: &mut Announcement| {
+                    a.beacon.signature.push(1)
+                }),
             ],
         ),
     ]
@@ -103,7 +107,7 @@ const OTHERS: &[Other] = &[
     ("generator_set", Some("announcement.params"), |p| {
         p.generator_set += 1
     }),
-    ("round_id", Some("announcement.committee"), |p| {
+    ("round_id", Some("announcement.schedule"), |p| {
         p.round_id += 1
     }),
     ("epoch", Some("announcement.roster"), |p| p.epoch += 1),
@@ -113,6 +117,9 @@ const OTHERS: &[Other] = &[
     ("model_digest", None, |p| p.model_digest[0] ^= 1),
     ("roster_digest", Some("announcement.roster"), |p| {
         p.roster_digest[0] ^= 1
+    }),
+    ("beacon", Some("announcement.schedule"), |p| {
+        p.beacon.round += 1
     }),
     ("beacon", Some("announcement.committee"), |p| {
         p.beacon.value[0] ^= 1
@@ -163,6 +170,7 @@ fn round_params(t: T) -> Table {
                 let announcement = Announcement {
                     signed: Signed::sign(content, &t.world().server),
                     params,
+                    beacon: BeaconProof::none(),
                 };
                 let got = announced(t, &announcement, true);
                 let expected: Vec<_> = check.iter().copied().collect();

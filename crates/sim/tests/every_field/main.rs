@@ -7,6 +7,7 @@
 mod common;
 
 mod client;
+mod enrolment;
 mod member;
 mod registration;
 mod server;
@@ -42,6 +43,7 @@ fn what_clients_are_told() {
 #[test]
 fn what_is_signed_outside_of_rounds() {
     run(registration::tables());
+    run(enrolment::tables());
 }
 
 #[test]
@@ -57,6 +59,7 @@ fn no_field_of_any_message_is_left_out() {
         member::tables(t),
         client::tables(t),
         registration::tables(),
+        enrolment::tables(),
     ];
     let covered: BTreeSet<(&str, &str)> = tables
         .iter()

@@ -4,11 +4,19 @@ use crate::table::Table;
 use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey};
 use veilsum_params::ClientId;
 use veilsum_wire::{
-    LogHeadContent, Roster, RosterContent, RosterEntry, RosterError, ShareKeyContent, Signed,
+    BeaconError, BeaconRule, LogHeadContent, Roster, RosterContent, RosterEntry, RosterError,
+    ShareKeyContent, Signed,
 };
 
 pub(crate) fn tables() -> Vec<Table> {
-    vec![share_key(), entry(), roster(), log_head()]
+    vec![
+        share_key(),
+        entry(),
+        roster(),
+        beacon_rule(),
+        log_head(),
+        request(),
+    ]
 }
 
 struct Registry {
@@ -25,10 +33,7 @@ fn registry() -> Registry {
         let share_key = *ShareSecretKey::generate(&mut rng).public();
         RosterEntry::new(ClientId(i), 4, key, share_key)
     });
-    let content = RosterContent {
-        epoch: 4,
-        entries: entries.collect(),
-    };
+    let content = RosterContent::first(4, entries.collect());
     Registry {
         registrar,
         clients,
@@ -168,9 +173,59 @@ fn roster() -> Table {
                 r.signed(epoch),
                 Err(RosterError::ShareKeySignature { client })
             );
+            // Any version is right by itself; whoever has seen a higher one refuses it.
+            let version = |c: &mut RosterContent| c.version += 1;
+            assert_eq!(r.unsigned(version), Err(RosterError::Signature));
+            assert_eq!(r.signed(version), Ok(()));
+            let revoked = |c: &mut RosterContent| c.revoked = vec![c.entries[1].identity_key];
+            assert_eq!(r.unsigned(revoked), Err(RosterError::Signature));
+            let client = ClientId(2);
+            assert_eq!(r.signed(revoked), Err(RosterError::Revoked { client }));
+            let doubled = |c: &mut RosterContent| c.revoked = vec![[7; 32], [7; 32]];
+            assert_eq!(r.signed(doubled), Err(RosterError::RevokedOrder));
+            let beacon = |c: &mut RosterContent| c.beacon.scheme = 9;
+            assert_eq!(r.unsigned(beacon), Err(RosterError::Signature));
+            let error = BeaconError::Rule { scheme: 9 };
+            assert_eq!(r.signed(beacon), Err(RosterError::Beacon(error)));
             let order = |c: &mut RosterContent| c.entries.swap(0, 1);
             assert_eq!(r.unsigned(order), Err(RosterError::Signature));
             assert_eq!(r.signed(order), Err(RosterError::Order));
+        }),
+    }
+}
+
+/// What a rule says of itself; what follows from it for a round is tested with announcements.
+fn beacon_rule() -> Table {
+    type Change = (&'static str, fn(&mut BeaconRule), Option<BeaconError>);
+    const NONE: BeaconError = BeaconError::Rule { scheme: 0 };
+    const CHANGES: [Change; 7] = [
+        (
+            "scheme",
+            |b| b.scheme = 7,
+            Some(BeaconError::Rule { scheme: 7 }),
+        ),
+        ("public_key", |b| b.public_key.push(1), Some(NONE)),
+        (
+            "participants",
+            |b| b.participants.push(ClientId(1)),
+            Some(NONE),
+        ),
+        ("least", |b| b.least = 1, Some(NONE)),
+        ("first_round", |b| b.first_round += 1, None),
+        ("first_beacon", |b| b.first_beacon += 1, None),
+        ("stride", |b| b.stride = 0, Some(NONE)),
+    ];
+    Table {
+        message: "BeaconRule",
+        fields: CHANGES.iter().map(|c| c.0).collect(),
+        run: Box::new(|| {
+            let r = registry();
+            for (field, change, error) in CHANGES {
+                let change = |c: &mut RosterContent| change(&mut c.beacon);
+                assert_eq!(r.unsigned(change), Err(RosterError::Signature), "{field}");
+                let expected = error.map_or(Ok(()), |e| Err(RosterError::Beacon(e)));
+                assert_eq!(r.signed(change), expected, "{field}");
+            }
         }),
     }
 }

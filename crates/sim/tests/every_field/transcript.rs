@@ -212,6 +212,7 @@ impl Transcript {
                 malicious_max: params.malicious_max,
                 dim_max: params.dim,
                 n_max: params.n_max,
+                unproven_draw: true,
             },
             share_key: Some(*share_key.public()),
         };
@@ -224,10 +225,9 @@ impl Transcript {
 
     /// What a client's refusal is, and whom the evidence convicts that it hands out.
     pub(crate) fn refusal(&self, outcome: Result<(), ClientError>) -> Got {
-        use veilsum_protocol::ContextError::{Check, Params};
         match outcome {
             Ok(()) => Got::default(),
-            Err(ClientError::Context(Check(check) | Params(check, _))) => (check.id(), None).into(),
+            Err(ClientError::Context(error)) => (error.check().unwrap().id(), None).into(),
             Err(ClientError::Refused(refusal)) => (refusal.check.id(), None).into(),
             Err(ClientError::Convicting { refusal, evidence }) => {
                 let conviction = judge(&self.world().context, &evidence).unwrap();

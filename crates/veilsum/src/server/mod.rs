@@ -21,7 +21,7 @@ use veilsum_proof::Prepared;
 use veilsum_protocol::{Check, Input, Outcome};
 use veilsum_store::{Disk, MAX_PAYLOAD_LEN, RealDisk};
 use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, ServerStats};
-use veilsum_wire::{Roster, RoundResult};
+use veilsum_wire::{BeaconProof, Roster, RoundResult};
 
 pub use error::ServerError;
 pub use observe::Observer;
@@ -96,6 +96,25 @@ impl ServerOptions {
             transport,
             verifiers,
             disk: Arc::new(RealDisk),
+        }
+    }
+}
+
+/// A round that is to be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoundPlan {
+    /// Its parameters.
+    pub params: RoundParams,
+    /// What proves the beacon's value in them.
+    pub beacon: BeaconProof,
+}
+
+impl From<RoundParams> for RoundPlan {
+    /// A round under a roster without a beacon.
+    fn from(params: RoundParams) -> Self {
+        Self {
+            params,
+            beacon: BeaconProof::none(),
         }
     }
 }
@@ -221,11 +240,11 @@ impl Server {
     /// As [`Task::run`].
     pub async fn run(
         &mut self,
-        params: RoundParams,
+        plan: impl Into<RoundPlan>,
         on_event: impl FnMut(RoundEvent) + Send,
     ) -> Result<RoundReport, ServerError> {
         self.shared.register_only(&self.only.home);
-        self.only.run(params, on_event).await
+        self.only.run(plan, on_event).await
     }
 }
 

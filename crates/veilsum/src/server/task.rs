@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use veilsum_crypto::IdentityKey;
 use veilsum_encoding::Encoder;
-use veilsum_params::{Layout, RoundParams};
+use veilsum_params::Layout;
 use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{Check, Outcome, Record, RoundContext};
 use veilsum_store::Disk;
@@ -19,7 +19,8 @@ use veilsum_store::Disk;
 use super::round::{RoundEvent, RoundRun, RoundStart, log_identity};
 use super::shared::Shared;
 use super::{
-    RoundReport, ServerError, ServerTimes, Step, check_round_size, deadline, round_dir, step,
+    RoundPlan, RoundReport, ServerError, ServerTimes, Step, check_round_size, deadline, round_dir,
+    step,
 };
 use crate::journal::Journal;
 
@@ -142,9 +143,10 @@ impl Task {
     /// must be the given ones but for the deadline.
     async fn open(
         &mut self,
-        params: RoundParams,
+        plan: RoundPlan,
         events: mpsc::UnboundedSender<RoundEvent>,
     ) -> Result<Arc<RoundRun>, ServerError> {
+        let RoundPlan { params, beacon } = plan;
         let round_id = params.round_id;
         if self
             .shared
@@ -156,19 +158,23 @@ impl Task {
         let dir = round_dir(&self.home.state, round_id);
         let identity = log_identity(&params.server_key, round_id);
         let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
-        let params = match records.first() {
-            None => params,
+        let (params, beacon) = match records.first() {
+            None => (params, beacon),
             Some(Record::ServerAnnouncement { sent }) => {
                 let mut same = params;
                 same.contribute_deadline_ms = sent.params.contribute_deadline_ms;
                 if same != sent.params {
                     return Err(ServerError::OtherParams { round_id });
                 }
-                same
+                (same, sent.beacon.clone())
             }
             Some(_) => return Err(ServerError::RoundUsed { round_id }),
         };
-        let context = Arc::new(RoundContext::new(params, Arc::clone(&self.shared.roster))?);
+        let context = Arc::new(RoundContext::with_beacon(
+            params,
+            beacon,
+            Arc::clone(&self.shared.roster),
+        )?);
         check_round_size(context.params(), context.layout())?;
         let prepared = self.prepare(context.layout()).await?;
         let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
@@ -210,11 +216,11 @@ impl Task {
     /// with a result is reported again, and answered for until nobody asks any more.
     pub async fn run(
         &mut self,
-        params: RoundParams,
+        plan: impl Into<RoundPlan>,
         mut on_event: impl FnMut(RoundEvent) + Send,
     ) -> Result<RoundReport, ServerError> {
         let (sender, mut events) = mpsc::unbounded_channel();
-        let run = self.open(params, sender).await?;
+        let run = self.open(plan.into(), sender).await?;
         let deadline = deadline(run.context.params().contribute_deadline_ms);
         let mut changed = run.watch();
         let mut tick = tokio::time::interval(self.times.tick);

@@ -10,6 +10,8 @@ fn the_table_holds_every_message_that_the_crate_declares() {
         include_str!("../../src/messages.rs"),
         include_str!("../../src/contribution.rs"),
         include_str!("../../src/roster.rs"),
+        include_str!("../../src/beacon.rs"),
+        include_str!("../../src/join.rs"),
         include_str!("../../src/signed.rs"),
         include_str!("../../src/params.rs"),
     ] {

@@ -29,10 +29,7 @@ fn entry(client: u32, share_key: CanonicalPoint) -> RosterEntry {
 }
 
 fn verified(entries: Vec<RosterEntry>) -> Result<Roster, RosterError> {
-    let content = RosterContent {
-        epoch: EPOCH,
-        entries,
-    };
+    let content = RosterContent::first(EPOCH, entries);
     Roster::verify(
         Signed::sign(content, &registrar()),
         &registrar().verifying_key(),

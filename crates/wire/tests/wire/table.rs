@@ -81,9 +81,9 @@ macro_rules! messages {
 messages! {
     ShareKeyContent { client, epoch, share_key }
     RosterEntry { client, identity_key, share_key, share_key_signature }
-    RosterContent { epoch, entries }
+    RosterContent { version, epoch, beacon, revoked, entries }
     AnnouncementContent { round_id, params_digest }
-    Announcement { signed, params }
+    Announcement { signed, params, beacon }
     HeaderContent {
         params_digest, client, commitments, f_z, ephemeral, knowledge, share_root, row_root, other_rows, masked_vector,
         key_ciphertext, proof,
@@ -118,6 +118,13 @@ messages! {
     VoidContent { params_digest }
     LogHeadContent { params_digest, records, head }
     RequestContent { params_digest, client, kind }
+    JoinContent { registrar, role, epoch, entry, possession }
+    BeaconCommitContent { source, round, client, commitment }
+    BeaconRevealContent { source, round, client, list, secret }
+    BeaconRule { scheme, public_key, participants, least, first_round, first_beacon, stride }
+    BeaconList { commitments }
+    BeaconReveal { client, secret, signature }
+    BeaconProof { signature, previous, reveals }
 }
 
 macro_rules! signed {
@@ -142,7 +149,8 @@ pub(crate) fn all() -> Vec<Message> {
     all.extend(signed![
         RosterContent AnnouncementContent HeaderContent ReceiptContent ProposalContent ComplaintContent EndorseContent
         ComplaintListContent UnmaskContent RevealContent ConvictedContent FinalContent RowsContent ResultContent VoidContent
-        LogHeadContent RequestContent
+        LogHeadContent RequestContent JoinContent BeaconCommitContent
+        BeaconRevealContent
     ]);
     all.push(Message {
         name: "RoundParams",

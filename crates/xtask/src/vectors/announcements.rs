@@ -6,9 +6,9 @@ use serde_json::json;
 use std::sync::Arc;
 use veilsum_crypto::IdentityKey;
 use veilsum_params::RoundParams;
-use veilsum_protocol::{Check, ContextError, RoundContext};
+use veilsum_protocol::{Check, RoundContext};
 use veilsum_sim::World;
-use veilsum_wire::{Announcement, AnnouncementContent, Signed, Wire, params_digest};
+use veilsum_wire::{Announcement, AnnouncementContent, BeaconProof, Signed, Wire, params_digest};
 
 struct Maker<'a> {
     files: &'a mut Files,
@@ -26,8 +26,8 @@ impl Maker<'_> {
         let key = self.world.server.verifying_key();
         let roster = Arc::clone(&self.world.roster);
         let got = match RoundContext::from_announcement(announcement, &key, roster) {
-            Err(ContextError::Check(check) | ContextError::Params(check, _)) => Some(check),
-            _ => None,
+            Err(error) => error.check(),
+            Ok(_) => None,
         };
         if got != Some(expected) {
             return Err(TaskError::Vector(format!(
@@ -58,7 +58,15 @@ impl Maker<'_> {
             params_digest: params_digest(&params),
         };
         let signed = Signed::sign(content, &self.world.server);
-        self.add(name, expected, &Announcement { signed, params })
+        self.add(
+            name,
+            expected,
+            &Announcement {
+                signed,
+                params,
+                beacon: BeaconProof::none(),
+            },
+        )
     }
 }
 
@@ -100,6 +108,13 @@ pub(super) fn direct(files: &mut Files, world: &World) -> Result<(), TaskError> 
         p.roster_digest[9] ^= 1
     })?;
     m.params("epoch", Check::AnnouncementRoster, |p| p.epoch += 1)?;
+    let schedule = Check::AnnouncementSchedule;
+    m.params("another-round-id", schedule, |p| p.round_id += 1)?;
+    m.params("another-beacon-round", schedule, |p| p.beacon.round += 1)?;
+    m.params("another-source", schedule, |p| p.beacon.source[0] ^= 1)?;
+    let mut other = world.announcement();
+    other.beacon.signature.push(1);
+    m.add("a-proof-of-nothing", Check::AnnouncementBeacon, &other)?;
     let committee = Check::AnnouncementCommittee;
     m.params("a09-committee-order", committee, |p| p.committee.swap(0, 1))?;
     m.params("a13-another-beacon", committee, |p| p.beacon.value[0] ^= 1)?;

@@ -102,6 +102,7 @@ impl<'w> Bench<'w> {
                     n_min: 2,
                     committee: 2,
                     malicious_max: 0,
+                    unproven_draw: true,
                     ..Policy::default()
                 },
                 share_key: Some(*share_key.public()),
