@@ -9,14 +9,7 @@ use veilsum_wire::{
 };
 
 pub(crate) fn tables() -> Vec<Table> {
-    vec![
-        share_key(),
-        entry(),
-        roster(),
-        beacon_rule(),
-        log_head(),
-        request(),
-    ]
+    vec![share_key(), entry(), roster(), beacon_rule(), log_head()]
 }
 
 struct Registry {
