@@ -136,6 +136,10 @@ pub(crate) fn replay(mut transcript: Transcript, options: &Options<'_>) -> Repor
 
 /// The round, from the first record and the roster.
 fn context_of(transcript: &mut Transcript, options: &Options<'_>) -> Option<RoundContext> {
+    // Of a log that could not be read nothing more is known than why.
+    if transcript.identity.is_none() && !transcript.faults.is_empty() {
+        return None;
+    }
     let first = transcript.records.first().cloned();
     let Some((index, Record::ServerAnnouncement { sent })) = first else {
         transcript.fault(None, FaultKind::NoAnnouncement);

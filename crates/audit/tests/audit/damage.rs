@@ -6,9 +6,11 @@ use rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use veilsum_audit::{Options, Outcome, Verdict, audit};
-use veilsum_protocol::{Document, Evidence, Pins, Record};
+use veilsum_audit::{Fault, FaultKind, Options, Outcome, Verdict, audit};
+use veilsum_protocol::{Document, Evidence, FILE_VERSION, FileError, Pins, Record};
 use veilsum_sim::{Plan, Setup, World};
+use veilsum_store::{FORMAT_VERSION, StoreError};
+use veilsum_wire::{Announcement, AnnouncementContent, Signed, params_digest};
 
 fn played() -> &'static Played {
     static PLAYED: OnceLock<Played> = OnceLock::new();
@@ -73,7 +75,7 @@ fn with_evidence(played: &Played) -> Memory {
             let key = &played.world.identities[&second.client];
             wrong = Some(Evidence::ClientEquivocation {
                 first: header.clone(),
-                second: veilsum_wire::Signed::sign(second, key),
+                second: Signed::sign(second, key),
                 other_params: Vec::new(),
             });
         }
@@ -369,4 +371,50 @@ fn the_roster_of_another_round_is_refused() {
         .insert(path, Arc::new(Document::roster(&other.roster).to_file()));
     assert!(!is_valid(&memory));
     assert!(faults(&report(&memory, false))[0].contains("announcement.roster"));
+}
+
+/// Transcripts of another version are told apart from damaged ones: of the log, of the protocol, of the roster's file.
+#[test]
+fn another_version_is_named() {
+    let memory = honest();
+    let mut log = memory.clone();
+    Arc::make_mut(log.0.get_mut(Path::new("/t/log")).unwrap())[8] += 1;
+    let found = report(&log, false).faults;
+    let newer = FORMAT_VERSION + 1;
+    assert!(
+        matches!(&found[..], [Fault { kind: FaultKind::Log(StoreError::Version { found, .. }), .. }] if *found == newer),
+        "{found:?}"
+    );
+    let mut roster = memory.clone();
+    let path = Path::new("/t/roster.veilsum");
+    Arc::make_mut(roster.0.get_mut(path).unwrap())[8] += 1;
+    let found = report(&roster, false).faults;
+    let newer = FILE_VERSION + 1;
+    assert!(
+        matches!(&found[..], [Fault { kind: FaultKind::Roster(FileError::Version { found }), .. }] if *found == newer),
+        "{found:?}"
+    );
+    let (played, mut records) = (played(), played().records.clone());
+    let mut params = played.world.context.params().clone();
+    params.protocol_version += 1;
+    let content = AnnouncementContent {
+        round_id: params.round_id,
+        params_digest: params_digest(&params),
+    };
+    let signed = Signed::sign(content, &played.world.server);
+    records[0] = Record::ServerAnnouncement {
+        sent: Announcement { signed, params },
+    };
+    let found = report(&played.transcript(&records, &[]), false).faults;
+    assert!(
+        matches!(
+            &found[..],
+            [Fault {
+                kind: FaultKind::Announcement(_),
+                ..
+            }]
+        ),
+        "{found:?}"
+    );
+    assert!(found[0].to_string().contains("version"), "{}", found[0]);
 }
