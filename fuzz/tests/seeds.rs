@@ -3,6 +3,7 @@
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use veilsum_proof::ProofCheck;
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -20,25 +21,50 @@ fn seeds(target: &str) -> Vec<Vec<u8>> {
     files.iter().map(|f| std::fs::read(f).unwrap()).collect()
 }
 
+/// Seconds for each target that is fed changed seeds until they are over; 0 for a fixed number of changes.
+fn seconds() -> u64 {
+    let given = std::env::var("VEILSUM_FUZZ_SECONDS").ok();
+    given.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+fn changed(seed: &[u8], other: &[u8], rng: &mut ChaCha20Rng) -> Vec<u8> {
+    let mut bytes = seed.to_vec();
+    match rng.next_u32() % 6 {
+        0 => bytes.truncate(rng.next_u32() as usize % (bytes.len() + 1)),
+        1 => bytes.extend((0..rng.next_u32() % 40).map(|i| i as u8)),
+        2 => {
+            // The beginning of one, the end of another.
+            bytes.truncate(rng.next_u32() as usize % (bytes.len() + 1));
+            bytes.extend_from_slice(&other[rng.next_u32() as usize % (other.len() + 1)..]);
+        }
+        _ => {}
+    }
+    for _ in 0..rng.next_u32() % 4 {
+        if !bytes.is_empty() {
+            let at = rng.next_u32() as usize % bytes.len();
+            bytes[at] = match rng.next_u32() % 3 {
+                0 => bytes[at] ^ (1 << (rng.next_u32() % 8)),
+                1 => [0, 1, 0x7f, 0x80, 0xff][rng.next_u32() as usize % 5],
+                _ => rng.next_u32() as u8,
+            };
+        }
+    }
+    bytes
+}
+
 fn run(target: &str, body: fn(&[u8]), rounds: usize) {
     let mut rng = ChaCha20Rng::seed_from_u64(7);
-    for seed in seeds(target) {
-        body(&seed);
+    let seeds = seeds(target);
+    for seed in &seeds {
+        body(seed);
         for _ in 0..rounds {
-            let mut bytes = seed.clone();
-            match rng.next_u32() % 4 {
-                0 => bytes.truncate(rng.next_u32() as usize % (bytes.len() + 1)),
-                1 => bytes.extend((0..rng.next_u32() % 40).map(|i| i as u8)),
-                _ => {}
-            }
-            for _ in 0..rng.next_u32() % 4 {
-                if !bytes.is_empty() {
-                    let at = rng.next_u32() as usize % bytes.len();
-                    bytes[at] = rng.next_u32() as u8;
-                }
-            }
-            body(&bytes);
+            body(&changed(seed, &seeds[0], &mut rng));
         }
+    }
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(seconds()) {
+        let [one, other] = [0; 2].map(|_| &seeds[rng.next_u32() as usize % seeds.len()]);
+        body(&changed(one, other, &mut rng));
     }
 }
 

@@ -36,6 +36,9 @@ pub struct SecretShare {
     value: Zeroizing<Scalar>,
 }
 
+impl zeroize::ZeroizeOnDrop for SecretShare {}
+const _: fn(&SecretShare) = |s| crate::wiped(&s.value);
+
 impl SecretShare {
     /// A share from its parts.
     pub fn new(index: MemberIndex, value: Scalar) -> Self {

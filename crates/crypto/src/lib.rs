@@ -28,3 +28,7 @@ pub use share::{
 };
 pub use sign::{IdentityKey, Signature, VerifyingKey};
 pub use transcript::TranscriptExt;
+
+/// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
+/// so that one that is no longer wiped does not compile.
+pub(crate) fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}

@@ -220,6 +220,9 @@ pub struct EphemeralSecret {
     public: CanonicalPoint,
 }
 
+impl zeroize::ZeroizeOnDrop for EphemeralSecret {}
+const _: fn(&EphemeralSecret) = |s| crate::wiped(&s.secret);
+
 impl EphemeralSecret {
     /// A fresh secret.
     pub fn generate(rng: &mut impl CryptoRngCore) -> Self {
@@ -307,6 +310,9 @@ pub struct ShareSecretKey {
     secret: Zeroizing<Scalar>,
     public: CanonicalPoint,
 }
+
+impl zeroize::ZeroizeOnDrop for ShareSecretKey {}
+const _: fn(&ShareSecretKey) = |s| crate::wiped(&s.secret);
 
 impl ShareSecretKey {
     /// A fresh key.

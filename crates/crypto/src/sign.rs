@@ -65,6 +65,9 @@ impl fmt::Debug for VerifyingKey {
 #[derive(Clone)]
 pub struct IdentityKey(SigningKey);
 
+impl zeroize::ZeroizeOnDrop for IdentityKey {}
+const _: fn(&IdentityKey) = |s| crate::wiped(&s.0);
+
 impl IdentityKey {
     /// A fresh key.
     pub fn generate(rng: &mut impl CryptoRngCore) -> Self {

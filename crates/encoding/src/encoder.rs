@@ -163,6 +163,13 @@ pub struct Encoded {
     clipped: bool,
 }
 
+/// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
+/// so that one that is no longer wiped does not compile.
+fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}
+
+impl zeroize::ZeroizeOnDrop for Encoded {}
+const _: fn(&Encoded) = |s| wiped(&s.values);
+
 impl Encoded {
     /// The integers, one for each coordinate of the update.
     #[must_use]

@@ -31,6 +31,12 @@ pub(crate) struct Matrix {
     pub(crate) full: Zeroizing<Vec<Fe>>,
 }
 
+const _: fn(&Matrix) = |s| {
+    crate::wiped(&s.small);
+    s.wide.iter().for_each(crate::wiped);
+    crate::wiped(&s.full);
+};
+
 /// One row of a [`Matrix`].
 #[derive(Clone, Copy)]
 pub(crate) enum Row<'a> {
@@ -177,11 +183,16 @@ pub(crate) struct MaskedMaterial<'a> {
     pub(crate) slack: Zeroizing<Vec<i64>>,
 }
 
+const _: fn(&MaskedMaterial<'_>) = |s| crate::wiped(&s.slack);
+
 /// Fresh entries of the Z-rows.
 pub(crate) struct Masks {
     pub(crate) projections: Zeroizing<Vec<i128>>,
     pub(crate) uniform: Fe,
 }
+
+impl zeroize::ZeroizeOnDrop for Masks {}
+const _: fn(&Masks) = |s| crate::wiped(&s.projections);
 
 impl Drop for Masks {
     fn drop(&mut self) {

@@ -35,8 +35,12 @@ const ATTEMPTS: u32 = 64;
 /// to its use. A source of randomness that repeats then repeats whole proofs, but never a nonce under two challenges.
 pub(crate) struct Randomness(Zeroizing<[u8; 32]>);
 
+const _: fn(&Randomness) = |s| crate::wiped(&s.0);
+
 /// A stream that is overwritten when dropped.
 pub(crate) struct Stream(ChaCha20Rng);
+
+impl zeroize::ZeroizeOnDrop for Stream {}
 
 impl Drop for Stream {
     fn drop(&mut self) {
@@ -154,6 +158,9 @@ pub(crate) struct Secrets {
     /// Squared norm of the update.
     pub(crate) norm: Fe,
 }
+
+impl zeroize::ZeroizeOnDrop for Secrets {}
+const _: fn(&Secrets) = |s| crate::wiped(&s.key);
 
 impl Drop for Secrets {
     fn drop(&mut self) {

@@ -30,6 +30,8 @@ pub(crate) struct Folded {
     pub(crate) claim: Fe,
 }
 
+const _: fn(&Folded) = |s| crate::wiped(&s.row);
+
 /// Two matrices whose rows' inner products add up to the projections' and the rank-one parts of Lambda: row a of `c` has
 /// the entries c_t(a), then those of the parts' row vectors; row a of `v` has lambda_t <w_a, d_t>, then the inner products
 /// with the parts' column vectors.
@@ -38,6 +40,8 @@ struct Products {
     c: Vec<Vec<Fe>>,
     v: Vec<Zeroizing<Vec<Fe>>>,
 }
+
+const _: fn(&Products) = |s| s.v.iter().for_each(crate::wiped);
 
 fn pair(v: &[Fe], p: usize) -> (Fe, Fe) {
     (
@@ -171,6 +175,12 @@ pub(crate) struct RowSums {
     full: Vec<Zeroizing<Vec<Fe>>>,
 }
 
+const _: fn(&RowSums) = |s| {
+    crate::wiped(&s.small);
+    s.wide.iter().for_each(crate::wiped);
+    s.full.iter().for_each(crate::wiped);
+};
+
 impl RowSums {
     pub(crate) fn new(engine: Engine, matrix: &Matrix, projections: &Projections) -> Self {
         let subsets = &projections.columns;
@@ -260,6 +270,8 @@ struct Group {
     /// <Lambda_p, w_q>; empty where no row of Lambda is given entry by entry.
     cross: Zeroizing<Vec<Fe>>,
 }
+
+const _: fn(&Group) = |s| [&s.gram, &s.cross].into_iter().for_each(crate::wiped);
 
 impl Group {
     fn new(engine: Engine, matrix: &Matrix, claims: &Claims, first: usize, size: usize) -> Self {
@@ -359,6 +371,8 @@ struct Rows {
     dense: Vec<Option<Vec<Fe>>>,
     mu: Vec<Fe>,
 }
+
+const _: fn(&Rows) = |s| s.w.iter().for_each(crate::wiped);
 
 impl Rows {
     /// Folds the groups of the matrix with the Lagrange weights `eq`.

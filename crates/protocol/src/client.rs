@@ -40,6 +40,13 @@ pub struct Update {
     coordinates: Zeroizing<Vec<i64>>,
 }
 
+/// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
+/// so that one that is no longer wiped does not compile.
+fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}
+
+impl zeroize::ZeroizeOnDrop for Update {}
+const _: fn(&Update) = |s| wiped(&s.coordinates);
+
 impl Update {
     /// An update of d integer coordinates (`veilsum-encoding`) that answers to the model with this digest.
     pub fn new(model_digest: Digest, coordinates: Vec<i64>) -> Self {

@@ -534,6 +534,8 @@ pub struct Accumulator<'r> {
     residues: Zeroizing<Vec<u64>>,
 }
 
+const _: fn(&Accumulator<'_>) = |s| crate::secret::wiped(&s.residues);
+
 impl Accumulator<'_> {
     /// Adds `left * right`.
     ///

@@ -5,13 +5,20 @@ use core::ops::Deref;
 
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, CryptoRngCore, RngCore, SeedableRng};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 /// A vector of secret values. It is overwritten when dropped, and its `Debug` form gives the length only.
 ///
 /// Comparing two of them is for tests: `==` stops at the first difference.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretVec<T: Zeroize>(Zeroizing<Vec<T>>);
+
+/// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
+/// so that one that is no longer wiped does not compile.
+pub(crate) fn wiped<T: ZeroizeOnDrop + ?Sized>(_: &T) {}
+
+impl<T: Zeroize> ZeroizeOnDrop for SecretVec<T> {}
+const _: fn(&SecretVec<i64>) = |s| wiped(&s.0);
 
 impl<T: Zeroize> SecretVec<T> {
     /// Takes over `values`. The caller must not have let the vector grow by reallocation, which leaves copies behind.
@@ -46,6 +53,9 @@ impl<T: Zeroize> fmt::Debug for SecretVec<T> {
 #[derive(Clone)]
 pub struct Seed(Zeroizing<[u8; 32]>);
 
+impl ZeroizeOnDrop for Seed {}
+const _: fn(&Seed) = |s| wiped(&s.0);
+
 impl Seed {
     /// Takes over 32 uniform bytes.
     #[must_use]
@@ -77,6 +87,8 @@ impl fmt::Debug for Seed {
 
 /// One keystream of a [`Seed`].
 pub(crate) struct StreamRng(ChaCha20Rng);
+
+impl ZeroizeOnDrop for StreamRng {}
 
 impl Drop for StreamRng {
     fn drop(&mut self) {

@@ -508,6 +508,12 @@ fn statements_that_exclude_each_other_convict_the_server() {
     let root = Digest([8; 32]);
     let cases = [
         (announced, announce(9, moved), Check::AnnouncementOther),
+        // Whoever accuses may have seen either of the two first.
+        (
+            &announce(9, moved),
+            announced.clone(),
+            Check::AnnouncementOther,
+        ),
         (
             &announce(9, moved),
             announced.clone(),
