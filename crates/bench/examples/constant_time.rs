@@ -8,6 +8,11 @@
 //!
 //! The last kernel branches on its secret: a run that does not find it proves nothing, and fails.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this program does nothing but measure time"
+)]
+
 use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -141,7 +146,7 @@ fn leaky(base: &Point, secret: &[u8; 32]) -> Point {
     for byte in secret {
         for bit in 0..8 {
             if byte >> bit & 1 == 1 {
-                sum = sum + power;
+                sum += power;
             }
             power = power.double();
         }
@@ -229,7 +234,7 @@ fn sharing(run: &mut Run) -> Result<f64, Box<dyn Error>> {
     let deal = run.kernel(
         "dealing: shares and commitments",
         &Scalar::ZERO,
-        |rng| Scalar::random(rng),
+        Scalar::random,
         |secret| {
             let mut rng = ChaCha20Rng::seed_from_u64(1);
             black_box(feldman::deal(secret, 4, 5, &mut rng).is_ok());

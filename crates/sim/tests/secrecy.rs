@@ -1,4 +1,6 @@
 //! What nobody may learn from repetition or from sizes.
+#![expect(clippy::unwrap_used, reason = "a failed test panics")]
+
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
