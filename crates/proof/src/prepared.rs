@@ -111,6 +111,15 @@ impl Prepared {
                 })?,
             )),
         };
+        let ((column_tables, row_combs), key_combs) = rayon::join(
+            || {
+                rayon::join(
+                    || ColumnTables::new(engine, &column_halves),
+                    || combs(&row_halves),
+                )
+            },
+            || combs(&key_halves),
+        );
         Ok(Self {
             layout: layout.clone(),
             engine,
@@ -124,9 +133,9 @@ impl Prepared {
                 .collect::<Vec<_>>()
                 .try_into()
                 .map_err(|_| ProofError::Internal)?,
-            column_tables: ColumnTables::new(engine, &column_halves),
-            row_combs: combs(&row_halves)?,
-            key_combs: combs(&key_halves)?,
+            column_tables,
+            row_combs: row_combs?,
+            key_combs: key_combs?,
             mask_tables: ColumnTables::new(engine, &mask_halves),
             base_table: FixedBaseTable::new(engine, &base_halves[0], 253)?,
             base_tables: ColumnTables::new(engine, &base_halves),

@@ -67,16 +67,16 @@
 //!
 //! | kernel, an item | dalek | portable | AVX-512 IFMA |
 //! | --- | --- | --- | --- |
-//! | commit, 16-bit values, 1024 x 1024, a coordinate | 15 (variable time) | 3.4 | 0.42 |
-//! | commit, 60-bit values, 64 rows, a coordinate | | 13 | 1.6 |
-//! | commit, full width, one row, a coordinate | | 54 | 7.5 |
+//! | commit, 16-bit values, 1024 x 1024, a coordinate | 15 (variable time) | 2.9 | 0.42 |
+//! | commit, 60-bit values, 64 rows, a coordinate | | 9.2 | 1.6 |
+//! | commit, full width, one row, a coordinate | | 40 | 7.5 |
 //! | decompress | 27 | 24 | 3.5 |
 //! | double and compress | 3.0 | 2.3 | 0.54 |
 //! | compress | 26 | 25 | 3.7 |
 //! | from uniform bytes | 53 | 50 | 7.4 |
-//! | same scalar, 32 entries a point | 199 (variable base) | 64 | 10 |
-//! | fixed base, 45-bit / full | - / 66 | 10 / 52 | 1.2 / 6.3 |
-//! | multiscalar multiplication, 1024 points, 253 / 128 bits | 33 / 20 | 32 / 17 | 6.6 / 3.7 |
+//! | same scalar, 32 entries a point | 199 (variable base) | 44 | 10 |
+//! | fixed base, 45-bit / full | - / 66 | 6.7 / 35 | 1.2 / 6.3 |
+//! | multiscalar multiplication, 1024 points, 253 / 128 bits | 33 / 20 | 26 / 14 | 6.6 / 3.7 |
 //!
 //! No function starts a thread. Rows ([`ColumnTables::commit_rows`] on slices of the rows), ranges
 //! ([`SameScalarTables::mul_range`]) and groups ([`split_msm`]) are the seams for a thread pool.

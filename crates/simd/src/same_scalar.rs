@@ -251,20 +251,23 @@ fn mul_portable(table: &[WordNiels], shape: &Shape, digits: &[CombDigit]) -> Poi
 /// Entries of one point, projective: tables in order, entry e = top tooth plus or minus the others by the bits of e.
 fn comb_entries(point: &Point, shape: &Shape) -> Vec<Point> {
     let mut out = Vec::with_capacity(shape.entries());
-    let mut teeth: Vec<Point> = Vec::with_capacity(shape.teeth);
-    let mut p = *point;
-    for i in 0..shape.teeth {
-        if i > 0 {
-            p = p.double_times((shape.tables * shape.steps) as u32);
-        }
-        teeth.push(p);
-    }
-    for b in 0..shape.tables {
-        if b > 0 {
-            for t in &mut teeth {
-                *t = t.double_times(shape.steps as u32);
+    // 2^(k s) P for every k: tooth i of table b stands at bit (i v + b) s, so one chain of doublings meets them all.
+    let mut p = WordPoint::from(point);
+    let chain: Vec<Point> = (0..shape.teeth * shape.tables)
+        .map(|k| {
+            if k > 0 {
+                p = p.double_times(shape.steps as u32);
             }
-        }
+            Point::from(&p)
+        })
+        .collect();
+    for b in 0..shape.tables {
+        let teeth: Vec<Point> = chain
+            .iter()
+            .skip(b)
+            .step_by(shape.tables)
+            .copied()
+            .collect();
         let top = teeth[shape.teeth - 1];
         let start = out.len();
         out.push(teeth[..shape.teeth - 1].iter().fold(top, |acc, t| acc - *t));
@@ -281,8 +284,10 @@ fn comb_entries(point: &Point, shape: &Shape) -> Vec<Point> {
 
 fn build_portable(points: &[Point], shape: &Shape) -> Vec<WordNiels> {
     let mut out = Vec::with_capacity(points.len() * shape.entries());
-    for p in points {
-        out.extend(WordNiels::batch(&comb_entries(p, shape)));
+    // One inversion for several points.
+    for points in points.chunks(8) {
+        let entries: Vec<Point> = points.iter().flat_map(|p| comb_entries(p, shape)).collect();
+        out.extend(WordNiels::batch(&entries));
     }
     out
 }

@@ -54,20 +54,21 @@ fn build(chunk: &[Point], shape: &Shape) -> Vec<MemN8> {
         m.store(p);
         out.push(m);
     };
-    let mut teeth = Vec::with_capacity(shape.teeth);
     let mut p = P8::gather_slice(chunk);
-    for i in 0..shape.teeth {
-        if i > 0 {
-            p = p.double_times((shape.tables * shape.steps) as u32);
+    let mut chain = Vec::with_capacity(shape.teeth * shape.tables);
+    for k in 0..shape.teeth * shape.tables {
+        if k > 0 {
+            p = p.double_times(shape.steps as u32);
         }
-        teeth.push(p);
+        chain.push(p);
     }
     for b in 0..shape.tables {
-        if b > 0 {
-            for t in &mut teeth {
-                *t = t.double_times(shape.steps as u32);
-            }
-        }
+        let teeth: Vec<P8> = chain
+            .iter()
+            .skip(b)
+            .step_by(shape.tables)
+            .copied()
+            .collect();
         let lower = &teeth[..shape.teeth - 1];
         let mut sums = Vec::with_capacity(1 << lower.len());
         sums.push(
