@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use veilsum_transport::frame::decode_request;
 use veilsum_transport::{
-    Handler, PeerInfo, Request, RequestLimits, RequestService, Response, ServiceConfig, Status,
+    Handler, PeerInfo, Rate, Request, RequestLimits, RequestService, Response, ServiceConfig, Status,
 };
 
 const LIMITS: RequestLimits = RequestLimits {
@@ -39,7 +39,8 @@ fn service() -> &'static Service {
             .enable_time()
             .build()
             .expect("a runtime");
-        let config = ServiceConfig::new(spool.path().to_path_buf());
+        let mut config = ServiceConfig::new(spool.path().to_path_buf());
+        config.source_rate = Rate::UNLIMITED;
         let service = RequestService::new(config, Echo).expect("a service");
         Service {
             runtime,

@@ -1,8 +1,10 @@
 //! Rounds whose parties are killed (SIGKILL) at random moments and started again, as processes over QUIC.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::UdpSocket;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,24 @@ pub struct Tally {
     pub late: u32,
 }
 
+impl Tally {
+    /// All kills.
+    #[must_use]
+    pub const fn kills(&self) -> u32 {
+        self.server_kills + self.client_kills
+    }
+
+    fn plus(self, other: &Self) -> Self {
+        Self {
+            rounds: self.rounds + other.rounds,
+            server_kills: self.server_kills + other.server_kills,
+            client_kills: self.client_kills + other.client_kills,
+            told_before: self.told_before + other.told_before,
+            late: self.late + other.late,
+        }
+    }
+}
+
 fn value(id: u32, round: u64, coordinate: u32) -> f64 {
     let round = f64::from(u32::try_from(round % 16).unwrap_or(0));
     f64::from(id) / 8.0 - f64::from(coordinate) / 4.0 + round / 16.0
@@ -56,15 +76,48 @@ fn evidence(dir: &Path, found: &mut Vec<String>) {
 ///
 /// # Panics
 /// When a round ends otherwise, with the seed and the round.
-pub fn run(points: u32, seed: u64) -> Tally {
+pub fn run(points: u32, seed: u64, mut progress: impl FnMut(&Tally)) -> Tally {
     let deployment = Deployment::new(CLIENTS);
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut tally = Tally::default();
-    while tally.server_kills + tally.client_kills < points {
-        let left = points - tally.server_kills - tally.client_kills;
+    while tally.kills() < points {
+        let left = points - tally.kills();
         round(&deployment, &mut rng, left.min(KILLS), seed, &mut tally);
+        progress(&tally);
     }
     tally
+}
+
+/// As [`run`], in `jobs` deployments side by side; job j has the seed `seed + j`. `progress` hears what all of them did so far.
+///
+/// # Panics
+/// As [`run`], when all other jobs are over.
+pub fn run_in(jobs: u32, points: u32, seed: u64, progress: impl Fn(&Tally) + Sync) -> Tally {
+    let tallies = Mutex::new(BTreeMap::new());
+    let done = || {
+        let tallies = tallies.lock().unwrap_or_else(PoisonError::into_inner);
+        tallies.values().fold(Tally::default(), Tally::plus)
+    };
+    let job = |job: u32| {
+        let own = points / jobs + u32::from(job < points % jobs);
+        run(own, seed + u64::from(job), |tally| {
+            tallies
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(job, *tally);
+            progress(&done());
+        });
+    };
+    std::thread::scope(|scope| {
+        let job = &job;
+        let threads: Vec<_> = (0..jobs).map(|j| scope.spawn(move || job(j))).collect();
+        for thread in threads {
+            if let Err(panicked) = thread.join() {
+                std::panic::resume_unwind(panicked);
+            }
+        }
+    });
+    done()
 }
 
 struct Parties<'a> {

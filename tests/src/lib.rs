@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod attack;
 pub mod crash;
 
 /// The program. Cargo builds it before the tests, because they are tests of its package (`crates/cli/tests` is this

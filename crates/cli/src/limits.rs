@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use veilsum::ServerOptions;
+use veilsum::transport::Rate;
 
 use crate::fields::{Fields, Section};
 
@@ -56,6 +57,17 @@ impl LimitsConfig {
             &mut transport.max_connections_per_source,
             self.connections_per_address,
         );
+        // As many clients behind one address as it may have connections, each with some requests before it is known.
+        if let Some(clients) = self
+            .connections_per_address
+            .and_then(|n| u32::try_from(n).ok())
+        {
+            transport.service.requests_per_source = clients;
+            transport.service.source_rate = Rate {
+                burst: clients.saturating_mul(4),
+                per_second: clients,
+            };
+        }
         set(&mut transport.max_handshakes, self.handshakes);
         set(&mut transport.service.max_requests, self.requests);
         set(

@@ -39,18 +39,44 @@ pub fn root(tree: Label, leaves: &[Digest]) -> Digest {
     level.first().copied().unwrap_or_default()
 }
 
-/// The path of leaf `index`: siblings from the bottom up, none where a node moves up unchanged. Empty when there is no
-/// such leaf.
-pub fn path(tree: Label, leaves: &[Digest], index: usize) -> Vec<Digest> {
-    let (mut level, mut at, mut path) = (leaves.to_vec(), index, Vec::new());
-    while level.len() > 1 && at < level.len() {
-        if let Some(sibling) = level.get(at ^ 1) {
-            path.push(*sibling);
+/// A tree with all its nodes, for whoever needs many paths: about twice the leaves in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tree {
+    /// From the leaves up to the root.
+    levels: Vec<Vec<Digest>>,
+}
+
+impl Tree {
+    /// The tree over leaf hashes.
+    pub fn new(tree: Label, leaves: Vec<Digest>) -> Self {
+        let mut levels = vec![leaves];
+        while let Some(level) = levels.last().filter(|level| level.len() > 1) {
+            let above = parents(tree, level);
+            levels.push(above);
         }
-        level = parents(tree, &level);
-        at /= 2;
+        Self { levels }
     }
-    path
+
+    /// The path of leaf `index`: siblings from the bottom up, none where a node moves up unchanged. Empty when there is no
+    /// such leaf.
+    pub fn path(&self, index: usize) -> Vec<Digest> {
+        if self
+            .levels
+            .first()
+            .is_none_or(|leaves| index >= leaves.len())
+        {
+            return Vec::new();
+        }
+        let siblings = self.levels.iter().enumerate();
+        siblings
+            .filter_map(|(height, level)| level.get((index >> height) ^ 1).copied())
+            .collect()
+    }
+}
+
+/// As [`Tree::path`], for a single path.
+pub fn path(tree: Label, leaves: &[Digest], index: usize) -> Vec<Digest> {
+    Tree::new(tree, leaves.to_vec()).path(index)
 }
 
 /// Number of siblings in the path of leaf `index` of `count`.

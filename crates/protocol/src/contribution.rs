@@ -273,6 +273,26 @@ fn check_proof_decoding(
     })
 }
 
+/// A header that passed [`check_header`] for the round of its context.
+#[derive(Clone, Debug)]
+pub struct CheckedHeader(Header);
+
+impl CheckedHeader {
+    /// Checks a header.
+    ///
+    /// # Errors
+    /// As [`check_header`].
+    pub fn new(ctx: &RoundContext, header: Header) -> Result<Self, Refusal> {
+        phase!("header", check_header(ctx, &header)?);
+        Ok(Self(header))
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.0
+    }
+}
+
 /// Verifies one contribution: header, digests of the body, the packed y, the proof. Deterministic.
 ///
 /// # Errors
@@ -283,7 +303,22 @@ pub fn verify_contribution(
     header: Header,
     body: Body,
 ) -> Result<VerifiedContribution, Refusal> {
-    phase!("header", check_header(ctx, &header)?);
+    verify_checked(ctx, round, CheckedHeader::new(ctx, header)?, body)
+}
+
+/// As [`verify_contribution`], for a header that is checked already.
+///
+/// # Errors
+/// As [`verify_contribution`], without those of the header; `header.params` for a header of another round.
+pub fn verify_checked(
+    ctx: &RoundContext,
+    round: &Round,
+    CheckedHeader(header): CheckedHeader,
+    body: Body,
+) -> Result<VerifiedContribution, Refusal> {
+    if header.content.params_digest != *ctx.digest() {
+        return Err(Check::HeaderParams.into());
+    }
     let key_points = check_proof_decoding(ctx, round, &header.content, &body)?;
     Ok(verified(ctx, header, body, Some(key_points)))
 }

@@ -34,9 +34,9 @@ pub use client::{Client, ClientConfig, ClientError, Update};
 pub use complaint::{Verdict, check_share_path, complain, judge_complaint, open_share};
 pub use context::{ContextError, Refusal, RoundContext};
 pub use contribution::{
-    BuildError, VerifiedContribution, build_contribution, build_with_key, check_body,
-    check_digests, decode_body, proof_challenges, row_leaf, share_leaf, verify_contribution,
-    verify_contributions,
+    BuildError, CheckedHeader, VerifiedContribution, build_contribution, build_with_key,
+    check_body, check_digests, decode_body, proof_challenges, row_leaf, share_leaf, verify_checked,
+    verify_contribution, verify_contributions,
 };
 pub use evidence::{Evidence, MemberStatement, ServerStatement};
 pub use file::{

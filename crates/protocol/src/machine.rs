@@ -343,6 +343,12 @@ pub enum ReplayError {
 pub trait BodySource {
     /// The bytes that are stored under a digest; none when they are missing.
     fn read(&mut self, body: &Digest) -> Option<Vec<u8>>;
+
+    /// Whether the machine keeps what it proved ([`crate::ServerRound::evidence`]). A driver that writes every
+    /// [`Event::Evidence`] down says no: with the bodies of refused contributions in it, memory would grow with their number.
+    fn keeps_evidence(&self) -> bool {
+        true
+    }
 }
 
 /// The outputs of one call, in order. While a log is replayed nothing is collected: what a record made happen then has

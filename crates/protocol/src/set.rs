@@ -4,9 +4,10 @@ use crate::{Check, Refusal, RoundContext, check_header, strictly_increasing};
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::traits::Identity;
 use std::collections::BTreeMap;
-use veilsum_crypto::{CanonicalPoint, Digest, VerifyingKey};
+use std::sync::OnceLock;
+use veilsum_crypto::{CanonicalPoint, Digest, VerifyingKey, labels, merkle};
 use veilsum_params::ClientId;
-use veilsum_wire::{Header, Proposal, ProposalContent, Signed, proposal_root};
+use veilsum_wire::{Header, Proposal, ProposalContent, Signed, proposal_leaves, proposal_root};
 
 /// U: a proposal whose entries were checked, with their headers.
 #[derive(Clone, Debug)]
@@ -14,6 +15,7 @@ pub(crate) struct AgreedSet {
     proposal: Proposal,
     headers: Vec<Header>,
     places: BTreeMap<Digest, usize>,
+    tree: OnceLock<merkle::Tree>,
     count: u32,
     summed: Vec<RistrettoPoint>,
 }
@@ -47,6 +49,16 @@ impl AgreedSet {
         proposal: Proposal,
         headers: Vec<Header>,
     ) -> Result<Self, Refusal> {
+        Self::check_with(ctx, proposal, headers, |header| check_header(ctx, header))
+    }
+
+    /// As [`Self::check`], for a server that checked the headers when they came.
+    pub(crate) fn check_with(
+        ctx: &RoundContext,
+        proposal: Proposal,
+        headers: Vec<Header>,
+        check: impl Fn(&Header) -> Result<(), Refusal>,
+    ) -> Result<Self, Refusal> {
         let content = check_proposal(ctx.server_key(), ctx.digest(), &proposal.signed)?;
         let entries = &proposal.entries;
         let count = u32::try_from(entries.len()).map_err(|_| Check::ProposalCount)?;
@@ -71,7 +83,7 @@ impl AgreedSet {
             if header.content.client != *client || header.content.digest() != *digest {
                 return Err(Check::ProposalHeaders.into());
             }
-            check_header(ctx, header)?;
+            check(header)?;
             for (sum, commitment) in summed.iter_mut().zip(&header.content.commitments) {
                 *sum += commitment.point();
             }
@@ -81,6 +93,7 @@ impl AgreedSet {
             proposal,
             headers,
             places,
+            tree: OnceLock::new(),
             count,
             summed,
         })
@@ -116,6 +129,16 @@ impl AgreedSet {
     }
     pub(crate) fn by_digest(&self, digest: &Digest) -> Option<&Header> {
         self.headers.get(*self.places.get(digest)?)
+    }
+    /// The path of the entry at `place` to the Merkle root of the entries.
+    pub(crate) fn path(&self, place: usize) -> Vec<Digest> {
+        let tree = || {
+            merkle::Tree::new(
+                labels::PROPOSAL_TREE,
+                proposal_leaves(&self.proposal.entries),
+            )
+        };
+        self.tree.get_or_init(tree).path(place)
     }
     /// Summed Feldman commitments of U minus the clients of an ordered list.
     pub(crate) fn commitments_without(&self, convicted: &[ClientId]) -> Vec<RistrettoPoint> {

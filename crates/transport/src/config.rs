@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use thiserror::Error;
 use tokio::time::Duration;
 
+use crate::share::Rate;
+
 /// What a request of one kind may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestLimits {
@@ -39,8 +41,20 @@ pub struct ServiceConfig {
     pub spool_total: usize,
     /// Bodies up to this length in bytes stay in memory.
     pub memory_body_max: u32,
-    /// Requests in work at one time, long polls included.
+    /// Requests in work at one time, long polls included; those whose sender is not known get half of them. A source with
+    /// few requests gets in nevertheless, and so does whoever is known.
     pub max_requests: u32,
+    /// Requests at one time from one IPv4 address or one IPv6 /64 network whose sender is not known.
+    pub requests_per_source: u32,
+    /// Requests at one time of one sender that is known ([`crate::Handler::identify`]).
+    pub requests_per_identity: u32,
+    /// Bodies in the spool at one time of one sender that is known.
+    pub bodies_per_identity: u32,
+    /// How often requests of unknown senders may come from one source. Whoever comes more often waits, and is refused for
+    /// now where it would wait longer than `admission_wait`.
+    pub source_rate: Rate,
+    /// The same for one sender that is known.
+    pub identity_rate: Rate,
     /// How long a request waits for memory or spool before it is refused.
     pub admission_wait: Duration,
     /// The time a peer has before the minimum rate applies; a silent peer is cut after it.
@@ -59,6 +73,18 @@ impl ServiceConfig {
             spool_total: 8 << 30,
             memory_body_max: 64 << 10,
             max_requests: 4096,
+            requests_per_source: 256,
+            requests_per_identity: 8,
+            bodies_per_identity: 2,
+            source_rate: Rate {
+                burst: 1024,
+                per_second: 256,
+            },
+            // A committee member hands in each of its row sums by itself.
+            identity_rate: Rate {
+                burst: 512,
+                per_second: 64,
+            },
             admission_wait: Duration::from_secs(5),
             stall_grace: Duration::from_secs(10),
             min_rate: 4096,
@@ -74,7 +100,18 @@ impl ServiceConfig {
         at_least("spool_total", self.spool_total, 1)?;
         let body_max = usize::try_from(self.memory_body_max).unwrap_or(usize::MAX);
         at_most("memory_body_max", body_max, self.memory_total / 2)?;
-        not_zero("max_requests", u64::from(self.max_requests))?;
+        for (field, value) in [
+            ("max_requests", self.max_requests),
+            ("requests_per_source", self.requests_per_source),
+            ("requests_per_identity", self.requests_per_identity),
+            ("bodies_per_identity", self.bodies_per_identity),
+            ("source_rate.burst", self.source_rate.burst),
+            ("source_rate.per_second", self.source_rate.per_second),
+            ("identity_rate.burst", self.identity_rate.burst),
+            ("identity_rate.per_second", self.identity_rate.per_second),
+        ] {
+            not_zero(field, value.into())?;
+        }
         not_zero("min_rate", self.min_rate)?;
         some_time("stall_grace", self.stall_grace)
     }

@@ -25,6 +25,7 @@ mod identity;
 mod pace;
 mod server;
 mod service;
+mod share;
 mod source;
 mod spool;
 mod stats;
@@ -39,8 +40,9 @@ pub use error::{BindError, ClientError, ConnectFailure, LostReason, Part, SpoolE
 pub use identity::{IdentityError, ServerIdentity, ServerKey};
 pub use server::{Server, ServerCounters};
 pub use service::{
-    Body, Handler, PeerInfo, Request, RequestService, Response, StreamEnd, StreamOutcome,
+    Body, Handler, PeerInfo, Request, RequestService, Response, Sender, StreamEnd, StreamOutcome,
 };
+pub use share::Rate;
 pub use spool::SpooledBody;
 pub use stats::ServerStats;
 pub use status::{Refusal, Status};

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
 use crate::TRACING_TARGET as TARGET;
 use crate::budget::{ByteBudget, Charge};
-use crate::config::{ConfigError, RequestLimits, ServiceConfig};
+use crate::config::{RequestLimits, ServiceConfig};
 use crate::error::BindError;
 use crate::frame::{self, BODY_LEN_LEN, FrameError, PREFIX_LEN, Prefix};
 use crate::pace::{Pacer, Stop};
+use crate::share::{BodyShare, NoShare, Share, Shares};
+use crate::source::Source as Origin;
 use crate::spool::{Place, Spool, SpooledBody};
 use crate::stats::{Counters, ServerStats};
 use crate::status::{Refusal, Status};
@@ -48,6 +49,21 @@ pub struct Request {
     pub body: SpooledBody,
     /// The part of the memory budget that the head holds.
     _memory: Charge,
+    /// The sender's place in the spool.
+    _body: Option<BodyShare>,
+}
+
+/// Who sent a request, as far as its head proves it.
+#[derive(Clone, Debug)]
+pub enum Sender {
+    /// Anybody.
+    Unknown,
+    /// Whoever the handler knows by this number: it has a share of the server's work of its own, wherever it comes from.
+    Known(u64),
+    /// The request cannot be taken yet; the client sends it again ([`Refusal::Busy`]).
+    NotYet,
+    /// Somebody who claims to be who it is not, or whose request needs no body to be answered: this is the answer.
+    Refused(Response),
 }
 
 /// The bytes of a body that is sent.
@@ -112,6 +128,12 @@ pub trait Handler: Send + Sync + 'static {
         true
     }
 
+    /// Who sent a request with this head; asked before a byte of the body is read. Must be quick, and must not wait.
+    fn identify(&self, kind: u16, head: &[u8]) -> Sender {
+        let _ = (kind, head);
+        Sender::Unknown
+    }
+
     /// Answers a request.
     ///
     /// Requests must be idempotent: a client that loses its connection sends the same bytes again. The future is
@@ -140,7 +162,7 @@ pub enum StreamEnd {
 pub struct StreamOutcome {
     /// How it ended.
     pub end: StreamEnd,
-    _slot: Option<OwnedSemaphorePermit>,
+    _share: Option<Share>,
 }
 
 /// What all streams of a server share, whatever its handler is.
@@ -149,7 +171,7 @@ pub(crate) struct Core {
     config: ServiceConfig,
     memory: ByteBudget,
     spool: Arc<Spool>,
-    slots: Arc<Semaphore>,
+    shares: Arc<Shares>,
     draining: AtomicBool,
     pub(crate) counters: Counters,
 }
@@ -176,8 +198,7 @@ impl Core {
 
     /// Waits until no request is in work. Nothing new begins once [`Core::drain`] was called.
     pub(crate) async fn idle(&self) {
-        // The semaphore is never closed, so the only outcome is that all places are free.
-        let _all = self.slots.acquire_many(self.config.max_requests).await;
+        self.shares.idle().await;
     }
 
     pub(crate) fn stall_grace(&self) -> Duration {
@@ -204,7 +225,15 @@ impl<H> Clone for RequestService<H> {
 /// Why a request is not handed to the handler.
 enum NoRequest {
     Refused(Refusal),
+    /// The head was enough.
+    Answered(Response),
     Gone,
+}
+
+impl From<NoShare> for NoRequest {
+    fn from(_: NoShare) -> Self {
+        Self::Refused(Refusal::Busy)
+    }
 }
 
 impl From<Stop> for NoRequest {
@@ -230,19 +259,11 @@ impl<H: Handler> RequestService<H> {
     /// [`BindError::Config`] and [`BindError::Spool`].
     pub fn new(config: ServiceConfig, handler: H) -> Result<Self, BindError> {
         config.validate()?;
-        let slots = usize::try_from(config.max_requests)
-            .ok()
-            .filter(|slots| *slots <= Semaphore::MAX_PERMITS)
-            .ok_or(ConfigError::TooLarge {
-                field: "max_requests",
-                value: usize::MAX,
-                max: Semaphore::MAX_PERMITS,
-            })?;
         let spool = Spool::open(&config.spool_dir, config.spool_total)?;
         let core = Core {
             memory: ByteBudget::new(config.memory_total),
             spool,
-            slots: Arc::new(Semaphore::new(slots)),
+            shares: Shares::new(&config),
             draining: AtomicBool::new(false),
             counters: Counters::default(),
             config,
@@ -282,13 +303,17 @@ impl<H: Handler> RequestService<H> {
         let core = &*self.core;
         core.counters.requests_started.one();
         let mut pacer = Pacer::new(core.config.stall_grace, core.config.min_rate);
-        let slot = Arc::clone(&core.slots).try_acquire_owned().ok();
+        let mut share = None;
         let read = if core.is_draining() {
             Err(NoRequest::Refused(Refusal::ShuttingDown))
-        } else if slot.is_none() {
-            Err(NoRequest::Refused(Refusal::Busy))
         } else {
-            self.read_request(&mut pacer, reader).await
+            match core.shares.begin(Origin::from(peer.addr.ip())) {
+                Err(full) => Err(full.into()),
+                Ok(begun) => {
+                    let share = share.insert(begun);
+                    self.read_request(&mut pacer, reader, share).await
+                }
+            }
         };
         core.counters.bytes_in.add(pacer.bytes());
         let end = match read {
@@ -308,6 +333,7 @@ impl<H: Handler> RequestService<H> {
                 tracing::debug!(target: TARGET, event = "request_refused", peer = %peer.addr, reason = refusal.name());
                 end
             }
+            Err(NoRequest::Answered(response)) => self.respond(response, writer).await,
             Err(NoRequest::Gone) => StreamEnd::GoneEarly,
         };
         match end {
@@ -316,13 +342,14 @@ impl<H: Handler> RequestService<H> {
             // Counted by reason.
             StreamEnd::Refused(_) => {}
         }
-        StreamOutcome { end, _slot: slot }
+        StreamOutcome { end, _share: share }
     }
 
     async fn read_request<R: AsyncRead + Unpin>(
         &self,
         pacer: &mut Pacer,
         reader: &mut R,
+        share: &mut Share,
     ) -> Result<(Request, Instant), NoRequest> {
         let start = Instant::now();
         let mut prefix = [0; PREFIX_LEN];
@@ -347,10 +374,24 @@ impl<H: Handler> RequestService<H> {
         let head = self
             .read_to_memory(pacer, reader, u64::from(head_len), &mut memory)
             .await?;
+        let sender = self.handler.identify(kind, &head);
+        match &sender {
+            Sender::Known(identity) => share.identify(*identity)?,
+            Sender::NotYet => return Err(NoRequest::Refused(Refusal::Busy)),
+            Sender::Unknown | Sender::Refused(_) => {}
+        }
+        let wait = share.wait()?;
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        if let Sender::Refused(response) = sender {
+            return Err(NoRequest::Answered(response));
+        }
         let mut body_len = [0; BODY_LEN_LEN];
         read_exact(pacer, reader, &mut body_len).await?;
         let body_len = u64::from_le_bytes(body_len);
         frame::check_body_len(body_len, limits.body_max)?;
+        let mut place = None;
         let body = if body_len <= u64::from(self.core.config.memory_body_max) {
             let mut charge = Charge::default();
             let bytes = self
@@ -359,6 +400,7 @@ impl<H: Handler> RequestService<H> {
             let digest = *blake3::hash(&bytes).as_bytes();
             SpooledBody::new(body_len, digest, Place::Memory(bytes, charge))
         } else {
+            place = Some(share.body()?);
             self.read_to_spool(pacer, reader, body_len).await?
         };
         if pacer.read(reader, &mut [0]).await? != 0 {
@@ -369,6 +411,7 @@ impl<H: Handler> RequestService<H> {
             head,
             body,
             _memory: memory,
+            _body: place,
         };
         Ok((request, deadline))
     }

@@ -26,16 +26,32 @@ pub enum JournalError {
     },
 }
 
-fn decode(path: &Path, records: Records) -> Result<Vec<Record>, JournalError> {
-    let decoded = records.map(|record| {
-        let record = record?;
-        Record::from_bytes(&record.payload).map_err(|cause| JournalError::Record {
-            path: path.to_owned(),
+/// The records of a log in their order, one in memory at a time.
+pub(crate) struct Stored {
+    path: PathBuf,
+    records: Records,
+}
+
+impl Iterator for Stored {
+    type Item = Result<Record, JournalError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let record = match self.records.next()? {
+            Ok(record) => record,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let decoded = Record::from_bytes(&record.payload);
+        Some(decoded.map_err(|cause| JournalError::Record {
+            path: self.path.clone(),
             index: record.index,
             cause,
-        })
-    });
-    decoded.collect()
+        }))
+    }
+}
+
+fn decode(path: &Path, records: Records) -> Stored {
+    let path = path.to_owned();
+    Stored { path, records }
 }
 
 /// An open log of [`Record`]s.
@@ -51,11 +67,21 @@ impl Journal {
         dir: &Path,
         identity: LogIdentity,
     ) -> Result<(Self, Vec<Record>), JournalError> {
+        let (journal, stored) = Self::open_streaming(disk, dir, identity)?;
+        Ok((journal, stored.collect::<Result<_, _>>()?))
+    }
+
+    /// As [`Self::open`], for a log that may be larger than memory.
+    pub(crate) fn open_streaming(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        identity: LogIdentity,
+    ) -> Result<(Self, Stored), JournalError> {
         let (log, recovery) = Log::open_or_create(disk, dir, identity)?;
         if recovery.cut_bytes > 0 {
             tracing::warn!(target: "veilsum", event = "torn_tail_cut", path = %log.path().display(), bytes = recovery.cut_bytes);
         }
-        let records = decode(log.path(), log.records()?)?;
+        let records = decode(log.path(), log.records()?);
         Ok((Self { log }, records))
     }
 
@@ -63,7 +89,7 @@ impl Journal {
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Vec<Record>, JournalError> {
         let path = dir.join(LOG_FILE);
         match Records::open(disk, &path) {
-            Ok(records) => decode(&path, records),
+            Ok(records) => decode(&path, records).collect(),
             Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }

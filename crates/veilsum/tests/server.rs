@@ -7,12 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand_core::OsRng;
-use veilsum::crypto::Digest;
-use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
-use veilsum::protocol::{Check, Message, sign_request};
+use veilsum::crypto::{Digest, EphemeralSecret};
+use veilsum::params::{
+    Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams, UploadSizes,
+};
+use veilsum::protocol::{Check, Message, RoundContext, sign_request};
 use veilsum::store::{ClosedLog, RealDisk, SimDisk, StoreError};
 use veilsum::transport::{Body, Client as Connection, ClientConfig, ResponseLimits};
-use veilsum::wire::{LogHeadContent, Roster, Signed, Wire, cohort_and_committee};
+use veilsum::wire::{
+    Header, HeaderContent, LogHeadContent, Roster, Signed, Wire, cohort_and_committee,
+};
 use veilsum::{
     Answer, Client, ClientError, ClientKeys, ClientOptions, RegistrarKeys, RequestError, Requests,
     Server, ServerError, ServerKeys, ServerOptions, ServerPublic, ServerStatus, ServerTimes,
@@ -631,4 +635,79 @@ async fn two_tasks_run_side_by_side() {
     assert_eq!(seen, [("large", 2), ("small", 1)]);
     assert!(dir.path().join("s/rounds/1/log").is_file());
     assert!(dir.path().join("l/rounds/2/log").is_file());
+}
+
+/// A header that its client signed, with a polynomial of another degree, and a body of the right length.
+fn of_wrong_degree(context: &RoundContext, keys: &ClientKeys) -> (Header, Arc<[u8]>) {
+    let (digest, root) = (*context.digest(), Digest([1; 32]));
+    let ephemeral = EphemeralSecret::generate(&mut OsRng);
+    let point = *ephemeral.public();
+    let knowledge = ephemeral.prove(&digest, keys.client(), &[point], &root, &mut OsRng);
+    let content = HeaderContent {
+        params_digest: digest,
+        client: keys.client(),
+        commitments: vec![point],
+        f_z: point,
+        ephemeral: point,
+        knowledge,
+        share_root: root,
+        row_root: root,
+        other_rows: root,
+        masked_vector: root,
+        key_ciphertext: root,
+        proof: root,
+    };
+    let params = context.params();
+    let sizes = UploadSizes::of(context.layout(), params.committee_size(), N);
+    let body = vec![0; usize::try_from(sizes.body()).unwrap()];
+    (Signed::sign(content, keys.identity()), body.into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_client_has_used_up_its_place_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut kept = None;
+    let mut world = World::new(dir.path(), |options| {
+        kept = Some((options.keys.to_text(), Arc::clone(&options.roster)));
+    });
+    let (keys, roster) = kept.unwrap();
+    let params = world.params.clone();
+    let context = veilsum::protocol::RoundContext::new(params.clone(), Arc::clone(&roster));
+    let context = Arc::new(context.unwrap());
+    let (header, body) = of_wrong_degree(&context, &world.clients[0]);
+    let refused = Err(RequestError::Refused(Check::HeaderCommitments));
+    let requests_to = |address| {
+        let config = ClientConfig::new([2; 32]);
+        let connection = Connection::new(address, world.server_public.transport, config);
+        Requests::new(connection.unwrap(), Duration::from_secs(20))
+    };
+    let first = requests_to(world.server.local_addr());
+    tokio::select! {
+        ended = world.server.run(params.clone(), |_| {}) => panic!("{ended:?}"),
+        answer = first.submit(1, &header, Arc::clone(&body)) => assert_eq!(answer, refused),
+    }
+    first.close().await;
+    world.server.shutdown(Duration::from_secs(1)).await;
+
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let keys = ServerKeys::from_text(&keys).unwrap();
+    let options = ServerOptions::new(any, keys, roster, dir.path().join("server"));
+    let mut server = Server::bind(options).unwrap();
+    let again = requests_to(server.local_addr());
+    let observer = server.observer();
+    let test = async {
+        // No body is read for it any more.
+        let len = u64::try_from(body.len()).unwrap();
+        assert_eq!(again.submit(1, &header, body).await, refused);
+        let status = again.status().await.unwrap();
+        let check = Check::HeaderCommitments.id().to_owned();
+        let rejected = status[0].round.as_ref().map(|round| &round.rejected);
+        assert_eq!(rejected, Some(&[(check, 1)].into()));
+        let read = observer.transport().bytes_in;
+        assert!(read < len, "{read} bytes were read of a body of {len}");
+    };
+    tokio::select! {
+        ended = server.run(params, |_| {}) => panic!("{ended:?}"),
+        () = test => {}
+    }
 }

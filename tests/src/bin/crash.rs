@@ -13,10 +13,15 @@ struct Arguments {
     /// Decides who is killed when
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Deployments side by side
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
 }
 
 fn main() {
-    let arguments = Arguments::parse();
-    let tally = veilsum_e2e::crash::run(arguments.points, arguments.seed);
+    let Arguments { points, seed, jobs } = Arguments::parse();
+    let tally = veilsum_e2e::crash::run_in(jobs, points, seed, |tally| {
+        eprintln!("{} of {points} kills so far: {tally:?}", tally.kills());
+    });
     println!("{tally:?}: all rounds exact, nobody rejected, nothing signed twice");
 }

@@ -263,8 +263,14 @@ impl ServerRound {
             return Err(self.culprit(Check::UnmaskSum, member));
         }
         self.unmasks.insert(member, unmask.signed.clone());
+        // No signature covers these complaints: what applies to nothing is not written down, or members could fill the log.
+        let applicable = unmask.complaints.iter().zip(&verdicts);
+        let applicable = applicable.filter(|(_, v)| !matches!(v, Verdict::NotApplicable(_)));
         out.persist(Record::ServerUnmask {
-            accepted: unmask.clone(),
+            accepted: Unmask {
+                signed: unmask.signed,
+                complaints: applicable.map(|(complaint, _)| complaint.clone()).collect(),
+            },
         });
         self.act_on(&unmask.complaints, &verdicts, out);
         Ok(())

@@ -22,9 +22,11 @@ pub(super) struct Stored {
     pub(super) body: Digest,
     pub(super) receipt: Option<Signed<ReceiptContent>>,
     shares: Vec<[u8; CIPHERTEXT_LEN]>,
-    share_leaves: Vec<Digest>,
+    share_tree: merkle::Tree,
     pub(super) x_rows: Vec<[u8; 32]>,
-    pub(super) row_leaves: Vec<Digest>,
+    pub(super) row_tree: merkle::Tree,
+    /// Whether the header was checked in this process: a log that is read again is believed until U is fixed.
+    pub(super) checked: bool,
 }
 
 impl Stored {
@@ -33,14 +35,31 @@ impl Stored {
         let ciphertext = *self.shares.get(slot)?;
         Some(ShareLeaf {
             ciphertext,
-            path: merkle::path(labels::SHARE_TREE, &self.share_leaves, slot),
+            path: self.share_tree.path(slot),
         })
     }
 }
 
 impl ServerRound {
-    /// The receipt of a contribution that is durable, or nothing for one that may be taken.
+    /// As [`Self::standing`], for a header that nobody checked.
     pub(super) fn admission(
+        &mut self,
+        header: &Header,
+        out: &mut Outputs,
+    ) -> Result<Option<Signed<ReceiptContent>>, Refusal> {
+        let known = self.standing(header, out)?;
+        if known.is_some() {
+            return Ok(known);
+        }
+        if let Err(refusal) = check_header(&self.context, header) {
+            self.take_invalid(header.clone(), Bytes(Vec::new()), &refusal, out);
+            return Err(refusal);
+        }
+        Ok(None)
+    }
+
+    /// The receipt of a contribution that is durable, or nothing for one that may be taken if it verifies.
+    pub(super) fn standing(
         &mut self,
         header: &Header,
         out: &mut Outputs,
@@ -71,10 +90,6 @@ impl ServerRound {
         }
         if self.set.is_some() || self.void.is_some() || self.closed {
             return Err(Check::ContributionClosed.into());
-        }
-        if let Err(refusal) = check_header(&self.context, header) {
-            self.take_invalid(header.clone(), Bytes(Vec::new()), &refusal, out);
-            return Err(refusal);
         }
         Ok(None)
     }
@@ -107,7 +122,11 @@ impl ServerRound {
         out: &mut Outputs,
     ) -> Result<(), Stop> {
         let client = contribution.client();
-        if let Some(receipt) = self.admission(contribution.header(), out)? {
+        // Verification checked the header; for another round it would have been another one's.
+        if contribution.header().content.params_digest != *self.context.digest() {
+            return Err(Check::HeaderParams.into());
+        }
+        if let Some(receipt) = self.standing(contribution.header(), out)? {
             out.send(Party::Client(client), Message::Receipt(receipt));
             return Ok(());
         }
@@ -115,23 +134,27 @@ impl ServerRound {
             .add_verified(&self.round, &contribution)
             .map_err(Fault::Open)?;
         let (header, decoded) = contribution.into_parts();
-        self.store(header.clone(), body, decoded);
+        self.store(header.clone(), body, decoded, true);
         out.persist(Record::ServerContribution { header, body });
         out.event(Event::Contributed(client));
         Ok(())
     }
 
     /// Keeps a contribution that is in the sums.
-    pub(super) fn store(&mut self, header: Header, body: Digest, decoded: Body) {
+    pub(super) fn store(&mut self, header: Header, body: Digest, decoded: Body, checked: bool) {
         let (layout, client) = (self.context.layout(), header.content.client);
         let stored = Stored {
             header_digest: header.content.digest(),
             header,
             body,
             receipt: None,
-            share_leaves: share_leaves(&decoded.shares),
+            share_tree: merkle::Tree::new(labels::SHARE_TREE, share_leaves(&decoded.shares)),
             shares: decoded.shares,
-            row_leaves: row_leaves(layout, self.context.members().into(), &decoded.matrix),
+            row_tree: merkle::Tree::new(
+                labels::ROW_TREE,
+                row_leaves(layout, self.context.members().into(), &decoded.matrix),
+            ),
+            checked,
             x_rows: decoded
                 .matrix
                 .into_iter()
@@ -197,7 +220,13 @@ impl ServerRound {
     /// The server puts its own proposal through the check that members make: what it proposes they accept.
     pub(super) fn fix_set(&mut self, proposal: Proposal) -> Result<(), Refusal> {
         let headers = self.stored.values().map(|s| s.header.clone()).collect();
-        self.set = Some(AgreedSet::check(&self.context, proposal, headers)?);
+        let (ctx, stored) = (&self.context, &self.stored);
+        let checked = |client| stored.get(&client).is_some_and(|s| s.checked);
+        let check = |header: &Header| match checked(header.content.client) {
+            true => Ok(()),
+            false => check_header(ctx, header),
+        };
+        self.set = Some(AgreedSet::check_with(ctx, proposal, headers, check)?);
         Ok(())
     }
 

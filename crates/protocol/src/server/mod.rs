@@ -23,7 +23,7 @@ use veilsum_proof::Round;
 use veilsum_wire::{
     Announcement, AnnouncementContent, Body, ComplaintContent, ComplaintListContent,
     ConvictedContent, EndorseContent, FinalContent, Header, LogHeadContent, Proposal,
-    RevealContent, RoundResult, Signed, UnmaskContent, VoidContent,
+    ReceiptContent, RevealContent, RoundResult, Signed, UnmaskContent, VoidContent,
 };
 
 /// How far a round is.
@@ -226,7 +226,7 @@ impl ServerRound {
             Record::ServerContribution { header, body } if self.set.is_none() => {
                 let decoded = self.read_body(&header, &body)?;
                 self.sums.add(&self.round, &decoded).map_err(Fault::Open)?;
-                self.store(header, body, decoded);
+                self.store(header, body, decoded, false);
             }
             Record::ServerReceipt { sent } => {
                 let client = sent.content.client;
@@ -276,7 +276,9 @@ impl ServerRound {
             Record::ServerEvidence { evidence } => {
                 let (kind, culprit) = culprit_of(&evidence);
                 self.blamed.insert((kind, culprit));
-                self.evidence.push(evidence);
+                if self.bodies.keeps_evidence() {
+                    self.evidence.push(evidence);
+                }
             }
             _ => return Ok(false),
         }
@@ -338,7 +340,8 @@ impl ServerRound {
     pub fn result(&self) -> Option<&RoundResult> {
         self.result.as_ref()
     }
-    /// Everything that was proven against anybody, in the order found.
+    /// Everything that was proven against anybody, in the order found; nothing when the driver keeps it
+    /// ([`BodySource::keeps_evidence`]).
     pub fn evidence(&self) -> &[Evidence] {
         &self.evidence
     }
@@ -357,7 +360,24 @@ impl ServerRound {
     /// Whether a contribution with this header is worth reading its body.
     pub fn admit(&mut self, header: &Header) -> Admission {
         let mut out = Outputs::default();
-        match self.admission(header, &mut out) {
+        let admission = self.admission(header, &mut out);
+        Self::admission_of(header, admission, out)
+    }
+
+    /// As [`Self::admit`], without a check of the header: for a driver that checks it beside the machine
+    /// ([`crate::CheckedHeader`]).
+    pub fn standing_of(&mut self, header: &Header) -> Admission {
+        let mut out = Outputs::default();
+        let standing = self.standing(header, &mut out);
+        Self::admission_of(header, standing, out)
+    }
+
+    fn admission_of(
+        header: &Header,
+        admission: Result<Option<Signed<ReceiptContent>>, Refusal>,
+        mut out: Outputs,
+    ) -> Admission {
+        match admission {
             Ok(Some(receipt)) => Admission::Known(Box::new(receipt)),
             Ok(None) => Admission::Verify,
             Err(refusal) => {
@@ -537,8 +557,10 @@ impl ServerRound {
                 evidence: evidence.clone(),
             });
         }
-        out.event(Event::Evidence(Box::new(evidence.clone())));
-        self.evidence.push(evidence);
+        if self.bodies.keeps_evidence() {
+            self.evidence.push(evidence.clone());
+        }
+        out.event(Event::Evidence(Box::new(evidence)));
     }
 }
 

@@ -3,14 +3,14 @@
 use super::ServerRound;
 use crate::machine::Outputs;
 use crate::{Check, Event, Evidence, Fault, Owed, Record, Refusal};
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
-use veilsum_crypto::{Digest, labels, merkle};
+use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
+use veilsum_simd::Point;
 use veilsum_wire::{
     LightBundle, ResultContent, RoundResult, RowLeaf, RowList, RowValues, Rows, RowsContent,
-    Signed, convicted_digest, proposal_leaves, result_vector_digest, row_values_digest, slice_rows,
+    Signed, convicted_digest, result_vector_digest, row_values_digest, slice_rows,
 };
 
 /// One slice of the X-rows, summed by the server itself, and who signed the sum.
@@ -77,6 +77,13 @@ impl RowSums {
         }
         asked
     }
+}
+
+fn add_each(mut sums: Vec<Point>, points: &[Point]) -> Vec<Point> {
+    for (sum, point) in sums.iter_mut().zip(points) {
+        *sum += *point;
+    }
+    sums
 }
 
 impl ServerRound {
@@ -152,20 +159,24 @@ impl ServerRound {
             .iter()
             .filter(|(c, _)| closing.convicted.binary_search(c).is_err())
             .collect();
-        let values = (0..ctx.layout().x_rows as usize)
-            .into_par_iter()
-            .map(|a| {
-                let mut sum = RistrettoPoint::default();
-                for (client, stored) in &summed {
-                    let row = stored
-                        .x_rows
-                        .get(a)
-                        .and_then(|row| CompressedRistretto(*row).decompress());
-                    sum += row.ok_or(Fault::Body { client: **client })?;
-                }
-                Ok(sum.compress().to_bytes())
+        let rows = ctx.layout().x_rows as usize;
+        let decoder = self.round.prepared();
+        let sums = summed
+            .par_iter()
+            .map(|(client, stored)| {
+                let points = decoder.decode(&stored.x_rows).ok();
+                let points = points.filter(|points| points.len() == rows);
+                points.ok_or(Fault::Body { client: **client })
             })
-            .collect::<Result<Vec<[u8; 32]>, Fault>>()?;
+            .try_fold(
+                || vec![Point::IDENTITY; rows],
+                |sums, points| points.map(|points| add_each(sums, &points)),
+            )
+            .try_reduce(
+                || vec![Point::IDENTITY; rows],
+                |sums, more| Ok(add_each(sums, &more)),
+            )?;
+        let values = decoder.engine().compress(&sums);
         let signers = ctx.params().row_signers();
         let slices = (0..m).filter_map(|q| {
             let values = values
@@ -205,7 +216,7 @@ impl ServerRound {
         );
         let leaf = |stored: &super::Stored| RowLeaf {
             rows: stored.x_rows.get(rows.clone()).unwrap_or_default().to_vec(),
-            path: merkle::path(labels::ROW_TREE, &stored.row_leaves, slice.into()),
+            path: stored.row_tree.path(slice.into()),
         };
         self.stored.values().map(leaf).collect()
     }
@@ -383,8 +394,6 @@ impl ServerRound {
     pub fn place_of(&self, client: ClientId) -> Option<(u32, Vec<Digest>)> {
         let set = self.set.as_ref()?;
         let place = set.place(client)?;
-        let leaves = proposal_leaves(set.entries());
-        let path = merkle::path(labels::PROPOSAL_TREE, &leaves, place);
-        Some((u32::try_from(place).ok()?, path))
+        Some((u32::try_from(place).ok()?, set.path(place)))
     }
 }

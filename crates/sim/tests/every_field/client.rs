@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use veilsum_crypto::{CanonicalPoint, Digest};
 use veilsum_params::{ClientId, RoundParams};
 use veilsum_protocol::{
-    Check, Culprit, Evidence, Message, Party, ServerStatement, judge, light_check,
+    Check, Culprit, Evidence, Message, Party, ServerStatement, check_request, judge, light_check,
+    sign_request,
 };
 use veilsum_wire::{
     Announcement, AnnouncementContent, BeaconProof, LightBundle, Proposal, ProposalContent,
-    ROUND_PARAMS_FIELDS, ReceiptContent, ResultContent, RoundResult, RowList, Signed,
-    params_digest, proposal_root, result_vector_digest,
+    ROUND_PARAMS_FIELDS, ReceiptContent, RequestContent, ResultContent, RoundResult, RowList,
+    Signed, params_digest, proposal_root, result_vector_digest,
 };
 
 const NOTHING: Digest = Digest([0; 32]);
@@ -31,7 +32,41 @@ pub(crate) fn tables(t: T) -> Vec<Table> {
     all.extend(result(t));
     all.push(bundle(t));
     all.push(row_list(t));
+    all.push(request(t));
     all
+}
+
+/// A request speaks for its signer in one round and of one kind; signed again it is another's, or none.
+fn request(t: T) -> Table {
+    Table {
+        message: "RequestContent",
+        fields: RequestContent::FIELDS.iter().map(|f| f.0).collect(),
+        run: Box::new(move || {
+            let (world, kind) = (t.world(), 8);
+            let mut cohort = world.context.cohort().iter().copied();
+            let (client, other) = (cohort.next().unwrap(), cohort.next().unwrap());
+            let key = &world.identities[&client];
+            let good = sign_request(&world.context, client, key, kind);
+            let checked = |request: &_| check_request(&world.context, kind, request);
+            assert_eq!(checked(&good), Ok(client));
+            let changes: [fn(&mut RequestContent, ClientId); 3] = [
+                |content, _| content.params_digest = NOTHING,
+                |content, other| content.client = other,
+                |content, _| content.kind ^= 1,
+            ];
+            for change in changes {
+                let mut content = good.content.clone();
+                change(&mut content, other);
+                let unsigned = Signed {
+                    content: content.clone(),
+                    signature: good.signature,
+                };
+                for request in [unsigned, Signed::sign(content, key)] {
+                    assert_eq!(checked(&request), Err(Check::RequestSignature.into()));
+                }
+            }
+        }),
+    }
 }
 
 fn announced(t: T, announcement: &Announcement, before: bool) -> Got {

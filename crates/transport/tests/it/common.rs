@@ -8,8 +8,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use veilsum_transport::{
-    Body, Client, ClientConfig, Handler, PeerInfo, Request, RequestLimits, Response,
-    ResponseLimits, RetryPolicy, Server, ServerConfig, ServerIdentity, ServerKey, Status,
+    Body, Client, ClientConfig, Handler, PeerInfo, Rate, Request, RequestLimits, Response,
+    ResponseLimits, RetryPolicy, Sender, Server, ServerConfig, ServerIdentity, ServerKey, Status,
 };
 
 /// Sends head and body back.
@@ -61,6 +61,17 @@ impl Handler for TestHandler {
             body_max: BODY_MAX,
             deadline: Duration::from_millis(if kind == STUCK { 100 } else { 10_000 }),
         })
+    }
+
+    /// Heads that begin so say who sends them; a second byte of 0 is a lie.
+    fn identify(&self, _: u16, head: &[u8]) -> Sender {
+        match head {
+            [b'i', b'd', 0, ..] => {
+                Sender::Refused(Response::new(Status::new(9).unwrap(), b"impostor".to_vec()))
+            }
+            [b'i', b'd', number, ..] => Sender::Known(u64::from(*number)),
+            _ => Sender::Unknown,
+        }
     }
 
     async fn handle(&self, _peer: PeerInfo, request: Request) -> Response {
@@ -117,6 +128,7 @@ pub(crate) fn server_config(dir: &TempDir) -> ServerConfig {
     config.service.admission_wait = Duration::from_millis(100);
     config.service.memory_body_max = 1024;
     config.service.min_rate = 1 << 20;
+    config.service.source_rate = Rate::UNLIMITED;
     config.handshake_timeout = Duration::from_millis(500);
     config.idle_timeout = Duration::from_secs(2);
     config.retry = RetryPolicy::UnderLoad { connections: 1000 };

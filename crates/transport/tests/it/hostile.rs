@@ -332,3 +332,78 @@ async fn connections_are_bounded_overall_and_by_source() {
         honest(&world).await;
     }
 }
+
+#[tokio::test]
+async fn an_impostor_is_answered_before_its_body_is_read() {
+    let world = start(|_| {});
+    let connection = connect(world.server.local_addr()).await;
+    let frame = encode_head(DIGEST, b"id\0", BODY_MAX).unwrap();
+    // Not a byte of the body comes.
+    let (_send, mut recv) = open(&connection, &frame).await;
+    let answer = recv.read_to_end(1000).await.unwrap();
+    assert_eq!(answer[..2], 9u16.to_le_bytes());
+    assert!(answer.ends_with(&[b"impostor".as_slice(), &[0; 8]].concat()));
+    let stats = world.server.stats();
+    assert_eq!((stats.spool_peak, stats.requests_answered), (0, 1));
+    honest(&world).await;
+}
+
+#[tokio::test]
+async fn a_known_sender_has_its_own_share_and_no_more() {
+    let world = start(|config| {
+        config.service.max_requests = 4;
+        config.service.requests_per_source = 2;
+        config.service.requests_per_identity = 2;
+        config.service.bodies_per_identity = 1;
+        config.service.stall_grace = Duration::from_secs(5);
+    });
+    let addr = world.server.local_addr();
+    let (greedy, own) = (connect(addr).await, connect(addr).await);
+    // Somebody at the same address holds all places that unknown senders have.
+    let silent = [open(&greedy, &[1]).await, open(&greedy, &[1]).await];
+    sleep(Duration::from_millis(50)).await;
+    let (_send, mut recv) = open(&greedy, &[1]).await;
+    assert_eq!(refusal(&mut recv).await, Some(Refusal::Busy));
+    drop(silent);
+    eventually("the places are free again", || {
+        world.server.stats().refused(Refusal::Truncated) == 2
+    })
+    .await;
+    // Two bodies of one sender at one time are one too many, wherever they come from.
+    let frame = encode_head(DIGEST, b"id\x07", 100_000).unwrap();
+    let _first = open(&own, &frame).await;
+    eventually("the first is under way", || world.spool_files() == 1).await;
+    let (_send, mut recv) = open(&greedy, &frame).await;
+    assert_eq!(refusal(&mut recv).await, Some(Refusal::Busy));
+    let other = encode_head(DIGEST, b"id\x08", 100_000).unwrap();
+    let _other = open(&greedy, &other).await;
+    eventually("another sender has its own", || world.spool_files() == 2).await;
+}
+
+#[tokio::test]
+async fn who_comes_too_often_waits_and_then_is_told_to_come_later() {
+    let world = start(|config| {
+        config.service.source_rate = veilsum_transport::Rate {
+            burst: 3,
+            per_second: 20,
+        };
+        config.service.admission_wait = Duration::from_millis(100);
+    });
+    let connection = connect(world.server.local_addr()).await;
+    let whole = encode_head(ECHO, b"", 0).unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..7 {
+        let (mut send, recv) = open(&connection, &whole).await;
+        send.finish().unwrap();
+        streams.push((send, recv));
+    }
+    let mut refused = 0;
+    for (_, recv) in &mut streams {
+        refused += u32::from(refusal(recv).await == Some(Refusal::Busy));
+    }
+    assert_eq!(refused, 2, "three at once, two after a while");
+    sleep(Duration::from_millis(300)).await;
+    let (mut send, mut recv) = open(&connection, &whole).await;
+    send.finish().unwrap();
+    assert_eq!(refusal(&mut recv).await, None);
+}

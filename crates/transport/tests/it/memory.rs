@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncRead, ReadBuf};
 use veilsum_transport::frame::{self, Prefix};
 use veilsum_transport::{
-    Handler, PeerInfo, Refusal, RequestService, ServiceConfig, Status, StreamEnd,
+    Handler, PeerInfo, Rate, Refusal, RequestService, ServiceConfig, Status, StreamEnd,
 };
 
 use crate::common::*;
@@ -27,6 +27,7 @@ fn service(dir: &tempfile::TempDir) -> RequestService<TestHandler> {
     config.memory_total = 256 << 10;
     config.memory_body_max = 300;
     config.stall_grace = Duration::from_millis(200);
+    config.source_rate = Rate::UNLIMITED;
     RequestService::new(config, TestHandler::default()).unwrap()
 }
 

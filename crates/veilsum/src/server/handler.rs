@@ -6,16 +6,16 @@ use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    Admission, Check, Input, Message, Outcome, Output, Owed, Party, check_request, decode_body,
-    verify_contribution,
+    Admission, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party,
+    check_header_sender, decode_body, verify_checked,
 };
 use veilsum_transport::{
-    Body, Handler, PeerInfo, Request, RequestLimits, Response, SpooledBody, Status,
+    Body, Handler, PeerInfo, Request, RequestLimits, Response, Sender, SpooledBody, Status,
 };
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::outbox::Batch;
-use super::round::{Core, Denied, RoundRun, is_for_server};
+use super::round::{Core, Denied, RoundRun, Wake, is_for_server};
 use super::shared::Shared;
 use crate::requests::{WAIT, code, kind, member_message_max};
 
@@ -93,10 +93,57 @@ impl Handler for Requests {
         !matches!(kind, kind::SUBMIT | kind::MEMBER_SEND) || self.0.is_ready()
     }
 
+    /// What a client signs is checked before anything else of the request is read or decoded.
+    fn identify(&self, kind: u16, head: &[u8]) -> Sender {
+        let Some((round, rest)) = head.split_at_checked(8) else {
+            return Sender::Unknown;
+        };
+        let signed = match kind {
+            kind::SUBMIT => None,
+            kind::PREPARE | kind::MEMBER_SEND => Some(rest),
+            kind::MEMBER_POLL => rest.len().checked_sub(8).and_then(|end| rest.get(..end)),
+            // Whoever asks for the result of another signs nothing.
+            kind::RESULT if rest.len() > ClientId::MIN_LEN => rest.get(ClientId::MIN_LEN..),
+            _ => return Sender::Unknown,
+        };
+        let Ok(round) = u64::from_bytes(round) else {
+            return Sender::Unknown;
+        };
+        let Some(run) = self.0.round(round) else {
+            return match kind {
+                kind::SUBMIT | kind::MEMBER_SEND if self.0.may_come(round) => Sender::NotYet,
+                kind::SUBMIT | kind::MEMBER_SEND => Sender::Refused(status(code::NO_ROUND)),
+                // These wait for the round.
+                _ => Sender::Unknown,
+            };
+        };
+        let sender = if kind == kind::SUBMIT {
+            let sender = check_header_sender(&run.context, rest);
+            // Whoever signed a contribution that was refused has used up its place in this round.
+            match sender.as_ref().map(|client| run.refused(*client)) {
+                Ok(Some(check)) => return Sender::Refused(refused(check)),
+                _ => sender,
+            }
+        } else {
+            let signed = signed.and_then(|signed| Signed::from_bytes(signed).ok());
+            match signed {
+                Some(signed) => run.check_request(kind, &signed),
+                None => return Sender::Refused(status(code::MALFORMED)),
+            }
+        };
+        match sender {
+            Ok(client) => Sender::Known(client.0.into()),
+            Err(refusal) => Sender::Refused(refused(refusal.check)),
+        }
+    }
+
     async fn handle(&self, _: PeerInfo, request: Request) -> Response {
         let answer = match request.kind {
             kind::ANNOUNCEMENT => self.announcement(&request.head).await,
-            kind::ROSTER => Some(with_body(self.0.roster.signed().to_bytes())),
+            kind::ROSTER => Some(
+                Response::new(Status::OK, Vec::new())
+                    .with_body(Body::Bytes(Arc::clone(&self.0.roster_bytes))),
+            ),
             kind::SUBMIT => self.submit(&request.head, request.body).await,
             kind::MEMBER_POLL => self.member_poll(&request.head).await,
             kind::MEMBER_SEND => self.member_send(&request.head, request.body).await,
@@ -110,12 +157,16 @@ impl Handler for Requests {
 }
 
 /// Looks until there is something, or the time is over.
-async fn wait_for<T>(run: &RoundRun, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+async fn wait_for<T>(
+    run: &RoundRun,
+    wake: Wake,
+    mut look: impl FnMut(&mut Core) -> Option<T>,
+) -> Option<T> {
     let until = Instant::now() + WAIT;
-    let mut changed = run.watch();
+    let mut changed = run.watch(wake);
     loop {
         changed.mark_unchanged();
-        if let Some(found) = look() {
+        if let Some(found) = run.with(&mut look).await {
             return Some(found);
         }
         // The sender lives in `run`.
@@ -125,8 +176,8 @@ async fn wait_for<T>(run: &RoundRun, mut look: impl FnMut() -> Option<T>) -> Opt
     }
 }
 
-async fn answer_for(run: &RoundRun, look: impl FnMut() -> Option<Response>) -> Response {
-    let found = wait_for(run, look).await;
+async fn answer_for(run: &RoundRun, look: impl FnMut(&mut Core) -> Option<Response>) -> Response {
+    let found = wait_for(run, Wake::Phase, look).await;
     found.unwrap_or_else(|| status(code::AGAIN))
 }
 
@@ -146,7 +197,7 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.run.lock().end_verifying(self.client);
-        self.run.bump();
+        self.run.bump(Wake::Place);
     }
 }
 
@@ -177,13 +228,12 @@ impl Requests {
             Err(refused) => return Some(refused),
         };
         // Whoever joins hears at once that it is counted on.
-        if run.note_joined(client) {
+        if run.note_joined(client).await {
             return Some(status(code::AGAIN));
         }
-        let _guard = run.present(Party::Client(client));
+        let _guard = run.present(Party::Client(client)).await;
         Some(
-            answer_for(&run, || {
-                let core = run.lock();
+            answer_for(&run, |core| {
                 (core.is_proposed() || core.done().is_some() || core.receipt(client).is_some())
                     .then(|| Response::new(Status::OK, Vec::new()))
             })
@@ -201,7 +251,7 @@ impl Requests {
         let Some(run) = self.0.round_soon(round).await else {
             return Err(status(code::NO_ROUND));
         };
-        match check_request(&run.context, kind, signed) {
+        match run.check_request(kind, signed) {
             Ok(client) => Ok((run, client)),
             Err(refusal) => Err(refused(refusal.check)),
         }
@@ -236,14 +286,16 @@ impl Requests {
         let work = tokio::spawn(async move {
             let client = header.content.client;
             let admission = admissions.acquire_owned().await;
-            let (looked_at, known) = (Arc::clone(&run), header.clone());
-            let admitted = tokio::task::spawn_blocking(move || admit(&looked_at, &known));
-            if let Some(receipt) = admitted.await.unwrap_or(Err(Denied::Storage))? {
-                return Ok(Some(receipt));
-            }
+            let looked_at = Arc::clone(&run);
+            let admitted = tokio::task::spawn_blocking(move || admit(&looked_at, header));
+            let header = match admitted.await.unwrap_or(Err(Denied::Storage))? {
+                Admitted::Known(receipt) => return Ok(Some(*receipt)),
+                Admitted::Verify(header) => *header,
+            };
             drop(admission);
             // Only now, when it is certain that the client signed this, does it take the client's one place.
-            let place = wait_for(&run, || run.lock().begin_verifying(client).then_some(()));
+            let begin = |core: &mut Core| core.begin_verifying(client).then_some(());
+            let place = wait_for(&run, Wake::Place, begin);
             if place.await.is_none() {
                 return Ok(None);
             }
@@ -280,10 +332,9 @@ impl Requests {
             Ok(found) => found,
             Err(refused) => return Some(refused),
         };
-        let _guard = run.present(Party::Member(index));
-        let found = wait_for(&run, || {
-            let mut core = run.lock();
-            let answer = match run.messages(&core, index, cursor) {
+        let _guard = run.present(Party::Member(index)).await;
+        let found = wait_for(&run, Wake::Mail, |core| {
+            let answer = match run.messages(core, index, cursor) {
                 Some((next, Batch::Owed(what))) => return Some(Found::Owed(next, what)),
                 Some((next, Batch::Messages(messages))) => {
                     let count = u32::try_from(messages.len()).unwrap_or(u32::MAX);
@@ -291,7 +342,7 @@ impl Requests {
                     parts.extend(messages);
                     Response::new(Status::OK, next.to_bytes()).with_body(Body::Parts(parts))
                 }
-                None if core.void().is_some() => void(&mut core, client)?,
+                None if core.void().is_some() => void(core, client)?,
                 None if core.done().is_some() => status(code::OVER),
                 None => core.failure().map(|_| status(code::STORAGE))?,
             };
@@ -367,10 +418,12 @@ impl Requests {
                 Err(refused) => return Some(refused),
             }
         };
-        let _guard = own.then(|| run.present(Party::Client(client)));
+        let _guard = match own {
+            true => Some(run.present(Party::Client(client)).await),
+            false => None,
+        };
         Some(
-            answer_for(&run, || {
-                let mut core = run.lock();
+            answer_for(&run, |core| {
                 if own && (core.void().is_some() || core.done().is_some()) {
                     core.note_told(client);
                 }
@@ -400,14 +453,41 @@ impl Requests {
     }
 }
 
-/// The receipt of a contribution that is there already; none for one that is to be verified.
-fn admit(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptContent>>, Denied> {
+enum Admitted {
+    Known(Box<Signed<ReceiptContent>>),
+    Verify(Box<CheckedHeader>),
+}
+
+/// The receipt of a contribution that is there already, or the checked header of one that is to be verified.
+fn admit(run: &RoundRun, header: Header) -> Result<Admitted, Denied> {
+    match standing(run, &header) {
+        Ok(None) => {}
+        Ok(Some(receipt)) => return Ok(Admitted::Known(Box::new(receipt))),
+        Err(denied) => {
+            let void = matches!(denied, Denied::Void(_));
+            if void && CheckedHeader::new(&run.context, header.clone()).is_ok() {
+                run.lock().note_told(header.content.client);
+            }
+            return Err(denied);
+        }
+    }
+    match CheckedHeader::new(&run.context, header.clone()) {
+        Ok(checked) => Ok(Admitted::Verify(Box::new(checked))),
+        Err(refusal) => {
+            let check = refusal.check;
+            run.reject(&mut run.lock(), &header, refusal, Vec::new())?;
+            Err(Denied::Refused(check))
+        }
+    }
+}
+
+/// The receipt of a contribution that is there already; none for one that may be taken if it verifies.
+fn standing(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptContent>>, Denied> {
     let mut core = run.lock();
     if let Some(declaration) = core.void().cloned() {
-        core.note_told(header.content.client);
         return Err(Denied::Void(Box::new(declaration)));
     }
-    match core.machine().ok_or(Denied::Storage)?.admit(header) {
+    match core.machine().ok_or(Denied::Storage)?.standing_of(header) {
         // Whoever signed a contribution that was refused has used up its place in this round.
         Admission::Verify => match core.rejected().get(&header.content.client) {
             Some(check) => Err(Denied::Refused(*check)),
@@ -430,19 +510,20 @@ fn admit(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptContent
 /// Verifies, stores and receipts one contribution.
 fn take(
     run: &RoundRun,
-    header: Header,
+    checked: CheckedHeader,
     body: &SpooledBody,
 ) -> Result<Signed<ReceiptContent>, Denied> {
+    let header = checked.header().clone();
     let client = header.content.client;
     // What was there before may have been taken, or refused, while this one waited.
-    if let Some(receipt) = admit(run, &header)? {
+    if let Some(receipt) = standing(run, &header)? {
         return Ok(receipt);
     }
     let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
     let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
     let decoded =
         decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
-    let verified = match verify_contribution(&run.context, &run.proof, header.clone(), decoded) {
+    let verified = match verify_checked(&run.context, &run.proof, checked, decoded) {
         Ok(verified) => verified,
         Err(refusal) => {
             let mut core = run.lock();

@@ -320,7 +320,7 @@ fn step(
     if core.is_proposed() {
         let patience_over = closing_since.is_some_and(|since| since.elapsed() >= 4 * times.quiet);
         if core.release_unmask(&run.context, times.quiet, patience_over) {
-            run.bump();
+            run.bump(round::Wake::Mail);
         }
         if closing_since.is_some_and(|since| since.elapsed() >= times.give_up) {
             run.input(&mut core, Input::DeclareVoid)

@@ -1,7 +1,7 @@
 //! What members and clients are answered with: small messages as bytes, large ones made once and in parts that many share.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{Message, Owed, ServerRound};
@@ -13,14 +13,16 @@ enum Item {
     Bytes(Arc<[u8]>),
     /// Too large to be kept for each member: made when it is asked for.
     Owed(Owed),
+    /// A later message says the same and more.
+    Replaced,
 }
 
 /// Messages for one member, in the order in which they were first sent.
 #[derive(Debug, Default)]
 struct Outbox {
     items: Vec<Item>,
-    /// Place of the first request to unmask.
-    unmask_at: Option<usize>,
+    /// Places of the first request to unmask, and of the newest.
+    unmask_at: Option<(usize, usize)>,
     known: BTreeSet<[u8; 32]>,
     owed: BTreeSet<Owed>,
 }
@@ -49,19 +51,40 @@ enum Part {
 pub(super) struct Outgoing {
     outboxes: BTreeMap<MemberIndex, Outbox>,
     parts: BTreeMap<Part, Arc<[u8]>>,
+    /// Messages that stand in some outbox, by digest: many members get the same.
+    same: BTreeMap<[u8; 32], Weak<[u8]>>,
 }
 
 impl Outgoing {
     /// Adds a message, once.
     pub(super) fn send(&mut self, to: MemberIndex, message: &Message) {
         let bytes = message.to_bytes();
+        let digest = *blake3::hash(&bytes).as_bytes();
         let outbox = self.outboxes.entry(to).or_default();
-        if outbox.known.insert(*blake3::hash(&bytes).as_bytes()) {
-            if matches!(message, Message::UnmaskRequest(_)) {
-                outbox.unmask_at.get_or_insert(outbox.items.len());
-            }
-            outbox.items.push(Item::Bytes(bytes.into()));
+        if !outbox.known.insert(digest) {
+            return;
         }
+        let place = outbox.items.len();
+        if matches!(message, Message::UnmaskRequest(_)) {
+            // Its list holds that of the one before.
+            let first = outbox.unmask_at.map(|(first, newest)| {
+                if let Some(item) = outbox.items.get_mut(newest) {
+                    *item = Item::Replaced;
+                }
+                first
+            });
+            outbox.unmask_at = Some((first.unwrap_or(place), place));
+        }
+        let bytes = match self.same.get(&digest).and_then(Weak::upgrade) {
+            Some(same) => same,
+            None => {
+                let bytes: Arc<[u8]> = bytes.into();
+                self.same.retain(|_, bytes| bytes.strong_count() > 0);
+                self.same.insert(digest, Arc::downgrade(&bytes));
+                bytes
+            }
+        };
+        outbox.items.push(Item::Bytes(bytes));
     }
 
     /// Adds a large message, once.
@@ -81,18 +104,22 @@ impl Outgoing {
         hold: bool,
     ) -> Option<(usize, Batch)> {
         let outbox = self.outboxes.get(&to)?;
-        let end = outbox.unmask_at.filter(|_| hold).unwrap_or(usize::MAX);
-        let due = outbox.items.get(..end).unwrap_or(&outbox.items);
-        let due = due.get(from..)?;
-        if let Item::Owed(what) = due.first()? {
-            return Some((from.saturating_add(1), Batch::Owed(*what)));
+        let held = outbox.unmask_at.filter(|_| hold).map(|(first, _)| first);
+        let due = outbox.items.get(..held.unwrap_or(usize::MAX));
+        let due = due.unwrap_or(&outbox.items).get(from..)?;
+        let (mut next, mut small) = (from, Vec::new());
+        for item in due {
+            match item {
+                Item::Owed(what) if small.is_empty() => {
+                    return Some((next.saturating_add(1), Batch::Owed(*what)));
+                }
+                Item::Owed(_) => break,
+                Item::Bytes(bytes) => small.push(Arc::clone(bytes)),
+                Item::Replaced => {}
+            }
+            next = next.saturating_add(1);
         }
-        let small = due.iter().map_while(|item| match item {
-            Item::Bytes(bytes) => Some(Arc::clone(bytes)),
-            Item::Owed(_) => None,
-        });
-        let small: Vec<_> = small.collect();
-        Some((from.saturating_add(small.len()), Batch::Messages(small)))
+        (!small.is_empty()).then_some((next, Batch::Messages(small)))
     }
 
     /// The parts of a large message.
@@ -135,5 +162,82 @@ impl Outgoing {
             place.into(),
             self.parts.get(&Part::ResultTail).cloned()?,
         ])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use veilsum_crypto::{Digest, IdentityKey};
+    use veilsum_params::ClientId;
+    use veilsum_wire::{Certificate, ComplaintListContent, Signed, UnmaskRequest, VoidContent};
+
+    fn unmask(convicted: u32) -> Message {
+        let key = IdentityKey::from_seed(&[1; 32]);
+        let content = ComplaintListContent {
+            params_digest: Digest([1; 32]),
+            root: Digest([2; 32]),
+            convicted: (1..=convicted).map(ClientId).collect(),
+        };
+        Message::UnmaskRequest(UnmaskRequest {
+            certificate: Certificate {
+                endorsements: Vec::new(),
+            },
+            list: Signed::sign(content, &key),
+            complaints: Vec::new(),
+        })
+    }
+
+    fn void() -> Message {
+        let key = IdentityKey::from_seed(&[1; 32]);
+        let params_digest = Digest([1; 32]);
+        Message::Void(Signed::sign(VoidContent { params_digest }, &key))
+    }
+
+    fn bytes(
+        outgoing: &Outgoing,
+        to: MemberIndex,
+        from: usize,
+        hold: bool,
+    ) -> (usize, Vec<Vec<u8>>) {
+        match outgoing.behind(to, from, hold) {
+            Some((next, Batch::Messages(found))) => {
+                (next, found.iter().map(|bytes| bytes.to_vec()).collect())
+            }
+            Some((next, Batch::Owed(_))) => (next, Vec::new()),
+            None => (from, Vec::new()),
+        }
+    }
+
+    #[test]
+    fn the_newest_request_to_unmask_replaces_the_others_and_members_share_it() {
+        let mut outgoing = Outgoing::default();
+        let members = [MemberIndex(1), MemberIndex(2)];
+        outgoing.owe(members[0], Owed::Package);
+        for convicted in 0..20 {
+            for member in members {
+                outgoing.send(member, &unmask(convicted));
+            }
+        }
+        outgoing.send(members[0], &void());
+        let newest = unmask(19).to_bytes();
+        assert_eq!(outgoing.same.len(), 2, "as many as are different and alive");
+        assert_eq!(
+            bytes(&outgoing, members[1], 0, false),
+            (20, vec![newest.clone()])
+        );
+        // The large message first and alone, then what is left of the others.
+        assert_eq!(bytes(&outgoing, members[0], 0, false), (1, Vec::new()));
+        let rest = vec![newest.clone(), void().to_bytes()];
+        assert_eq!(bytes(&outgoing, members[0], 1, false), (22, rest));
+        // A cursor from before it was replaced.
+        let rest = vec![newest, void().to_bytes()];
+        assert_eq!(bytes(&outgoing, members[0], 7, false), (22, rest));
+        assert_eq!(bytes(&outgoing, members[0], 22, false), (22, Vec::new()));
+        // Held back: nothing behind the package.
+        assert_eq!(bytes(&outgoing, members[0], 1, true), (1, Vec::new()));
+        // The same message again is no second one.
+        outgoing.send(members[0], &void());
+        assert_eq!(bytes(&outgoing, members[0], 22, false), (22, Vec::new()));
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rand_core::{OsRng, RngCore};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::{Digest, IdentityKey};
@@ -12,15 +13,15 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
     Blame, BodySource, Bytes, Check, Document, Event, Evidence, Fault, Input, Message, Outcome,
-    Output, Owed, Party, Record, Refusal, RoundContext, ServerRound,
+    Output, Owed, Party, Record, Refusal, RoundContext, ServerRound, check_request, judge_with,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
-use veilsum_wire::{Header, ReceiptContent, Signed, VoidContent, Wire};
+use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
 use super::outbox::{Batch, Outgoing};
 use super::task::TaskHome;
-use crate::journal::Journal;
+use crate::journal::{Journal, Stored};
 
 /// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
 const RECORDED_BODY_MAX: usize = 15 << 20;
@@ -70,6 +71,11 @@ impl BodySource for Bodies {
                 None
             }
         }
+    }
+
+    /// Every piece of evidence is a file beside the log.
+    fn keeps_evidence(&self) -> bool {
+        false
     }
 }
 
@@ -129,8 +135,27 @@ pub(super) struct RoundStart {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) dir: PathBuf,
     pub(super) journal: Journal,
-    pub(super) records: Vec<Record>,
+    /// The first record of the log, if it has one, and those behind it.
+    pub(super) first: Option<Record>,
+    pub(super) rest: Stored,
     pub(super) events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
+}
+
+/// What a waiting request is woken for: a thousand of them may wait while every contribution changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake {
+    /// The driver looks at every change.
+    Driver,
+    /// Contributions are taken no more, the round has ended, or the log has failed.
+    Phase,
+    /// There are messages for members; whoever waits for them hears of a phase as well.
+    Mail,
+    /// A client's contribution is not in verification any more.
+    Place,
+}
+
+impl Wake {
+    const COUNT: usize = 4;
 }
 
 /// A round that the server runs or still answers for.
@@ -147,7 +172,9 @@ pub(super) struct RoundRun {
     /// Tells cursors of another process from this one's.
     incarnation: u32,
     core: Mutex<Core>,
-    changed: watch::Sender<u64>,
+    /// Signatures of requests that were checked: each client signs the same bytes again and again.
+    signed: Mutex<BTreeMap<(ClientId, u16), Signed<RequestContent>>>,
+    changed: [watch::Sender<u64>; Wake::COUNT],
     events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
 }
 
@@ -187,7 +214,8 @@ impl RoundRun {
             disk,
             dir,
             journal,
-            records,
+            first,
+            rest,
             events,
         } = start;
         let bodies = journal.log().bodies().clone();
@@ -225,24 +253,33 @@ impl RoundRun {
             evidence: 0,
             sealed: had_ended,
         };
-        for record in &records {
-            core.recall(record);
-        }
-        let (machine, outputs) = if records.is_empty() {
-            ServerRound::announce(
+        let (machine, outputs) = match first {
+            None => ServerRound::announce(
                 Arc::clone(&context),
                 Arc::clone(&proof),
                 identity,
                 Box::new(source),
-            )?
-        } else {
-            ServerRound::replay(
-                Arc::clone(&context),
-                Arc::clone(&proof),
-                identity,
-                Box::new(source),
-                records,
-            )?
+            )?,
+            Some(first) => {
+                let mut unreadable = None;
+                let rest =
+                    rest.map_while(|record| record.map_err(|error| unreadable = Some(error)).ok());
+                let records = std::iter::once(first).chain(rest).inspect(|record| {
+                    core.recall(record);
+                    core.recall_rejection(&context, &proof, record);
+                });
+                let replayed = ServerRound::replay(
+                    Arc::clone(&context),
+                    Arc::clone(&proof),
+                    identity,
+                    Box::new(source),
+                    records,
+                );
+                if let Some(error) = unreadable {
+                    return Err(error.into());
+                }
+                replayed?
+            }
         };
         // Whoever reads the transcript needs the roster too.
         match write_private(
@@ -266,7 +303,8 @@ impl RoundRun {
             had_ended,
             incarnation: OsRng.next_u32(),
             core: Mutex::new(core),
-            changed: watch::Sender::new(0),
+            signed: Mutex::new(BTreeMap::new()),
+            changed: std::array::from_fn(|_| watch::Sender::new(0)),
             events,
         });
         let mut core = run.lock();
@@ -292,13 +330,69 @@ impl RoundRun {
         core
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+    /// [`check_request`], once for each client and kind. Memory: the clients of the cohort times the kinds.
+    pub(super) fn check_request(
+        &self,
+        kind: u16,
+        request: &Signed<RequestContent>,
+    ) -> Result<ClientId, Refusal> {
+        let signed = || self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (request.content.client, kind);
+        if signed().get(&place) == Some(request) {
+            return Ok(request.content.client);
+        }
+        let client = check_request(&self.context, kind, request)?;
+        signed().insert(place, request.clone());
+        Ok(client)
     }
 
-    pub(super) fn bump(&self) {
-        self.changed
-            .send_modify(|version| *version = version.wrapping_add(1));
+    /// The check for which this client's contribution was refused, as far as that can be told without waiting.
+    pub(super) fn refused(&self, client: ClientId) -> Option<Check> {
+        self.core.try_lock().ok()?.rejected.get(&client).copied()
+    }
+
+    /// As [`Self::lock`], for a task of the runtime: while the lock is held for long, as when a sum is opened, other tasks
+    /// go on.
+    pub(super) async fn with<T>(&self, mut look: impl FnMut(&mut Core) -> T) -> T {
+        let mut pause = Duration::from_millis(1);
+        loop {
+            // A poisoned lock is there to be had as well.
+            let free = !matches!(self.core.try_lock(), Err(TryLockError::WouldBlock));
+            if free {
+                return look(&mut self.lock());
+            }
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(Duration::from_millis(20));
+        }
+    }
+
+    pub(super) fn watch(&self, wake: Wake) -> watch::Receiver<u64> {
+        let [driver, phase, mail, place] = &self.changed;
+        match wake {
+            Wake::Driver => driver,
+            Wake::Phase => phase,
+            Wake::Mail => mail,
+            Wake::Place => place,
+        }
+        .subscribe()
+    }
+
+    /// Wakes those who wait for this, and the driver.
+    pub(super) fn bump(&self, wake: Wake) {
+        let bump = |sender: &watch::Sender<u64>| {
+            sender.send_modify(|version| *version = version.wrapping_add(1));
+        };
+        let [driver, phase, mail, place] = &self.changed;
+        bump(driver);
+        match wake {
+            Wake::Driver => {}
+            Wake::Phase => {
+                bump(phase);
+                bump(mail);
+            }
+            Wake::Mail => bump(mail),
+            Wake::Place => bump(place),
+        }
     }
 
     fn tell(&self, event: RoundEvent) {
@@ -342,13 +436,15 @@ impl RoundRun {
             // The machine is ahead of its log now: what it holds must not act. A restart replays the log.
             core.machine = None;
             core.failure = Some(error.clone());
-            self.bump();
+            self.bump(Wake::Phase);
             return Err(error.into());
         }
+        let before = core.phase();
         for record in &records {
             core.recall(record);
         }
         let mut refused = Vec::new();
+        let mut wake = Wake::Driver;
         for output in rest {
             match output {
                 Output::Persist(_) => {}
@@ -357,8 +453,12 @@ impl RoundRun {
                     message,
                 } => {
                     core.outgoing.send(index, &message);
+                    wake = Wake::Mail;
                 }
-                Output::Owe { to, what } => core.outgoing.owe(to, what),
+                Output::Owe { to, what } => {
+                    core.outgoing.owe(to, what);
+                    wake = Wake::Mail;
+                }
                 // Clients ask for theirs: receipts, results and the void declaration are recalled from the records.
                 Output::Send { .. } => {}
                 Output::Reject { from, refusal } => refused.push((from, refusal)),
@@ -373,7 +473,8 @@ impl RoundRun {
                 }
             }
         }
-        self.bump();
+        let phase = core.phase() != before;
+        self.bump(if phase { Wake::Phase } else { wake });
         Ok(refused)
     }
 
@@ -417,7 +518,7 @@ impl RoundRun {
         }
         core.rejected.insert(client, check);
         self.tell(RoundEvent::Rejected(client, check));
-        self.bump();
+        self.bump(Wake::Driver);
     }
 
     /// Notes that verification refused a contribution. Who signed it is convicted in the log, so that the transcript shows
@@ -450,16 +551,19 @@ impl RoundRun {
     }
 
     /// Notes that a client of the cohort asked for the round; whether it is the first time in this process.
-    pub(super) fn note_joined(&self, client: ClientId) -> bool {
-        let mut core = self.lock();
-        let heard = core.clients.contains_key(&client);
-        if let Some(presence) = core.presence(Party::Client(client)) {
-            presence.last = Some(Instant::now());
-        }
-        if core.joined.insert(client) {
-            drop(core);
+    pub(super) async fn note_joined(&self, client: ClientId) -> bool {
+        let (heard, joined) = self
+            .with(|core| {
+                let heard = core.clients.contains_key(&client);
+                if let Some(presence) = core.presence(Party::Client(client)) {
+                    presence.last = Some(Instant::now());
+                }
+                (heard, core.joined.insert(client))
+            })
+            .await;
+        if joined {
             self.tell(RoundEvent::Joined(client));
-            self.bump();
+            self.bump(Wake::Driver);
         }
         !heard
     }
@@ -494,10 +598,13 @@ impl RoundRun {
     }
 
     /// Counts a waiting request of a member, or of a client that prepares its contribution, for as long as the guard lives.
-    pub(super) fn present(self: &Arc<Self>, who: Party) -> PresenceGuard {
-        if let Some(presence) = self.lock().presence(who) {
-            presence.open = presence.open.saturating_add(1);
-        }
+    pub(super) async fn present(self: &Arc<Self>, who: Party) -> PresenceGuard {
+        self.with(|core| {
+            if let Some(presence) = core.presence(who) {
+                presence.open = presence.open.saturating_add(1);
+            }
+        })
+        .await;
         PresenceGuard {
             run: Arc::clone(self),
             who,
@@ -513,11 +620,21 @@ pub(super) struct PresenceGuard {
 
 impl Drop for PresenceGuard {
     fn drop(&mut self) {
-        if let Some(presence) = self.run.lock().presence(self.who) {
-            presence.open = presence.open.saturating_sub(1);
-            presence.last = Some(Instant::now());
+        let (run, who) = (Arc::clone(&self.run), self.who);
+        let leave = move |core: &mut Core| {
+            if let Some(presence) = core.presence(who) {
+                presence.open = presence.open.saturating_sub(1);
+                presence.last = Some(Instant::now());
+            }
+        };
+        // A task that is dropped must not wait for the lock.
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn(async move {
+                run.with(leave).await;
+                run.bump(Wake::Driver);
+            })),
+            Err(_) => leave(&mut run.lock()),
         }
-        self.run.bump();
     }
 }
 
@@ -533,6 +650,21 @@ impl Core {
             Party::Server => None,
             Party::Client(client) => Some(self.clients.entry(client).or_default()),
             Party::Member(index) => Some(self.members.entry(index).or_default()),
+        }
+    }
+
+    /// Whose contribution was refused before, from the evidence in the log: it has used up its place in the round.
+    fn recall_rejection(&mut self, context: &RoundContext, proof: &ProofRound, record: &Record) {
+        let Record::ServerEvidence { evidence } = record else {
+            return;
+        };
+        let (Evidence::InvalidHeader { header } | Evidence::InvalidProof { header, .. }) = evidence
+        else {
+            return;
+        };
+        if let Ok(conviction) = judge_with(context, Some(proof), evidence) {
+            self.rejected
+                .insert(header.content.client, conviction.check);
         }
     }
 
@@ -607,6 +739,16 @@ impl Core {
     }
     pub(super) fn fault(&self) -> Option<&Fault> {
         self.fault.as_ref()
+    }
+    /// What those who wait are told of.
+    fn phase(&self) -> (bool, bool, bool, bool) {
+        let fault = self.fault.is_some();
+        (
+            self.proposed,
+            self.void.is_some(),
+            self.done.is_some(),
+            fault,
+        )
     }
     pub(super) fn is_proposed(&self) -> bool {
         self.proposed

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Semaphore, watch};
 use veilsum_params::UploadSizes;
 use veilsum_protocol::Outcome;
-use veilsum_wire::Roster;
+use veilsum_wire::{Roster, Wire};
 
 use super::ServerError;
 use super::round::RoundRun;
@@ -28,6 +28,7 @@ struct Tasks {
 /// What all requests share.
 pub(super) struct Shared {
     pub(super) roster: Arc<Roster>,
+    pub(super) roster_bytes: Arc<[u8]>,
     tasks: Mutex<Tasks>,
     /// The newest round of each task that has one.
     newest: watch::Sender<BTreeMap<TaskName, u64>>,
@@ -42,6 +43,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(roster: Arc<Roster>, verifiers: usize) -> Self {
         Self {
+            roster_bytes: roster.signed().to_bytes().into(),
             roster,
             tasks: Mutex::default(),
             newest: watch::Sender::new(BTreeMap::new()),
@@ -104,6 +106,14 @@ impl Shared {
 
     pub(super) fn round(&self, id: u64) -> Option<Arc<RoundRun>> {
         self.tasks().rounds.get(&id).cloned()
+    }
+
+    /// Whether a round that is not open may be opened yet: some task has none, or an older one.
+    pub(super) fn may_come(&self, id: u64) -> bool {
+        let newest = self.newest.borrow().clone();
+        let tasks = self.tasks();
+        let passed = |name| newest.get(name).is_some_and(|newest| *newest > id);
+        tasks.homes.is_empty() || !tasks.homes.keys().all(passed)
     }
 
     /// As [`Self::round`]; waits for a round that is not open yet, because after a restart clients come back before the

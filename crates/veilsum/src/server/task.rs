@@ -16,7 +16,7 @@ use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{Check, Outcome, Record, RoundContext};
 use veilsum_store::Disk;
 
-use super::round::{RoundEvent, RoundRun, RoundStart, log_identity};
+use super::round::{RoundEvent, RoundRun, RoundStart, Wake, log_identity};
 use super::shared::Shared;
 use super::{
     RoundPlan, RoundReport, ServerError, ServerTimes, Step, check_round_size, deadline, round_dir,
@@ -157,8 +157,9 @@ impl Task {
         }
         let dir = round_dir(&self.home.state, round_id);
         let identity = log_identity(&params.server_key, round_id);
-        let (journal, records) = Journal::open(Arc::clone(&self.disk), &dir, identity)?;
-        let (params, beacon) = match records.first() {
+        let (journal, mut rest) = Journal::open_streaming(Arc::clone(&self.disk), &dir, identity)?;
+        let first = rest.next().transpose()?;
+        let (params, beacon) = match &first {
             None => (params, beacon),
             Some(Record::ServerAnnouncement { sent }) => {
                 let mut same = params;
@@ -186,7 +187,8 @@ impl Task {
             disk: Arc::clone(&self.disk),
             dir,
             journal,
-            records,
+            first,
+            rest,
             events,
         };
         let run = tokio::task::spawn_blocking(move || RoundRun::start(start))
@@ -222,7 +224,7 @@ impl Task {
         let (sender, mut events) = mpsc::unbounded_channel();
         let run = self.open(plan.into(), sender).await?;
         let deadline = deadline(run.context.params().contribute_deadline_ms);
-        let mut changed = run.watch();
+        let mut changed = run.watch(Wake::Driver);
         let mut tick = tokio::time::interval(self.times.tick);
         let mut closing_since = None;
         let mut ended_since: Option<Instant> = None;
