@@ -360,6 +360,9 @@ pub(crate) struct ClientArguments {
     /// Least number of malicious clients that the round must withstand
     #[arg(long, default_value_t = 1)]
     pub(crate) malicious_max: u32,
+    /// Take part although cohort or committee are drawn with a value that only the operator vouches for
+    #[arg(long)]
+    pub(crate) unproven_draw: bool,
     /// Seconds to wait for the server and the others, at most
     #[arg(long, default_value_t = 3600)]
     pub(crate) patience: u32,

@@ -157,6 +157,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         n_min: arguments.n_min,
         committee: arguments.committee,
         malicious_max: arguments.malicious_max,
+        unproven_draw: arguments.unproven_draw,
         ..Policy::default()
     };
     let mut client = Client::open(ClientOptions {

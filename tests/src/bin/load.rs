@@ -408,7 +408,10 @@ async fn serve(world: &World, address: SocketAddr, id: u32) -> Result<(), Failur
         registrar: world.registrar,
         keys,
         state: world.dir("members").join(id.to_string()),
-        policy: Policy::default(),
+        policy: Policy {
+            unproven_draw: true,
+            ..Policy::default()
+        },
         task: veilsum::TaskName::default(),
         patience: Duration::from_secs(3600),
     })
