@@ -403,7 +403,11 @@ fn another_version_is_named() {
     };
     let signed = Signed::sign(content, &played.world.server);
     records[0] = Record::ServerAnnouncement {
-        sent: Announcement { signed, params },
+        sent: Announcement {
+            signed,
+            params,
+            beacon: veilsum_wire::BeaconProof::none(),
+        },
     };
     let found = report(&played.transcript(&records, &[]), false).faults;
     assert!(

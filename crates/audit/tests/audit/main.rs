@@ -3,4 +3,5 @@
 
 mod common;
 mod damage;
+mod dealer;
 mod lies;
