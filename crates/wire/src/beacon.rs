@@ -10,6 +10,13 @@ use veilsum_params::{Beacon, ClientId};
 /// Most participants of a commit-reveal beacon: every announcement carries what each of them revealed.
 pub const PARTICIPANTS_MAX: usize = 256;
 
+/// How many of so many participants of commit and reveal a beacon round needs at least, whatever the registrar says: more than
+/// two thirds, so that any two lists of them have an honest participant in common while no more than a third are corrupted
+/// (`specs/protocol.md`, "Beacon"). It reveals for one list, so that at most one of them gets a value.
+pub const fn least_participants(participants: usize) -> usize {
+    participants - participants.div_ceil(3) + 1
+}
+
 message! {
     /// What the registrar fixes about the beacon; part of the roster.
     BeaconRule {
@@ -19,7 +26,7 @@ message! {
         public_key: Vec<u8>,
         /// Participants of commit and reveal, strictly increasing; empty otherwise.
         participants: Vec<ClientId>,
-        /// How many of them a round of commit and reveal needs at least; 0 otherwise.
+        /// How many of them a round of commit and reveal needs at least, no fewer than [`least_participants`]; 0 otherwise.
         least: u32,
         /// The first round id that this roster is good for.
         first_round: u64,
@@ -118,6 +125,18 @@ pub enum BeaconError {
         "participants are not strictly increasing, more than {PARTICIPANTS_MAX}, or fewer than are needed at least"
     )]
     Participants,
+    /// So few that two lists without a common honest participant could get a value each.
+    #[error(
+        "a beacon of {participants} participants needs {want} of them at least, not {least}: two lists of fewer could both get a value"
+    )]
+    Least {
+        /// How many participants there are.
+        participants: usize,
+        /// How many of them the rule needs.
+        least: u32,
+        /// [`least_participants`].
+        want: usize,
+    },
     /// The source or the beacon round is not the one that the rule gives for the round id.
     #[error(
         "the roster's rule gives round {round_id} another beacon source or another beacon round than {beacon_round}"
@@ -222,7 +241,7 @@ impl BeaconRule {
     /// Checks the rule by itself.
     ///
     /// # Errors
-    /// [`BeaconError::Rule`], [`BeaconError::Key`], [`BeaconError::Participants`].
+    /// [`BeaconError::Rule`], [`BeaconError::Key`], [`BeaconError::Participants`], [`BeaconError::Least`].
     pub fn source(&self) -> Result<BeaconSource, BeaconError> {
         let scheme = self.scheme;
         let local = !self.participants.is_empty() || self.least > 0;
@@ -244,10 +263,18 @@ impl BeaconRule {
             2 => chain(DrandScheme::UnchainedG1),
             3 => {
                 let count = self.participants.len();
-                let enough = usize::try_from(self.least).is_ok_and(|least| least <= count);
+                let needed = usize::try_from(self.least).unwrap_or(usize::MAX);
                 let ordered = self.participants.is_sorted_by(|a, b| a < b);
-                if self.least == 0 || !enough || !ordered || count > PARTICIPANTS_MAX {
+                if count == 0 || needed > count || !ordered || count > PARTICIPANTS_MAX {
                     return Err(BeaconError::Participants);
+                }
+                let want = least_participants(count);
+                if needed < want {
+                    return Err(BeaconError::Least {
+                        participants: count,
+                        least: self.least,
+                        want,
+                    });
                 }
                 Ok(BeaconSource::CommitReveal)
             }

@@ -18,6 +18,7 @@ mod table;
 pub use beacon::{
     BeaconCommitContent, BeaconError, BeaconList, BeaconProof, BeaconReveal, BeaconRevealContent,
     BeaconRule, BeaconSource, PARTICIPANTS_MAX, beacon_commitment, beacon_list_digest,
+    least_participants,
 };
 pub use codec::{Reader, Wire, WireError};
 pub use contribution::{Body, Contribution, Header, HeaderContent, slice_rows};

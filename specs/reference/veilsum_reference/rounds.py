@@ -57,7 +57,7 @@ def check_rule(roster):
         raise RosterRefused("beacon rule")
     if r.scheme == 3:
         ordered = all(a < b for a, b in zip(r.participants, r.participants[1:]))
-        if not ordered or not 1 <= r.least <= len(r.participants) <= 256:
+        if not ordered or not 1 <= len(r.participants) <= 256 or not 2 * len(r.participants) < 3 * r.least <= 3 * len(r.participants):
             raise RosterRefused("beacon participants")
         if not set(r.participants) <= {e.client for e in roster.entries}:
             raise RosterRefused("beacon participant who is not in the roster")

@@ -150,7 +150,7 @@ fn another_beacon_round_than_the_rosters_announcement_schedule() {
     assert_eq!(with(&|b| b.source = [0; 32], 9), refused);
 }
 
-/// A commit-reveal beacon of three clients of the world.
+/// A commit-reveal beacon of four clients of the world, three of whom are needed.
 struct Session<'a> {
     w: &'a World,
     roster: Arc<Roster>,
@@ -201,11 +201,11 @@ impl Session<'_> {
 }
 
 fn session(w: &World) -> Session<'_> {
-    let clients: Vec<ClientId> = w.identities.keys().copied().take(3).collect();
+    let clients: Vec<ClientId> = w.identities.keys().copied().take(4).collect();
     let rule = BeaconRule {
         scheme: 3,
         participants: clients.clone(),
-        least: 2,
+        least: 3,
         ..BeaconRule::operator()
     };
     let source = rule.source_digest(&w.registrar.verifying_key().to_bytes());
@@ -228,8 +228,9 @@ fn what_participants_revealed_draws_the_round() {
     let params = params_of(w, &s.roster, 9, value);
     assert_eq!(announced(w, &s.roster, params, proof.clone()), Ok(()));
     // Every secret counts, and the set of those who took part.
-    let two = s.list(&s.clients[..2]);
-    let (_, other) = BeaconProof::from_reveals(&s.roster, s.round, &two, &s.reveals(&two)).unwrap();
+    let fewer = s.list(&s.clients[..3]);
+    let (_, other) =
+        BeaconProof::from_reveals(&s.roster, s.round, &fewer, &s.reveals(&fewer)).unwrap();
     assert_ne!(value, other);
 
     let refused = Err(Check::AnnouncementBeacon);
@@ -241,7 +242,7 @@ fn what_participants_revealed_draws_the_round() {
         announced(w, &s.roster, params_of(w, &s.roster, 9, value), proof)
     };
     // A value without the last of them, as if that one had never committed: the others signed for a list with it.
-    assert_eq!(with(&|p| p.reveals.truncate(2)), refused);
+    assert_eq!(with(&|p| p.reveals.truncate(3)), refused);
     assert_eq!(with(&|p| p.reveals[0].secret[0] ^= 1), refused);
     assert_eq!(with(&|p| p.reveals[0].signature.0[0] ^= 1), refused);
     assert_eq!(with(&|p| p.reveals.swap(0, 1)), refused);
@@ -273,6 +274,70 @@ fn whoever_withholds_or_changes_its_secret_is_named() {
     assert_eq!(from(&unsigned), Err(BeaconError::Statement { client }));
 }
 
+/// The collector is the corrupted participant. It shows every honest one a list, and different ones; each reveals once.
+#[test]
+fn a_collector_that_shows_two_lists_gets_one_value() {
+    let w = world();
+    let s = session(w);
+    let [corrupted, a, b, c] = s.clients[..] else {
+        panic!("four participants")
+    };
+    let first = s.list(&[corrupted, a, b]);
+    let second = s.list(&[corrupted, b, c]);
+    let value = |list: &BeaconList, reveals: &[BeaconReveal]| {
+        BeaconProof::from_reveals(&s.roster, s.round, list, reveals).map(|(_, value)| value)
+    };
+    // b is on both and saw the first of them.
+    let shown: Vec<BeaconReveal> = [(a, &first), (b, &first), (c, &second)]
+        .map(|(client, list)| s.reveal(client, list))
+        .into();
+    let with = |list| {
+        let own = s.reveal(corrupted, list);
+        [vec![own], shown.clone()].concat()
+    };
+    assert!(value(&first, &with(&first)).is_ok());
+    let unsigned = BeaconError::Statement { client: b };
+    assert_eq!(value(&second, &with(&second)), Err(unsigned));
+    // Nor does leaving out b help: too few stay.
+    let mut without = second.clone();
+    without.commitments.remove(1);
+    assert_eq!(
+        value(&without, &with(&second)),
+        Err(BeaconError::TooFew { got: 2, want: 3 })
+    );
+}
+
+/// Lists as short as a roster allows have more participants in common than a third: one of them is honest.
+#[test]
+fn two_lists_have_an_honest_participant_in_common() {
+    let rule = |participants: u32, least| BeaconRule {
+        scheme: 3,
+        participants: (0..participants).map(ClientId).collect(),
+        least,
+        ..BeaconRule::operator()
+    };
+    for count in 1..=256 {
+        let allowed: Vec<u32> = (0..=count + 1)
+            .filter(|least| rule(count, *least).source().is_ok())
+            .collect();
+        let least = allowed[0];
+        assert_eq!(allowed, (least..=count).collect::<Vec<_>>());
+        let common = 2 * least - count;
+        assert!(count / 3 < common, "{least} of {count}");
+        // One less, and a third of the participants can be all that two lists have in common.
+        let fewer = 3 * (least - 1) <= 2 * count;
+        assert!(fewer, "{least} of {count} is more than is needed");
+        let want = least_participants(count.try_into().unwrap());
+        assert_eq!(u32::try_from(want), Ok(least));
+        let refused = BeaconError::Least {
+            participants: count.try_into().unwrap(),
+            least: least - 1,
+            want,
+        };
+        assert_eq!(rule(count, least - 1).source(), Err(refused));
+    }
+}
+
 #[test]
 fn a_list_of_commitments_is_of_enough_participants_and_signed() {
     let w = world();
@@ -280,10 +345,10 @@ fn a_list_of_commitments_is_of_enough_participants_and_signed() {
     let verify = |list: &BeaconList| list.verify(&s.roster, s.round).map(|_| ());
     assert_eq!(verify(&s.list(&s.clients)), Ok(()));
     assert_eq!(
-        verify(&s.list(&s.clients[..1])),
-        Err(BeaconError::TooFew { got: 1, want: 2 })
+        verify(&s.list(&s.clients[..2])),
+        Err(BeaconError::TooFew { got: 2, want: 3 })
     );
-    let stranger = *w.identities.keys().nth(4).unwrap();
+    let stranger = *w.identities.keys().nth(5).unwrap();
     let mut clients = s.clients.clone();
     clients.push(stranger);
     assert_eq!(
@@ -383,8 +448,16 @@ fn rules_that_are_none_make_no_roster() {
     assert_eq!(local(&clients, 3), Ok(()));
     let participants = refused(BeaconError::Participants);
     assert_eq!(local(&clients, 4), participants);
-    assert_eq!(local(&clients, 0), participants);
-    assert_eq!(local(&[clients[1], clients[0]], 1), participants);
+    assert_eq!(local(&[], 0), participants);
+    assert_eq!(local(&[], 1), participants);
+    let few = |least| BeaconError::Least {
+        participants: 3,
+        least,
+        want: 3,
+    };
+    assert_eq!(local(&clients, 2), refused(few(2)));
+    assert_eq!(local(&clients, 0), refused(few(0)));
+    assert_eq!(local(&[clients[1], clients[0]], 2), participants);
     let client = ClientId(999);
     assert_eq!(
         local(&[client], 1),
