@@ -93,7 +93,7 @@ pub enum FaultKind {
         /// Which check it fails.
         check: Check,
     },
-    /// A proof that was to be verified and was not: the tables could not be made, or the bodies changed while they were read.
+    /// A proof that was to be verified and was not: the tables could not be made, or no body of their size was listed.
     #[error("the proof of {client} was not verified")]
     Unverified {
         /// Whose.
@@ -163,6 +163,9 @@ pub enum FaultKind {
         /// Why.
         cause: AccusationError,
     },
+    /// An evidence file that could not be read.
+    #[error(transparent)]
+    Unread(StoreError),
     /// An evidence file about another round.
     #[error("{file} is about another round")]
     OtherRound {

@@ -1,6 +1,7 @@
 //! What is on the disk: the log with all damage in it, the roster, evidence files.
 
 use crate::{AuditError, Fault, FaultKind, Options, ROSTER_FILE};
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use veilsum_protocol::{Document, FileError, Record};
@@ -16,6 +17,7 @@ const FILE_MAX: u64 = 1 << 30;
 const DAMAGE_MAX: usize = 64;
 
 pub(crate) struct Transcript {
+    disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) identity: Option<LogIdentity>,
     pub(crate) records: Vec<(u64, Record)>,
@@ -24,7 +26,8 @@ pub(crate) struct Transcript {
     pub(crate) bodies: Bodies,
     pub(crate) stored: Vec<BodyInfo>,
     pub(crate) roster: Option<Arc<Roster>>,
-    pub(crate) evidence: Vec<(String, Vec<u8>)>,
+    /// Names of evidence files; each is read when it is judged, for together they may be larger than the memory.
+    pub(crate) evidence: Vec<OsString>,
     pub(crate) others: Vec<String>,
     pub(crate) log_bytes: u64,
     /// The chain behind the last record that was read, and how many places before it are damaged.
@@ -47,6 +50,7 @@ impl Transcript {
             listed => listed?,
         };
         let mut transcript = Self {
+            disk: Arc::clone(&disk),
             dir: dir.to_owned(),
             identity: None,
             records: Vec::new(),
@@ -127,6 +131,19 @@ impl Transcript {
         }
     }
 
+    /// The bytes of an evidence file, or what is wrong with it.
+    pub(crate) fn evidence_bytes(&self, name: &OsStr) -> Result<Vec<u8>, FaultKind> {
+        let fault = |cause: FileError| FaultKind::EvidenceFile {
+            file: name.to_string_lossy().into_owned(),
+            cause: cause.into(),
+        };
+        match read_bounded(&*self.disk, &self.dir.join(name), FILE_MAX) {
+            Ok(bytes) => Ok(bytes),
+            Err(StoreError::TooLarge { .. }) => Err(fault(FileError::Damaged)),
+            Err(error) => Err(FaultKind::Unread(error)),
+        }
+    }
+
     fn read_files(&mut self, disk: &dyn Disk, dir: &Path) -> Result<(), AuditError> {
         let listed = disk.list(dir).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => StoreError::NotFound {
@@ -145,14 +162,7 @@ impl Transcript {
             if name == LOG_FILE {
                 self.log_bytes = entry.size;
             } else if name.starts_with("evidence-") {
-                match read_bounded(disk, &dir.join(&entry.name), FILE_MAX) {
-                    Ok(bytes) => self.evidence.push((name, bytes)),
-                    Err(StoreError::TooLarge { .. }) => {
-                        let cause = FileError::Damaged.into();
-                        self.fault(None, FaultKind::EvidenceFile { file: name, cause });
-                    }
-                    Err(error) => return Err(error.into()),
-                }
+                self.evidence.push(entry.name);
             } else if name != ROSTER_FILE && name != veilsum_store::LOCK_FILE {
                 self.others.push(name);
             }

@@ -650,9 +650,17 @@ impl Replay<'_> {
 
     /// Evidence files beside the log.
     fn files(&mut self, transcript: &Transcript) {
-        for (file, bytes) in &transcript.evidence {
+        for name in &transcript.evidence {
+            let file = &name.to_string_lossy().into_owned();
             let fault = |kind| Fault { record: None, kind };
-            let document = match Document::from_file(bytes) {
+            let bytes = match transcript.evidence_bytes(name) {
+                Ok(bytes) => bytes,
+                Err(kind) => {
+                    self.faults.push(fault(kind));
+                    continue;
+                }
+            };
+            let document = match Document::from_file(&bytes) {
                 Ok(document) => document,
                 Err(cause) => {
                     let (file, cause) = (file.clone(), cause.into());

@@ -5,7 +5,7 @@
 
 use rand_core::CryptoRngCore;
 use rayon::prelude::*;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Standard deviations of room that the clip factor leaves for the rounding noise of the squared norm.
 const MARGIN_SD: f64 = 4.0;
@@ -248,9 +248,12 @@ fn in_lanes<T: Copy + Into<f64>>(update: &[T], mut sum: impl FnMut(usize, f64)) 
     }
 }
 
-/// What `work` makes of every piece, in order.
-fn by_piece<T: Sync, R: Send>(update: &[T], work: impl Fn(&[T]) -> R + Sync + Send) -> Vec<R> {
-    update.par_chunks(PIECE).map(work).collect()
+/// What `work` makes of every piece, in order. Wiped: norms of parts of the update tell more than the update's norm does.
+fn by_piece<T: Sync, R: Send + Zeroize>(
+    update: &[T],
+    work: impl Fn(&[T]) -> R + Sync + Send,
+) -> Zeroizing<Vec<R>> {
+    Zeroizing::new(update.par_chunks(PIECE).map(work).collect())
 }
 
 /// In a fixed order.

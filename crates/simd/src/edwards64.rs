@@ -2,6 +2,7 @@
 
 use zeroize::Zeroize;
 
+use crate::barrier::opaque;
 use crate::edwards::Point;
 use crate::field51::Fe;
 use crate::field64::Fe64;
@@ -40,6 +41,7 @@ impl WordNiels {
     /// Negated when `mask` is all ones, unchanged when it is 0.
     #[inline(always)]
     pub(crate) fn neg_if_mask(&self, mask: u64) -> Self {
+        let mask = opaque(mask);
         let mut out = *self;
         let negative = self.part(2).neg_canonical().0;
         for i in 0..4 {

@@ -6,6 +6,7 @@
 
 use zeroize::Zeroize;
 
+use crate::barrier::opaque;
 use crate::field51::{Fe, MASK51};
 
 /// All bits of a word but the top one.
@@ -187,7 +188,7 @@ impl Fe64 {
         let (r1, c) = self.0[1].carrying_add(rhs.0[1], c);
         let (r2, c) = self.0[2].carrying_add(rhs.0[2], c);
         let (r3, c) = self.0[3].carrying_add(rhs.0[3], c);
-        ([r0, r1, r2, r3], u64::from(c).wrapping_neg())
+        ([r0, r1, r2, r3], opaque(u64::from(c).wrapping_neg()))
     }
 
     /// The difference modulo 2^256, and all ones when it borrows.
@@ -197,7 +198,7 @@ impl Fe64 {
         let (r1, c) = self.0[1].borrowing_sub(rhs.0[1], c);
         let (r2, c) = self.0[2].borrowing_sub(rhs.0[2], c);
         let (r3, c) = self.0[3].borrowing_sub(rhs.0[3], c);
-        ([r0, r1, r2, r3], u64::from(c).wrapping_neg())
+        ([r0, r1, r2, r3], opaque(u64::from(c).wrapping_neg()))
     }
 }
 

@@ -187,6 +187,19 @@ fn or_current(path: &Path) -> &Path {
     }
 }
 
+/// Something that is neither a regular file nor a link to one was to be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("not a regular file")]
+pub(crate) struct Irregular;
+
+fn regular(metadata: &std::fs::Metadata) -> io::Result<()> {
+    if metadata.is_file() {
+        Ok(())
+    } else {
+        Err(io::Error::other(Irregular))
+    }
+}
+
 impl Disk for RealDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
@@ -195,7 +208,14 @@ impl Disk for RealDisk {
             OpenMode::ReadWrite => options.read(true).write(true),
             OpenMode::CreateNew => owner_only(options.read(true).write(true).create_new(true)),
         };
-        Ok(Box::new(RealFile(options.open(path)?)))
+        // To open a pipe may take for ever, and a device has no end: no file of the store is one.
+        if mode != OpenMode::CreateNew {
+            regular(&std::fs::metadata(path)?)?;
+        }
+        let file = options.open(path)?;
+        // Of what was opened, should the name have changed hands in between.
+        regular(&file.metadata()?)?;
+        Ok(Box::new(RealFile(file)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {

@@ -2,6 +2,7 @@
 
 use std::{fmt, io, path::Path, path::PathBuf};
 
+use crate::disk::Irregular;
 use crate::{BodyDigest, FORMAT_VERSION, LogIdentity};
 
 /// The disk operation that failed.
@@ -165,6 +166,12 @@ pub enum StoreError {
         /// The operating system's number for it, where there is one.
         os_code: Option<i32>,
     },
+    /// A directory, pipe, socket or device stands where a file should be.
+    #[error("{path} is not a regular file: remove it, or copy the file to its place")]
+    Irregular {
+        /// What is none.
+        path: PathBuf,
+    },
     /// Another process, or another handle of this one, uses the state directory.
     #[error(
         "{path} is locked: another process uses this state directory; stop it, or use another directory"
@@ -294,6 +301,9 @@ impl StoreError {
     /// The typed form of a failed disk operation.
     pub(crate) fn from_io(operation: Operation, path: &Path, error: &io::Error) -> Self {
         let path = path.to_path_buf();
+        if error.get_ref().is_some_and(|cause| cause.is::<Irregular>()) {
+            return Self::Irregular { path };
+        }
         match error.kind() {
             // A limit on the size of files is a quota like any other.
             io::ErrorKind::StorageFull

@@ -14,7 +14,8 @@ use veilsum_protocol::{
     Blame, Bytes, Check, Evidence, decode_body, first_wrong_row, row_leaf, rows_open,
 };
 use veilsum_wire::{
-    Body, RoundResult, RowLeaf, RowsContent, Signed, row_values_digest, slice_rows,
+    Body, RoundResult, RowLeaf, RowsContent, Signed, convicted_digest, row_values_digest,
+    slice_rows,
 };
 
 impl Replay<'_> {
@@ -251,10 +252,20 @@ impl Replay<'_> {
         let mut signers: BTreeMap<u16, BTreeSet<MemberIndex>> = BTreeMap::new();
         // One wrong sum of each member: to show it takes rows of all contributions.
         let mut wrong: BTreeMap<MemberIndex, (u64, u16, Signed<RowsContent>)> = BTreeMap::new();
+        let convicted = self.closed.as_ref().map(|c| convicted_digest(&c.convicted));
         for (record, accepted) in std::mem::take(&mut self.rows) {
             self.at = record;
             let signed = &accepted.signed;
             let member = signed.content.member;
+            // A list for another round, root or Conv was refused; as evidence it shows nothing, and must not stand for
+            // the member's lists that do.
+            let about_this = signed.content.params_digest == *self.ctx.digest()
+                && Some(signed.content.root) == self.root()
+                && Some(signed.content.convicted) == convicted;
+            if !about_this {
+                self.rows.push((record, accepted));
+                continue;
+            }
             for (slice, digest) in &signed.content.slices {
                 let slice = *slice;
                 if right.get(&slice) == Some(digest) {

@@ -6,14 +6,15 @@ use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
-use veilsum_audit::{Report, Verdict};
+use std::sync::{Arc, OnceLock};
+use veilsum_audit::{Options, Report, Verdict, audit};
+use veilsum_params::ClientId;
 use veilsum_protocol::{Check, Culprit, Document, EvidenceKind, Pins, Record, judge_file};
 use veilsum_sim::{Deviation, Plan, Setup, World, forge};
-use veilsum_store::BodyDigest;
+use veilsum_store::{BodyDigest, RealDisk};
 use veilsum_wire::{
-    Body, ReceiptContent, Signed, VoidContent, Wire, proposal_root, result_vector_digest,
-    row_values_digest,
+    Body, ReceiptContent, RowsContent, Signed, VoidContent, Wire, proposal_root,
+    result_vector_digest, row_values_digest,
 };
 
 fn played() -> &'static Played {
@@ -190,8 +191,8 @@ fn two_proposals_two_results_and_a_void_round_with_a_list() {
     convicts(played(), &report, &equivocation(Check::VoidEquivocation));
 }
 
-#[test]
-fn accepts_invalid_is_found_by_a_full_audit() {
+/// A round with a contribution above the norm bound that the server took and signed, and who made it.
+fn accepting_invalid() -> (Played, ClientId) {
     let world = World::new(Setup::small(6)).unwrap();
     let client = world.plain_clients()[0];
     let mut update = vec![0; 12];
@@ -228,6 +229,12 @@ fn accepts_invalid_is_found_by_a_full_audit() {
             _ => {}
         }
     }
+    (played, client)
+}
+
+#[test]
+fn accepts_invalid_is_found_by_a_full_audit() {
+    let (played, client) = accepting_invalid();
     let found = report(&played.transcript(&played.records, &[]), false);
     assert!(has(&found, "proof.norm-range"));
     let kinds: BTreeMap<EvidenceKind, Culprit> = found
@@ -243,6 +250,47 @@ fn accepts_invalid_is_found_by_a_full_audit() {
         kinds.get(&EvidenceKind::InvalidProof),
         Some(&Culprit::Client(client))
     );
+}
+
+/// Bodies that can be opened and are not listed: symbolic links here. No proof can be verified before it is known that one of
+/// them has the right length, and then nothing counts as verified.
+#[cfg(unix)]
+#[test]
+fn bodies_that_are_not_listed_are_not_taken_for_verified() {
+    let (played, _) = accepting_invalid();
+    let honest = self::played();
+    for (played, invalid) in [(&played, true), (honest, false)] {
+        let memory = played.transcript(&played.records, &[]);
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, elsewhere) = (temp.path().join("t"), temp.path().join("elsewhere"));
+        std::fs::create_dir_all(dir.join("bodies")).unwrap();
+        std::fs::create_dir(&elsewhere).unwrap();
+        for (path, bytes) in &memory.0 {
+            let place = dir.join(path.strip_prefix("/t").unwrap());
+            if path.starts_with("/t/bodies") {
+                let file = elsewhere.join(path.file_name().unwrap());
+                std::fs::write(&file, &**bytes).unwrap();
+                std::os::unix::fs::symlink(file, place).unwrap();
+            } else {
+                std::fs::write(place, &**bytes).unwrap();
+            }
+        }
+        let options = |sum_only| Options {
+            sum_only,
+            pins: Pins::default(),
+            seed: [9; 32],
+            progress: &|_| {},
+        };
+        let disk = Arc::new(RealDisk);
+        let full = audit(disk.clone(), &dir, &options(false)).unwrap();
+        assert_eq!(full.verdict(), Verdict::Invalid);
+        let told = faults(&full);
+        let unverified = told.iter().filter(|f| f.contains("was not verified"));
+        assert_eq!(unverified.count(), full.contributions, "{told:?}");
+        // The sum is settled by rows and digests, and needs no list.
+        let sum = audit(disk, &dir, &options(true)).unwrap();
+        assert_eq!(sum.verdict() == Verdict::Valid, !invalid);
+    }
 }
 
 #[test]
@@ -281,6 +329,55 @@ fn wrong_row_sum() {
 
 /// A row that is no point cannot be added. Nobody who looks at proofs takes it; whoever settles the sum alone must not pass
 /// over it either, or over the sum.
+/// A member that has signed one wrong sum signs others for another list and another root; the server logs them first.
+#[test]
+fn a_wrong_row_sum_behind_others_that_show_nothing() {
+    let world = &played().world;
+    let mut culprit = None;
+    let report = audited(played(), true, |records| {
+        let at = records
+            .iter()
+            .position(|r| matches!(r, Record::ServerRows { .. }))
+            .unwrap();
+        let Record::ServerRows { accepted } = &mut records[at] else {
+            return;
+        };
+        let (client, key, _) = world.member_keys(accepted.signed.content.member).unwrap();
+        culprit = Some(Culprit::Member {
+            index: accepted.signed.content.member,
+            client,
+        });
+        accepted.values.values[0] = [0; 32];
+        let digest = row_values_digest(&accepted.values.values);
+        for (slice, claimed) in &mut accepted.signed.content.slices {
+            if *slice == accepted.values.slice {
+                *claimed = digest;
+            }
+        }
+        let decoy = |change: fn(&mut RowsContent)| {
+            let mut content = accepted.signed.content.clone();
+            change(&mut content);
+            let mut decoy = accepted.clone();
+            decoy.signed = Signed::sign(content, key);
+            Record::ServerRows { accepted: decoy }
+        };
+        let decoys = [
+            decoy(|c| c.convicted.0[0] ^= 1),
+            decoy(|c| c.root.0[0] ^= 1),
+            decoy(|c| c.params_digest.0[0] ^= 1),
+        ];
+        accepted.signed = Signed::sign(accepted.signed.content.clone(), key);
+        records.splice(at..at, decoys);
+    });
+    assert!(has(&report, "rows.content"));
+    let guilty = (
+        EvidenceKind::WrongRowSum,
+        culprit.unwrap(),
+        Check::RowsValue,
+    );
+    convicts(played(), &report, &[guilty]);
+}
+
 #[test]
 fn a_row_that_is_no_point_is_no_valid_sum() {
     let world = World::new(Setup::small(7)).unwrap();
@@ -414,6 +511,7 @@ fn evidence_files_damaged_foreign_and_from_the_future_prove_nothing() {
     else {
         return;
     };
+    let entries = roster.content.entries.to_bytes();
     let mut bytes = Document::Accusation {
         registrar,
         roster,
@@ -421,6 +519,8 @@ fn evidence_files_damaged_foreign_and_from_the_future_prove_nothing() {
         evidence,
     }
     .to_bytes();
-    bytes[41..45].copy_from_slice(&u32::MAX.to_le_bytes());
+    let count = bytes.windows(entries.len()).position(|w| w == entries);
+    let at = count.unwrap();
+    bytes[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
     assert!(Document::from_bytes(&bytes).is_err());
 }

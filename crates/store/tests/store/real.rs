@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::common::{IDENTITY, expected, flat, kind, payload};
 use veilsum_store::{
-    BodyDigest, ClosedLog, DirLock, Disk, Log, OpenMode, Operation, RealDisk, StoreError,
+    Bodies, BodyDigest, ClosedLog, DirLock, Disk, Log, OpenMode, Operation, RealDisk, StoreError,
     read_bounded, read_private, replace_private, write_private,
 };
 
@@ -52,6 +52,40 @@ fn a_round_on_disk() {
         vec![3; 100_000]
     );
     assert_eq!(closed.bodies().list().unwrap().len(), 2);
+}
+
+/// Neither waited for nor read: pipes, devices and directories, by name or through a link.
+#[cfg(unix)]
+#[test]
+fn only_regular_files_are_opened() {
+    let temp = tempfile::tempdir().unwrap();
+    let dir = temp.path().join("bodies");
+    std::fs::create_dir(&dir).unwrap();
+    let digest = BodyDigest::of(b"body");
+    let path = dir.join(digest.to_string());
+    let outcome = |place: &dyn Fn()| {
+        place();
+        let (send, receive) = std::sync::mpsc::channel();
+        let bodies = Bodies::new(disk(), dir.clone());
+        std::thread::spawn(move || send.send(bodies.read_verified(&digest, 100)));
+        let outcome = receive.recv_timeout(std::time::Duration::from_secs(20));
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+        outcome.expect("an answer, not a wait for somebody to write")
+    };
+    let irregular = Err(StoreError::Irregular { path: path.clone() });
+    let pipe = || {
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+    };
+    assert_eq!(outcome(&pipe), irregular);
+    let link = |to: &str| std::os::unix::fs::symlink(to, &path).unwrap();
+    assert_eq!(outcome(&|| link("/dev/null")), irregular);
+    assert_eq!(outcome(&|| std::fs::create_dir(&path).unwrap()), irregular);
+    // A link to a file is as good as the file.
+    let elsewhere = temp.path().join("elsewhere");
+    std::fs::write(&elsewhere, b"body").unwrap();
+    let linked = outcome(&|| link(elsewhere.to_str().unwrap()));
+    assert_eq!(linked, Ok(b"body".to_vec()));
 }
 
 #[cfg(unix)]
@@ -130,7 +164,7 @@ fn private_files() {
     ));
     assert!(matches!(
         read_bounded(&RealDisk, temp.path(), 1 << 20),
-        Err(StoreError::Io { .. })
+        Err(StoreError::Irregular { .. })
     ));
 }
 
