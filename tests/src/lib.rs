@@ -338,6 +338,25 @@ impl Deployment {
         self.client_after(id, address, update, 0)
     }
 
+    /// Starts a client with further arguments.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn client_with(&self, id: u32, address: &str, update: &str, more: &[&str]) -> Running {
+        let mut client = Command::new(program());
+        let mut arguments = self.client_arguments(id, address, update);
+        // Each option once: what is given takes the place of what is there.
+        for option in more.iter().step_by(2) {
+            if let Some(at) = arguments.iter().position(|a| a == option) {
+                arguments.drain(at..at + 2);
+            }
+        }
+        client.args(arguments).args(more);
+        let client = client.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Running(Some(client.spawn().unwrap()))
+    }
+
     /// Starts a client that takes part in the first round whose number is above `after`.
     ///
     /// # Panics

@@ -1,5 +1,5 @@
 //! Bad input through the command line: the exit code, the name of the input, the remedy, and nothing half-written.
-#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -253,6 +253,8 @@ fn a_port_in_use() {
     let deployment = Deployment::new(4);
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let taken = socket.local_addr().unwrap().to_string();
+    // The state directory is looked at, and marked, before the port is.
+    fs::create_dir(deployment.file("state")).unwrap();
     let config = fs::read_to_string(deployment.file("server.toml")).unwrap();
     fs::write(
         deployment.file("server.toml"),
@@ -265,4 +267,144 @@ fn a_port_in_use() {
         1,
         &[&taken, "in use"],
     );
+}
+
+const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operator.md");
+
+/// A line of the guide's table of bad input: what is wrong, the command, its exit code and what it says.
+struct Line {
+    given: String,
+    command: String,
+    code: i32,
+    said: Vec<String>,
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> Vec<String> {
+    let parts = cell.split('`').skip(1).step_by(2);
+    parts.map(|part| part.replace("\\|", "|")).collect()
+}
+
+fn lines_of_the_guide() -> Vec<Line> {
+    let guide = fs::read_to_string(GUIDE).unwrap();
+    let section = guide.split("\n## Bad input\n").nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| {
+        let row = row.replace("\\|", "\u{1}");
+        let cells: Vec<String> = row
+            .split('|')
+            .map(|c| c.trim().replace('\u{1}', "\\|"))
+            .collect();
+        let [_, given, command, code, said, _] = &cells[..] else {
+            panic!("not four cells: {row}");
+        };
+        let [command] = &quoted(command)[..] else {
+            panic!("not one command: {row}");
+        };
+        let said = quoted(said);
+        assert!(!said.is_empty(), "nothing is said: {row}");
+        Line {
+            given: given.clone(),
+            command: command.clone(),
+            code: code.parse().unwrap(),
+            said,
+        }
+    })
+    .collect()
+}
+
+/// Puts a line into a section of the configuration, in place of the one with the same key.
+fn set(text: &str, section: &str, line: &str) -> String {
+    let key = |line: &str| line.split('=').next().unwrap().trim().to_owned();
+    let mut now = "";
+    let mut out = Vec::new();
+    for old in text.lines() {
+        if old.starts_with('[') {
+            now = old;
+        }
+        if now != section || key(old) != key(line) {
+            out.push(old);
+        }
+        if now == section && old == section {
+            out.push(line);
+        }
+    }
+    match (section, out.contains(&line)) {
+        (_, true) => {}
+        ("", false) => out.insert(0, line),
+        (_, false) => out.extend([section, line]),
+    }
+    out.join("\n") + "\n"
+}
+
+#[test]
+fn each_line_of_the_guides_table() {
+    let original = Deployment::new(4);
+    let bin = veilsum_e2e::program().parent().unwrap().to_str().unwrap();
+    let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
+    let shell = |dir: &std::path::Path, script: &str| {
+        std::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(dir)
+            .env("PATH", &path)
+            .output()
+            .unwrap()
+    };
+    let lines = lines_of_the_guide();
+    assert!(lines.len() >= 40, "{} lines", lines.len());
+    for line in lines {
+        let dir = tempfile::tempdir().unwrap();
+        for name in listing(&original) {
+            fs::copy(original.file(&name), dir.path().join(&name)).unwrap();
+        }
+        let what = format!("{} | {}", line.given, line.command);
+        let config = dir.path().join("server.toml");
+        let configure = |section: &str, setting: &str| {
+            let text = fs::read_to_string(&config).unwrap();
+            fs::write(&config, set(&text, section, setting)).unwrap();
+        };
+        match &quoted(&line.given)[..] {
+            [] => assert!(line.given.is_empty(), "{what}: this is not tested"),
+            [setting, section] => configure(section, setting),
+            [setting] if line.given.ends_with(" at the top") => configure("", setting),
+            [script] => {
+                let prepared = shell(dir.path(), script);
+                let said = String::from_utf8_lossy(&prepared.stderr).into_owned();
+                assert!(prepared.status.success(), "{what}: {said}");
+            }
+            _ => panic!("{what}: this is not tested"),
+        }
+        let output = shell(dir.path(), &line.command);
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(line.code), "{what}: {said}");
+        assert!(!said.contains("panicked"), "{what}: {said}");
+        for part in &line.said {
+            assert!(said.contains(part), "{what}: {part} is not in {said}");
+        }
+    }
+}
+
+#[test]
+fn a_valid_configuration_is_not_bad_input() {
+    // The table's test can only be believed if the same commands succeed without what is wrong.
+    let deployment = Deployment::new(4);
+    let text = fs::read_to_string(deployment.file("server.toml")).unwrap();
+    for (section, line) in [
+        ("", "listen = \"127.0.0.1:0\""),
+        ("[round]", "dim = 6"),
+        ("[schedule]", "every = \"1h\""),
+    ] {
+        let changed = set(&text, section, line);
+        assert!(changed.contains(line) && changed.lines().count() <= text.lines().count() + 2);
+        fs::write(deployment.file("server.toml"), changed).unwrap();
+        let check = [
+            "server",
+            "--check",
+            "--config",
+            &deployment.file("server.toml"),
+        ];
+        assert_eq!(run(check).status.code(), Some(0), "{line}");
+    }
 }

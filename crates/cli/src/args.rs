@@ -12,8 +12,19 @@ use veilsum_demo::CheatingServer;
 #[derive(Debug, Parser)]
 #[command(name = "veilsum", version, about)]
 pub(crate) struct Arguments {
+    /// How logs are written to standard error; RUST_LOG says which
+    #[arg(long, global = true, value_enum, default_value = "text")]
+    pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    Text,
+    /// One JSON object on each line
+    Json,
 }
 
 #[derive(Debug, Subcommand)]
@@ -24,7 +35,7 @@ pub(crate) enum Command {
     Keygen(KeygenArguments),
     /// As registrar: sign the roster of the clients whose public entries are given
     Roster(RosterArguments),
-    /// Run a round as server
+    /// Run rounds as server: one at once, or by schedule and by command
     Server(ServerArguments),
     /// Take part in a round as client
     Client(ClientArguments),
@@ -32,7 +43,7 @@ pub(crate) enum Command {
     Status(StatusArguments),
     /// Show what a file holds: keys, rosters, messages, proofs, results, logs, evidence
     Inspect(InspectArguments),
-    /// List, export or prune the rounds that a server keeps
+    /// Start, list, export or prune rounds of a server
     Rounds(RoundsArguments),
     /// Propose cohort, committee, threshold and n_min for a population
     Params(ParamsArguments),
@@ -407,11 +418,23 @@ pub(crate) enum RoundsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Copy log, bodies and evidence of a closed round, after checking all of them
+    /// Ask a running server with a [schedule] for a round now
+    Start {
+        /// The server's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// The task, where the server has named ones
+        #[arg(long, default_value = "")]
+        task: TaskName,
+    },
+    /// Copy log, bodies, roster and evidence of a closed round, after checking all of them
     Export {
         /// The server's state directory
         #[arg(long)]
         state: PathBuf,
+        /// The task, where the server has named ones
+        #[arg(long, default_value = "")]
+        task: TaskName,
         /// The round
         #[arg(long)]
         round: u64,
@@ -424,6 +447,9 @@ pub(crate) enum RoundsCommand {
         /// The server's state directory
         #[arg(long)]
         state: PathBuf,
+        /// The task, where the server has named ones
+        #[arg(long, default_value = "")]
+        task: TaskName,
         /// How many of the newest to keep
         #[arg(long)]
         keep: usize,

@@ -4,23 +4,26 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use serde::Deserialize;
 use thiserror::Error;
 use veilsum::params::{
     Beacon, GENERATOR_SET, Layout, PROTOCOL_VERSION, ParameterError, RoundParams,
 };
 use veilsum::store::{RealDisk, StoreError, read_bounded};
 use veilsum::wire::{Roster, RosterError, cohort_and_committee};
-use veilsum::{ServerKeys, registrar_from_text};
+use veilsum::{ServerError, ServerKeys, TaskName, registrar_from_text};
 use zeroize::Zeroizing;
 
 use crate::fields::{FieldError, Fields, Section};
 use crate::keys::{FileError, read_key, read_roster};
 use crate::limits::{LimitsConfig, TimesConfig};
+use crate::rounds::TASKS_DIR;
+use crate::schedule::Schedule;
 
 const CONFIG_MAX: u64 = 1 << 20;
 
 /// Why a configuration is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub(crate) enum ConfigError {
     /// The file could not be read.
     #[error(transparent)]
@@ -35,12 +38,12 @@ pub(crate) enum ConfigError {
     },
 }
 
-fn listed(problems: &[Problem]) -> String {
+pub(crate) fn listed(problems: &[Problem]) -> String {
     problems.iter().map(|p| format!("\n  {p}")).collect()
 }
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Error)]
 pub(crate) enum Problem {
     /// A field.
     #[error(transparent)]
@@ -54,9 +57,32 @@ pub(crate) enum Problem {
     /// The round's parameters are out of range or do not fit.
     #[error("[round] {0}")]
     Params(#[from] ParameterError),
+    /// The round does not fit into a log.
+    #[error("{0}")]
+    Round(#[from] ServerError),
+    /// Something about one of several tasks.
+    #[error("task {task}: {problem}")]
+    Task {
+        /// Its name.
+        task: TaskName,
+        /// What is wrong.
+        problem: Box<Problem>,
+    },
     /// Cohort or committee can not be sampled from this roster.
     #[error("[round] {0}: enlarge the roster, or lower round.cohort and round.committee")]
     Roster(#[from] RosterError),
+}
+
+impl Problem {
+    fn in_task(self, task: &TaskName) -> Self {
+        if task.as_str().is_empty() {
+            return self;
+        }
+        Self::Task {
+            task: task.clone(),
+            problem: Box::new(self),
+        }
+    }
 }
 
 /// The server's configuration with everything that it names.
@@ -70,8 +96,6 @@ pub(crate) struct ServerConfig {
     pub(crate) roster: Arc<Roster>,
     /// Directory for the rounds' logs and for uploads in work.
     pub(crate) state: PathBuf,
-    /// Where the mean of the updates is written (`.npy`), if anywhere.
-    pub(crate) result: Option<PathBuf>,
     /// Where the address that was really bound is written, for port 0.
     pub(crate) address_file: Option<PathBuf>,
     /// Where metrics and health are told over HTTP, if anywhere.
@@ -80,8 +104,75 @@ pub(crate) struct ServerConfig {
     pub(crate) limits: LimitsConfig,
     /// How long is waited.
     pub(crate) times: TimesConfig,
-    /// The round and its layout.
-    pub(crate) round: (RoundParams, Layout),
+    /// What is run, in the order of the file.
+    pub(crate) tasks: Vec<TaskConfig>,
+}
+
+/// One task: a model whose rounds follow one another.
+#[derive(Debug)]
+pub(crate) struct TaskConfig {
+    /// Its name; empty when the configuration has no `[[task]]`.
+    pub(crate) name: TaskName,
+    /// Directory for the logs of its rounds.
+    pub(crate) state: PathBuf,
+    /// Where the mean of the updates is written (`.npy`), if anywhere; `{round}` stands for the number.
+    pub(crate) result: Option<PathBuf>,
+    /// When rounds begin; without it there is one round, at once.
+    pub(crate) schedule: Option<Schedule>,
+    round: RoundConfig,
+}
+
+impl TaskConfig {
+    /// The number of its only or its first round.
+    pub(crate) fn first_round(&self) -> u64 {
+        self.round.id
+    }
+
+    /// The parameters of a round.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(crate) fn params(
+        &self,
+        roster: &Roster,
+        server_key: [u8; 32],
+        round_id: u64,
+        now_ms: u64,
+    ) -> Result<(RoundParams, Layout), Vec<Problem>> {
+        self.round.params(roster, server_key, round_id, now_ms)
+    }
+
+    /// Where the result of a round is written.
+    pub(crate) fn result_of(&self, round_id: u64) -> Option<PathBuf> {
+        let path = self.result.as_ref()?;
+        let name = path.file_name()?.to_string_lossy();
+        Some(path.with_file_name(name.replace("{round}", &round_id.to_string())))
+    }
+
+    /// With the paths relative to the directory of the configuration.
+    fn below(mut self, base: &Path) -> Self {
+        self.state = base.join(self.state);
+        self.result = self.result.map(|path| base.join(path));
+        self
+    }
+
+    fn read<'i>(
+        fields: &mut Fields<'i>,
+        s: &mut Section<'i>,
+        name: TaskName,
+        state: PathBuf,
+    ) -> Option<Self> {
+        let result = fields.optional::<PathBuf>(s, "result");
+        let schedule = Schedule::read(fields, s, name.as_str());
+        let round = RoundConfig::read(fields, s, schedule.is_some());
+        Some(Self {
+            name,
+            state,
+            result,
+            schedule,
+            round: round?,
+        })
+    }
 }
 
 /// The round to run.
@@ -139,12 +230,11 @@ impl ServerConfig {
         let registrar = fields.required::<PathBuf>(&mut outer, "registrar");
         let roster = fields.required::<PathBuf>(&mut outer, "roster");
         let state = fields.required::<PathBuf>(&mut outer, "state");
-        let result = fields.optional::<PathBuf>(&mut outer, "result");
         let address_file = fields.optional::<PathBuf>(&mut outer, "address_file");
         let metrics = fields.optional(&mut outer, "metrics");
         let limits = LimitsConfig::read(&mut fields, &mut outer);
         let times = TimesConfig::read(&mut fields, &mut outer);
-        let round = RoundConfig::read(&mut fields, &mut outer);
+        let tasks = read_tasks(&mut fields, &mut outer, state.as_deref());
         fields.end(outer);
         if key.is_some() == key_env.is_some() {
             let (first, second) = ("key", "key_env");
@@ -180,16 +270,23 @@ impl ServerConfig {
             read.map_err(|e| problems.push(e.into())).ok()
         };
         let roster = roster_of().map(Arc::new);
-        let round = match (&round, &roster, &keys) {
-            (Some(round), Some(roster), Some(keys)) => {
-                let server_key = keys.signing().verifying_key().to_bytes();
-                let found = round.params(roster, server_key, now_ms);
-                found.map_err(|found| problems.extend(found)).ok()
+        if let (Some(roster), Some(keys)) = (&roster, &keys) {
+            let server_key = keys.signing().verifying_key().to_bytes();
+            for task in &tasks {
+                match task.params(roster, server_key, task.first_round(), now_ms) {
+                    Ok((params, layout)) => {
+                        if let Err(error) = veilsum::check_round_size(&params, &layout) {
+                            problems.push(Problem::Round(error).in_task(&task.name));
+                        }
+                    }
+                    Err(found) => {
+                        problems.extend(found.into_iter().map(|p| p.in_task(&task.name)));
+                    }
+                }
             }
-            _ => None,
-        };
-        let all = (listen, keys, roster, state, round);
-        let (Some(listen), Some(keys), Some(roster), Some(state), Some(round)) = all else {
+        }
+        let all = (listen, keys, roster, state);
+        let (Some(listen), Some(keys), Some(roster), Some(state)) = all else {
             return Err(failed(problems));
         };
         if !problems.is_empty() {
@@ -200,20 +297,96 @@ impl ServerConfig {
             keys,
             roster,
             state: base.join(state),
-            result: result.map(|path| base.join(path)),
             address_file: address_file.map(|path| base.join(path)),
             metrics,
             limits,
             times,
-            round,
+            tasks: tasks.into_iter().map(|task| task.below(base)).collect(),
         })
     }
 }
 
+/// `[[task]]`, or the one task whose fields are the outermost ones.
+fn read_tasks<'i>(
+    fields: &mut Fields<'i>,
+    outer: &mut Section<'i>,
+    state: Option<&Path>,
+) -> Vec<TaskConfig> {
+    let state = state.unwrap_or(Path::new("")).to_owned();
+    let sections = fields.tables(outer, "task", "name");
+    if sections.is_empty() {
+        let only = TaskConfig::read(fields, outer, TaskName::default(), state);
+        return only.into_iter().collect();
+    }
+    for field in ["round", "schedule", "result"] {
+        if outer.take(field) {
+            fields.add(FieldError::Clash {
+                first: field.to_owned(),
+                second: "task".to_owned(),
+                what: "with [[task]], each has its own",
+            });
+        }
+    }
+    let mut tasks: Vec<TaskConfig> = Vec::new();
+    for mut s in sections {
+        let name = fields.required::<Name>(&mut s, "name");
+        let own = fields.optional::<PathBuf>(&mut s, "state");
+        let name = name.map(|name| name.0).unwrap_or_default();
+        let own = own.unwrap_or_else(|| state.join(TASKS_DIR).join(name.as_str()));
+        let (named, read) = (s.field("name"), TaskConfig::read(fields, &mut s, name, own));
+        fields.end(s);
+        let Some(task) = read else { continue };
+        for other in &tasks {
+            let mut clash = |field: &str, what| {
+                fields.add(FieldError::Clash {
+                    first: format!("task.{}.{field}", other.name),
+                    second: named.replace(".name", &format!(".{field}")),
+                    what,
+                });
+            };
+            if other.name == task.name {
+                clash("name", "two tasks cannot have the same name");
+            }
+            if other.state == task.state {
+                clash("state", "each task needs a directory of its own");
+            }
+            if other.result.is_some() && other.result == task.result {
+                clash("result", "each task needs a file of its own");
+            }
+            let single = other.schedule.is_none() && task.schedule.is_none();
+            if single && other.round.id == task.round.id {
+                clash("round.id", "rounds of all tasks have different numbers");
+            }
+        }
+        tasks.push(task);
+    }
+    tasks
+}
+
+/// A [`TaskName`] that is not empty.
+struct Name(TaskName);
+
+impl<'de> Deserialize<'de> for Name {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let failed = <D::Error as serde::de::Error>::custom;
+        match text.parse::<TaskName>() {
+            Ok(name) if !text.is_empty() => Ok(Self(name)),
+            Ok(_) => Err(failed("the name is empty")),
+            Err(error) => Err(failed(&error.to_string())),
+        }
+    }
+}
+
 impl RoundConfig {
-    fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>) -> Option<Self> {
+    /// A scheduled task numbers its rounds itself: then `id` is the least of the numbers, and may be left out.
+    fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>, scheduled: bool) -> Option<Self> {
         let mut s = fields.section(outer, "round");
-        let id = fields.required(&mut s, "id");
+        let id = if scheduled {
+            Some(fields.optional(&mut s, "id").unwrap_or(1))
+        } else {
+            fields.required(&mut s, "id")
+        };
         let dim = fields.required(&mut s, "dim");
         let scale_bits = fields.required(&mut s, "scale_bits");
         let norm_bound = fields.required(&mut s, "norm_bound");
@@ -247,6 +420,7 @@ impl RoundConfig {
         &self,
         roster: &Roster,
         server_key: [u8; 32],
+        round_id: u64,
         now_ms: u64,
     ) -> Result<(RoundParams, Layout), Vec<Problem>> {
         let available = u32::try_from(roster.entries().len()).unwrap_or(u32::MAX);
@@ -257,11 +431,11 @@ impl RoundConfig {
         let committee_size = self.committee.unwrap_or(cohort_size);
         let beacon = Beacon {
             source: [0; 32],
-            round: self.id,
+            round: round_id,
             value: self.beacon,
         };
         let (_, committee) =
-            cohort_and_committee(roster, &beacon, self.id, cohort_size, committee_size)
+            cohort_and_committee(roster, &beacon, round_id, cohort_size, committee_size)
                 .map_err(|error| vec![error.into()])?;
         let least = u16::try_from(2 * u64::from(committee_size) / 3 + 1).unwrap_or(u16::MAX);
         let two_thirds =
@@ -269,7 +443,7 @@ impl RoundConfig {
         let params = RoundParams {
             protocol_version: PROTOCOL_VERSION,
             generator_set: GENERATOR_SET,
-            round_id: self.id,
+            round_id,
             epoch: roster.epoch(),
             server_key,
             model_digest: self.model_digest,

@@ -8,15 +8,16 @@ use veilsum::params::ClientId;
 use veilsum::protocol::ContextError;
 use veilsum::store::StoreError;
 use veilsum::wire::RosterError;
-use veilsum::{ClientError, ServerError};
+use veilsum::{ClientError, JournalError, ServerError};
 use veilsum_audit::AuditError;
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
 use veilsum_lab::{LabError, RoundError};
 
-use crate::config::{ConfigError, Problem};
+use crate::config::{ConfigError, Problem, listed};
 use crate::inspect::InspectError;
 use crate::keys::FileError;
+use crate::ledger::LedgerError;
 use crate::update::UpdateError;
 
 /// Exit codes: scripts depend on them.
@@ -62,6 +63,12 @@ pub(crate) enum CliError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Update(#[from] UpdateError),
+    #[error("the parameters of the round:{}", listed(.0))]
+    Params(Vec<Problem>),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     #[error("--model-digest must be 64 hexadecimal digits (32 bytes)")]
     ModelDigest,
     #[error(transparent)]
@@ -120,6 +127,10 @@ impl From<LabError> for CliError {
 }
 
 impl CliError {
+    pub(crate) fn problems(found: Vec<Problem>) -> Self {
+        Self::Params(found)
+    }
+
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
         Self::File {
             path: path.to_owned(),
@@ -150,6 +161,12 @@ impl CliError {
             Self::Directory { .. } => exit::ENVIRONMENT,
             Self::Audit(AuditError::Store(error)) => store_code(error),
             Self::Context(_) => exit::VERIFICATION,
+            Self::Ledger(LedgerError::Content { .. }) => exit::VERIFICATION,
+            Self::Params(_) | Self::Ledger(LedgerError::UsedUp { .. }) => exit::USAGE,
+            Self::Journal(JournalError::Record { .. }) => exit::VERIFICATION,
+            Self::Ledger(LedgerError::Store(error)) | Self::Journal(JournalError::Store(error)) => {
+                store_code(error)
+            }
             Self::Store(error)
             | Self::Read(FileError::Store(error))
             | Self::Config(ConfigError::Store(error))

@@ -56,6 +56,28 @@ pub(crate) enum FieldError {
         /// The other.
         second: &'static str,
     },
+    /// A time out of its range.
+    #[error("{field} is {seconds} seconds: it must be from {least} to {most}")]
+    Time {
+        /// The field, with its section.
+        field: String,
+        /// What is given.
+        seconds: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
+    /// Two fields that must differ, or of which only one may be there.
+    #[error("{first} and {second}: {what}")]
+    Clash {
+        /// One field.
+        first: String,
+        /// The other.
+        second: String,
+        /// What is wrong with having both.
+        what: &'static str,
+    },
     /// A variable of the environment is not set.
     #[error("{field}: the environment has no variable {variable}")]
     Environment {
@@ -68,7 +90,7 @@ pub(crate) enum FieldError {
 
 /// A table of the file and where it stands.
 pub(crate) struct Section<'i> {
-    name: &'static str,
+    name: String,
     fields: BTreeMap<String, (usize, Spanned<DeValue<'i>>)>,
 }
 
@@ -93,7 +115,7 @@ impl<'i> Fields<'i> {
                 what: error.message().to_owned(),
             });
         }
-        (fields, Section::new("", table.into_inner()))
+        (fields, Section::new(String::new(), table.into_inner()))
     }
 
     fn line(&self, at: usize) -> usize {
@@ -102,21 +124,62 @@ impl<'i> Fields<'i> {
     }
 
     /// A section of its own; empty where it is missing.
-    pub(crate) fn section(&mut self, outer: &mut Section<'i>, name: &'static str) -> Section<'i> {
-        let Some((line, value)) = outer.fields.remove(name) else {
-            return Section::new(name, DeTable::new());
-        };
+    pub(crate) fn section(&mut self, outer: &mut Section<'i>, name: &str) -> Section<'i> {
+        let found = self.table(outer, name);
+        found.unwrap_or_else(|| Section::new(outer.field(name), DeTable::new()))
+    }
+
+    /// A section of its own, if it is there.
+    pub(crate) fn table(&mut self, outer: &mut Section<'i>, name: &str) -> Option<Section<'i>> {
+        let (at, value) = outer.fields.remove(name)?;
+        let full = outer.field(name);
         match value.into_inner() {
-            DeValue::Table(table) => Section::new(name, table),
+            DeValue::Table(table) => Some(Section::new(full, table)),
             _ => {
-                self.problems.push(FieldError::Value {
-                    line: self.line(line),
-                    field: name.to_owned(),
-                    what: "this must be a section".to_owned(),
-                });
-                Section::new(name, DeTable::new())
+                self.wrong(at, full, "this must be a section");
+                None
             }
         }
+    }
+
+    /// Sections of the same name, `[[name]]`, each called after what stands in its field `by`.
+    pub(crate) fn tables(
+        &mut self,
+        outer: &mut Section<'i>,
+        name: &str,
+        by: &str,
+    ) -> Vec<Section<'i>> {
+        let Some((at, value)) = outer.fields.remove(name) else {
+            return Vec::new();
+        };
+        let DeValue::Array(all) = value.into_inner() else {
+            self.wrong(at, outer.field(name), "write [[task]], one for each");
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for (i, value) in all.into_iter().enumerate() {
+            let DeValue::Table(table) = value.into_inner() else {
+                self.wrong(at, outer.field(name), "write [[task]], one for each");
+                continue;
+            };
+            let called = match table.get(by).map(Spanned::get_ref) {
+                Some(DeValue::String(called)) => called.to_string(),
+                _ => (i + 1).to_string(),
+            };
+            sections.push(Section::new(
+                format!("{}.{called}", outer.field(name)),
+                table,
+            ));
+        }
+        sections
+    }
+
+    fn wrong(&mut self, at: usize, field: String, what: &str) {
+        self.problems.push(FieldError::Value {
+            line: self.line(at),
+            field,
+            what: what.to_owned(),
+        });
     }
 
     /// A field that may be left out.
@@ -186,7 +249,7 @@ impl<'i> Fields<'i> {
 }
 
 impl<'i> Section<'i> {
-    fn new(name: &'static str, table: DeTable<'i>) -> Self {
+    fn new(name: String, table: DeTable<'i>) -> Self {
         let fields = table.into_iter().map(|(key, value)| {
             let at = key.span().start;
             (key.into_inner().into_owned(), (at, value))
@@ -197,7 +260,13 @@ impl<'i> Section<'i> {
         }
     }
 
-    fn field(&self, name: &str) -> String {
+    /// Removes a field; says whether it was there.
+    pub(crate) fn take(&mut self, name: &str) -> bool {
+        self.fields.remove(name).is_some()
+    }
+
+    /// A field's name, with its section.
+    pub(crate) fn field(&self, name: &str) -> String {
         if self.name.is_empty() {
             name.to_owned()
         } else {

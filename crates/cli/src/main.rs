@@ -4,6 +4,7 @@ mod args;
 mod audit;
 mod bench;
 mod check;
+mod client;
 mod config;
 mod demo;
 mod error;
@@ -11,12 +12,14 @@ mod fields;
 mod inspect;
 mod keys;
 mod lab;
+mod ledger;
 mod limits;
 mod metrics;
-mod node;
 mod pages;
 mod propose;
 mod rounds;
+mod schedule;
+mod service;
 mod status;
 mod update;
 
@@ -24,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, LogFormat};
 use error::CliError;
 
 /// Counts, so that `veilsum bench` can report peaks.
@@ -40,10 +43,13 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
     match run(arguments.command) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -70,8 +76,8 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Audit(arguments) => audit::audit(&arguments),
         Command::Check(arguments) => on_runtime(THREADS, check::check(arguments)),
         Command::Demo(arguments) => on_runtime(THREADS, demo::demo(arguments)),
-        Command::Server(arguments) => on_runtime(SERVER_THREADS, node::server(arguments)),
-        Command::Client(arguments) => on_runtime(THREADS, node::client(arguments)),
+        Command::Server(arguments) => on_runtime(SERVER_THREADS, service::server(arguments)),
+        Command::Client(arguments) => on_runtime(THREADS, client::client(arguments)),
         Command::Status(arguments) => on_runtime(THREADS, status::status(arguments)),
     }
 }

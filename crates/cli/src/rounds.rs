@@ -6,17 +6,25 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use veilsum::TaskName;
 use veilsum::protocol::Record;
 use veilsum::store::{
-    BodyDigest, ClosedLog, DirLock, LOG_FILE, RealDisk, StoreError, replace_private,
+    BodyDigest, ClosedLog, DirLock, LOG_FILE, RealDisk, StoreError, replace_private, write_private,
 };
 use veilsum::wire::Wire;
 
 use crate::args::{RoundsArguments, RoundsCommand};
 use crate::error::CliError;
+use crate::service::START_FILE;
+
+/// Directory of the named tasks' state directories, where the configuration names no others.
+pub(crate) const TASKS_DIR: &str = "tasks";
+/// The roster beside a log.
+const ROSTER_FILE: &str = "roster.veilsum";
 
 /// What one round's directory holds.
 struct Kept {
+    task: String,
     round: u64,
     dir: PathBuf,
     bytes: u64,
@@ -108,7 +116,40 @@ fn state(dir: &Path) -> State {
     }
 }
 
-fn kept(state_dir: &Path) -> Result<Vec<Kept>, CliError> {
+/// The state directory of a task below that of its server; without a name the server's own.
+fn of_task(state: &Path, task: &TaskName) -> PathBuf {
+    match task.as_str() {
+        "" => state.to_owned(),
+        name => state.join(TASKS_DIR).join(name),
+    }
+}
+
+/// The rounds of all tasks.
+fn kept_by_all(state: &Path) -> Result<Vec<Kept>, CliError> {
+    let tasks = state.join(TASKS_DIR);
+    if !tasks.is_dir() {
+        return kept(state, "");
+    }
+    let mut all = Vec::new();
+    if state.join("rounds").is_dir() {
+        all.extend(kept(state, "")?);
+    }
+    let mut names: Vec<_> = entries(&tasks)?
+        .iter()
+        .map(fs::DirEntry::file_name)
+        .collect();
+    names.sort();
+    for name in names {
+        let dir = tasks.join(&name);
+        // A task that had no round yet.
+        if dir.join("rounds").is_dir() {
+            all.extend(kept(&dir, &name.to_string_lossy())?);
+        }
+    }
+    Ok(all)
+}
+
+fn kept(state_dir: &Path, task: &str) -> Result<Vec<Kept>, CliError> {
     let mut all = Vec::new();
     for entry in entries(&state_dir.join("rounds"))? {
         let Some(round) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
@@ -118,6 +159,7 @@ fn kept(state_dir: &Path) -> Result<Vec<Kept>, CliError> {
         let (bytes, changed) = measure(&dir)?;
         let state = state(&dir);
         all.push(Kept {
+            task: task.to_owned(),
             round,
             dir,
             bytes,
@@ -131,7 +173,7 @@ fn kept(state_dir: &Path) -> Result<Vec<Kept>, CliError> {
 
 fn described(kept: &Kept) -> Value {
     let mut about = json!({
-        "round": kept.round, "state": kept.state.name(), "bytes": kept.bytes, "directory": kept.dir,
+        "task": kept.task, "round": kept.round, "state": kept.state.name(), "bytes": kept.bytes, "directory": kept.dir,
     });
     match &kept.state {
         State::Certified {
@@ -147,7 +189,7 @@ fn described(kept: &Kept) -> Value {
     about
 }
 
-/// Copies log and bodies of a closed round, each body checked, and the evidence.
+/// Copies log and bodies of a closed round, each body checked, the roster and the evidence.
 fn export(kept: &Kept, out: &Path) -> Result<(), CliError> {
     let disk = Arc::new(RealDisk);
     let log = ClosedLog::read(disk, &kept.dir)?;
@@ -163,7 +205,8 @@ fn export(kept: &Kept, out: &Path) -> Result<(), CliError> {
     }
     for entry in entries(&kept.dir)? {
         let name = entry.file_name();
-        if name.to_str().is_some_and(|n| n.starts_with("evidence-")) {
+        let beside = |n: &str| n.starts_with("evidence-") || n == ROSTER_FILE;
+        if name.to_str().is_some_and(beside) {
             copy(&entry.path(), &out.join(&name))?;
         }
     }
@@ -204,7 +247,7 @@ fn age(changed: SystemTime) -> Duration {
 pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
     match &arguments.command {
         RoundsCommand::List { state, json } => {
-            let all = kept(state)?;
+            let all = kept_by_all(state)?;
             if *json {
                 let list: Vec<Value> = all.iter().map(described).collect();
                 println!("{}", json!({ "rounds": list }));
@@ -220,37 +263,67 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
                     State::Open => "start the server to go on with it".to_owned(),
                     State::Void => String::new(),
                 };
-                let (round, mib) = (kept.round, kept.bytes >> 20);
-                println!(
-                    "{round:>8}  {:<10}  {mib:>8} MiB  {more}",
+                let (task, round, kib) = (&kept.task, kept.round, kept.bytes >> 10);
+                let line = format!(
+                    "{round:>8}  {:<10}  {kib:>10} KiB  {task:<10}  {more}",
                     kept.state.name()
                 );
+                println!("{}", line.trim_end());
             }
         }
-        RoundsCommand::Export { state, round, out } => {
-            let all = kept(state)?;
+        RoundsCommand::Start { state, task } => {
+            let dir = of_task(state, task);
+            let path = dir.join(START_FILE);
+            match write_private(&RealDisk, &path, b"") {
+                // Asked for already: then one round answers both.
+                Ok(()) | Err(StoreError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            println!(
+                "a round is asked for; the server begins it when the one that is open has ended"
+            );
+        }
+        RoundsCommand::Export {
+            state,
+            task,
+            round,
+            out,
+        } => {
+            let all = kept(&of_task(state, task), task.as_str())?;
             let found = all.iter().find(|kept| kept.round == *round);
             export(found.ok_or(CliError::NoRound { round: *round })?, out)?;
             println!("round {round}: log and bodies in {}", out.display());
         }
         RoundsCommand::Prune {
             state,
+            task,
             keep,
             older_than_days,
             bodies_only,
             dry_run,
             json,
         } => {
-            let all = kept(state)?;
+            let all = kept(&of_task(state, task), task.as_str())?;
             let oldest = Duration::from_secs(u64::from(*older_than_days) * 24 * 3600);
             let over = all.iter().filter(|kept| kept.state.is_over()).count();
             let due = all.iter().filter(|kept| kept.state.is_over());
             let due = due.take(over.saturating_sub(*keep));
             let due: Vec<&Kept> = due.filter(|kept| age(kept.changed) >= oldest).collect();
+            let mut removed = Vec::new();
             for kept in &due {
                 if !dry_run {
-                    remove(kept, *bodies_only)?;
+                    match remove(kept, *bodies_only) {
+                        // A server that runs answers for its last rounds from memory.
+                        Err(CliError::Store(StoreError::Locked { .. })) => {
+                            if !json {
+                                println!("round {}: kept, the server still uses it", kept.round);
+                            }
+                            continue;
+                        }
+                        done => done?,
+                    }
                 }
+                removed.push(kept.round);
                 if !json {
                     let what = if *dry_run {
                         "would be removed"
@@ -261,8 +334,7 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
                 }
             }
             if *json {
-                let list: Vec<u64> = due.iter().map(|kept| kept.round).collect();
-                println!("{}", json!({ "removed": list, "dry_run": dry_run }));
+                println!("{}", json!({ "removed": removed, "dry_run": dry_run }));
             }
         }
     }

@@ -57,4 +57,4 @@ pub use open::{OpenError, RoundSums};
 pub use record::{Bytes, Record};
 pub use request::{check_header_sender, check_request, sign_request};
 #[cfg(feature = "machines")]
-pub use server::{Phase, ServerRound};
+pub use server::{Phase, ServerRound, place_in};

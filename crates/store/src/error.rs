@@ -3,7 +3,7 @@
 use std::{fmt, io, path::Path, path::PathBuf};
 
 use crate::disk::Irregular;
-use crate::{BodyDigest, FORMAT_VERSION, LogIdentity};
+use crate::{BodyDigest, FORMAT_VERSION, LogIdentity, STATE_VERSION};
 
 /// The disk operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +197,22 @@ pub enum StoreError {
         path: PathBuf,
         /// The format in the file.
         found: u16,
+    },
+    /// The state directory has the format of another version of Veilsum.
+    #[error(
+        "{path} says format {found}, this program reads format {STATE_VERSION}; use the version that wrote the directory"
+    )]
+    StateVersion {
+        /// The file with the mark.
+        path: PathBuf,
+        /// The format in it.
+        found: u32,
+    },
+    /// The mark of a state directory is none.
+    #[error("{path} is no mark of a state directory; restore it from its disk")]
+    StateMark {
+        /// The file.
+        path: PathBuf,
     },
     /// The log belongs to another role or context (other round parameters, another owner).
     #[error(

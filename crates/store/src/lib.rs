@@ -9,6 +9,7 @@ mod log;
 mod private;
 mod reader;
 mod sim;
+mod version;
 
 pub use bodies::{Bodies, BodyDigest, BodyInfo, BodyReader, BodyStore, BodyWriter, Pruned};
 pub use closed::ClosedLog;
@@ -22,3 +23,4 @@ pub use log::{BODIES_DIR, DirLock, LOCK_FILE, LOG_FILE, Log, Recovery};
 pub use private::{read_bounded, read_private, replace_private, write_private};
 pub use reader::{Record, Records};
 pub use sim::{CrashStyle, Fault, SimDisk};
+pub use version::{STATE_VERSION, VERSION_FILE, open_state};

@@ -19,7 +19,7 @@ use crate::close_code;
 use crate::config::{ClientConfig, ResponseLimits};
 use crate::error::{ClientError, ConnectFailure, LostReason, Part};
 use crate::frame::{self, BODY_LEN_LEN, FrameError, PREFIX_LEN, Prefix};
-use crate::identity::{ServerKey, client_tls};
+use crate::identity::{ServerKey, client_tls, version_is_common};
 use crate::pace::{Pacer, Stop};
 use crate::server::idle_timeout;
 use crate::service::{Body, SendError, Source, send};
@@ -32,6 +32,8 @@ const CRYPTO_ERROR: u64 = 0x100;
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 /// The QUIC error code CONNECTION_REFUSED (RFC 9000, section 20.1).
 const CONNECTION_REFUSED: u64 = 2;
+/// Longest list of versions that is taken from a server, in bytes.
+const SPOKEN_MAX: usize = 200;
 /// The buffer for a response body.
 const BUFFER: usize = 32 << 10;
 
@@ -333,6 +335,10 @@ impl Inner {
         match timeout_at(until, connecting).await {
             Err(_) => Err(no_answer),
             Ok(Err(error)) => Err(self.connect_failure(&error, &mismatch)),
+            Ok(Ok(connection)) if !version_is_common(&connection) => {
+                let closed = timeout_at(until, connection.closed()).await;
+                Err(self.no_version(closed.ok().as_ref()))
+            }
             Ok(Ok(connection)) => {
                 tracing::debug!(target: TARGET, event = "connected", server = %self.addr);
                 link.connection = Some(connection.clone());
@@ -357,6 +363,24 @@ impl Inner {
             .max_idle_timeout(idle_timeout(self.config.idle_timeout));
         config.transport_config(Arc::new(transport));
         Ok((config, mismatch))
+    }
+
+    /// What a server without a version in common says of those that it speaks.
+    fn no_version(&self, closed: Option<&ConnectionError>) -> Failure {
+        let addr = self.addr;
+        match closed {
+            Some(ConnectionError::ApplicationClosed(close))
+                if close.error_code == VarInt::from_u32(close_code::VERSION) =>
+            {
+                let printable = close
+                    .reason
+                    .iter()
+                    .filter(|b| b.is_ascii_graphic() || **b == b' ');
+                let spoken = printable.take(SPOKEN_MAX).map(|b| char::from(*b)).collect();
+                Failure::Final(ClientError::Version { addr, spoken })
+            }
+            _ => Failure::Final(ClientError::AlpnMismatch { addr }),
+        }
     }
 
     fn connect_failure(&self, error: &ConnectionError, mismatch: &AtomicBool) -> Failure {

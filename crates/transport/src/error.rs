@@ -202,6 +202,17 @@ pub enum ClientError {
         /// The server's address.
         addr: SocketAddr,
     },
+    /// The server speaks other versions of the protocol.
+    #[error(
+        "{addr} speaks {spoken}, this client speaks {}: update the older side",
+        String::from_utf8_lossy(crate::ALPN)
+    )]
+    Version {
+        /// The server's address.
+        addr: SocketAddr,
+        /// The versions that it says it speaks, separated by spaces.
+        spoken: String,
+    },
     /// The TLS handshake failed for another reason.
     #[error("the TLS handshake with {addr} failed with alert {alert}")]
     Handshake {

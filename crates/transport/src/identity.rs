@@ -19,7 +19,7 @@ use rustls::{
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use crate::ALPN;
+use crate::{ALPN, ALPN_VERSIONS};
 
 /// A SubjectPublicKeyInfo with an Ed25519 key, up to the key (RFC 8410, section 4).
 const SPKI_PREFIX: [u8; 12] = [
@@ -132,7 +132,7 @@ impl ServerIdentity {
             .ok()?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
-        tls.alpn_protocols = vec![ALPN.to_vec()];
+        tls.alpn_protocols = offered();
         tls.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
         tls.send_tls13_tickets = 0;
         tls.max_early_data_size = 0;
@@ -162,11 +162,23 @@ pub(crate) fn client_tls(pinned: ServerKey) -> Option<(QuicClientConfig, Arc<Ato
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.alpn_protocols = offered();
     tls.resumption = rustls::client::Resumption::disabled();
     tls.enable_early_data = false;
     tls.enable_sni = false;
     Some((QuicClientConfig::try_from(tls).ok()?, mismatch))
+}
+
+/// In the order of preference.
+fn offered() -> Vec<Vec<u8>> {
+    vec![ALPN.to_vec(), ALPN_VERSIONS.to_vec()]
+}
+
+/// Whether the handshake found a version that both sides speak.
+pub(crate) fn version_is_common(connection: &quinn::Connection) -> bool {
+    let data = connection.handshake_data();
+    let data = data.and_then(|data| data.downcast::<quinn::crypto::rustls::HandshakeData>().ok());
+    data.is_some_and(|data| data.protocol.as_deref() == Some(ALPN))
 }
 
 fn provider() -> Arc<CryptoProvider> {

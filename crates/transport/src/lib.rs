@@ -50,6 +50,11 @@ pub use status::{Refusal, Status};
 /// The application protocol both sides must name in the TLS handshake (RFC 7301).
 pub const ALPN: &[u8] = b"veilsum/1";
 
+/// What both sides offer beside the versions that they speak, now and in all later versions. A handshake that ends with it
+/// has no version in common: the server closes the connection with [`close_code::VERSION`], and the reason is the list of
+/// the versions that it speaks, separated by spaces.
+pub const ALPN_VERSIONS: &[u8] = b"veilsum/versions";
+
 /// The target of every `tracing` span and event of this crate. Events carry fields only (`event` names what happened)
 /// and never a payload or a secret.
 pub const TRACING_TARGET: &str = "veilsum::transport";
@@ -68,4 +73,6 @@ pub mod close_code {
     pub const CANCELLED: u32 = 4;
     /// A response could not be sent to its end.
     pub const FAILED: u32 = 5;
+    /// No version of the protocol in common; the reason names those of the server.
+    pub const VERSION: u32 = 6;
 }

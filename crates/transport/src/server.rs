@@ -11,11 +11,12 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant, sleep_until, timeout};
 use tracing::Instrument;
 
+use crate::ALPN;
 use crate::TRACING_TARGET as TARGET;
 use crate::close_code;
 use crate::config::{RetryPolicy, ServerConfig};
 use crate::error::BindError;
-use crate::identity::ServerIdentity;
+use crate::identity::{ServerIdentity, version_is_common};
 use crate::service::{Core, Handler, PeerInfo, RequestService, StreamEnd, at_most};
 use crate::source::{Connections, NoPlace, Place, Source};
 use crate::stats::ServerStats;
@@ -277,6 +278,14 @@ impl<H: Handler> ConnectionTask<H> {
                 return;
             }
         };
+        if !version_is_common(&connection) {
+            counters.handshakes_failed.one();
+            tracing::debug!(target: TARGET, event = "version_refused");
+            connection.close(VarInt::from_u32(close_code::VERSION), ALPN);
+            // Until the peer has heard it.
+            let _ = at_most(CLOSE_WAIT, connection.closed()).await;
+            return;
+        }
         place.established();
         counters.connections_accepted.one();
         self.serve(&connection).await;

@@ -17,7 +17,7 @@ use veilsum_protocol::{
     Upload,
 };
 use veilsum_store::{
-    Disk, LogIdentity, RealDisk, Role, StoreError, replace_private, write_private,
+    Disk, LogIdentity, RealDisk, Role, StoreError, open_state, replace_private, write_private,
 };
 use veilsum_transport::{
     Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError,
@@ -109,7 +109,13 @@ impl ClientError {
     /// Whether input or usage is to be changed.
     #[must_use]
     pub fn is_usage(&self) -> bool {
-        matches!(self, Self::Encoding(_) | Self::Key(_) | Self::Proof(_))
+        matches!(
+            self,
+            Self::Encoding(_)
+                | Self::Key(_)
+                | Self::Proof(_)
+                | Self::Request(RequestError::NoTask { .. })
+        )
     }
 
     /// Whether something that was signed, stored or published does not verify.
@@ -234,6 +240,7 @@ impl Client {
             role: Role::Client,
             context,
         };
+        open_state(&*disk, &options.state)?;
         let (journal, records) =
             Journal::open(Arc::clone(&disk), &client_dir(&options.state), identity)?;
         let signed = requests.roster(0).await?;
@@ -325,6 +332,10 @@ impl Client {
         if context.in_cohort(self.id()) && own.prepare().await? == Answer::Again {
             self.presence = Some(Presence(tokio::spawn(prepare(own.clone()))));
         }
+        tracing::info!(
+            target: "veilsum", event = "round_joined", round = context.params().round_id,
+            member = member.map(|index| index.0)
+        );
         Ok(Joined {
             own,
             context,
@@ -425,6 +436,7 @@ impl Client {
                         .map_err(|e| self.blame(round.round_id(), e))?;
                     self.act(round.round_id(), outputs)?;
                     self.presence = None;
+                    tracing::info!(target: "veilsum", event = "receipt_taken", round = round.round_id());
                     return Ok(receipt);
                 }
                 Answer::Again | Answer::Over => patience.check("a receipt")?,
@@ -566,6 +578,9 @@ impl Client {
             tokio::task::block_in_place(|| self.accuse(&round.context))?;
             return Err(self.blame(round.round_id(), error));
         }
+        tracing::info!(
+            target: "veilsum", event = "result_checked", round = round.round_id(), contributions = bundle.count
+        );
         let params = round.context.params();
         let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
         let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;

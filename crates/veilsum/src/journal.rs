@@ -85,6 +85,27 @@ impl Journal {
         Ok((Self { log }, records))
     }
 
+    /// The first record of the log in `dir`, which may be in use; none when there is no log or it is empty.
+    pub(crate) fn first(disk: &dyn Disk, dir: &Path) -> Result<Option<Record>, JournalError> {
+        let path = dir.join(LOG_FILE);
+        let mut records = match Records::open(disk, &path) {
+            Ok(records) => records,
+            Err(StoreError::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(record) = records.next() else {
+            return Ok(None);
+        };
+        let failed = |cause| JournalError::Record {
+            path: path.clone(),
+            index: 0,
+            cause,
+        };
+        Record::from_bytes(&record?.payload)
+            .map(Some)
+            .map_err(failed)
+    }
+
     /// The records of the log in `dir`, which may be in use; none when there is no log.
     pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Vec<Record>, JournalError> {
         let path = dir.join(LOG_FILE);

@@ -27,7 +27,8 @@ pub use requests::{
 };
 pub use server::{
     Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, ServerTimes,
-    Task, TaskName, TaskNameError, check_round_size, now_ms, round_dir, server_log_identity,
+    Task, TaskName, TaskNameError, announced_params, check_round_size, now_ms, round_dir,
+    server_log_identity,
 };
 pub use status::{PHASES, ServerStatus, TaskStatus};
 

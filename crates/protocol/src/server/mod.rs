@@ -4,6 +4,8 @@ mod close;
 mod collect;
 mod rows;
 
+pub use rows::place_in;
+
 use crate::machine::Outputs;
 use crate::set::AgreedSet;
 use crate::{

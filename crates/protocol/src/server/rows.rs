@@ -397,3 +397,11 @@ impl ServerRound {
         Some((u32::try_from(place).ok()?, set.path(place)))
     }
 }
+
+/// The place of a client's entry in a proposal and the path from it to the root.
+pub fn place_in(entries: &[(ClientId, Digest)], client: ClientId) -> Option<(u32, Vec<Digest>)> {
+    let place = entries.binary_search_by_key(&client, |(id, _)| *id).ok()?;
+    let leaves = veilsum_wire::proposal_leaves(entries);
+    let path = veilsum_crypto::merkle::path(veilsum_crypto::labels::PROPOSAL_TREE, &leaves, place);
+    Some((u32::try_from(place).ok()?, path))
+}

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use veilsum_transport::{
-    ALPN, Body, Client, ClientConfig, ClientError, ConfigError, ConnectFailure, Refusal, ServerKey,
-    close_code,
+    ALPN, ALPN_VERSIONS, Body, Client, ClientConfig, ClientError, ConfigError, ConnectFailure,
+    Refusal, ServerKey, close_code,
 };
 
 use crate::common::*;
@@ -88,6 +88,37 @@ async fn another_protocol_is_refused_by_either_side() {
     let addr = accept_all(raw::impostor(pinned, [1; 32], b"veilsum/2"));
     let error = echo(&client_of(addr, pinned)).await.unwrap_err();
     assert_eq!(error, ClientError::AlpnMismatch { addr });
+
+    // A later version of this protocol, which still asks which versions there are: each side hears it from the other.
+    let endpoint = raw::impostor(pinned, [1; 32], ALPN_VERSIONS);
+    let addr = endpoint.local_addr().unwrap();
+    tokio::spawn(async move {
+        let later = endpoint.accept().await.unwrap().await.unwrap();
+        later.close(close_code::VERSION.into(), b"veilsum/2 veilsum/3\x07");
+        endpoint.wait_idle().await;
+    });
+    let error = echo(&client_of(addr, pinned)).await.unwrap_err();
+    let spoken = "veilsum/2 veilsum/3".to_owned();
+    assert_eq!(error, ClientError::Version { addr, spoken });
+    let said = error.to_string();
+    assert!(said.contains("this client speaks veilsum/1"), "{said}");
+
+    let world = start(|_| {});
+    let addr = world.server.local_addr();
+    let later = raw::raw_config_of(&[b"veilsum/2", ALPN_VERSIONS]);
+    let connection = raw::raw_endpoint().connect_with(later, addr, "x").unwrap();
+    match connection.await.unwrap().closed().await {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            assert_eq!(close.error_code, close_code::VERSION.into());
+            assert_eq!(&close.reason[..], ALPN);
+        }
+        other => panic!("{other}"),
+    }
+    // Who speaks this version too gets it, whatever else it offers.
+    let both = raw::raw_config_of(&[b"veilsum/2", ALPN, ALPN_VERSIONS]);
+    let connection = raw::raw_endpoint().connect_with(both, addr, "x").unwrap();
+    assert_eq!(connection.await.unwrap().close_reason(), None);
+    assert_eq!(world.shared.handled.load(Ordering::SeqCst), 0);
 
     let world = start(|_| {});
     let connecting = raw::raw_endpoint()

@@ -61,13 +61,18 @@ impl ServerCertVerifier for Anyone {
 }
 
 pub(crate) fn raw_config(alpn: &[u8]) -> quinn::ClientConfig {
+    raw_config_of(&[alpn])
+}
+
+/// A client that offers these protocols.
+pub(crate) fn raw_config_of(alpn: &[&[u8]]) -> quinn::ClientConfig {
     let mut tls = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anyone))
         .with_no_client_auth();
-    tls.alpn_protocols = vec![alpn.to_vec()];
+    tls.alpn_protocols = alpn.iter().map(|alpn| alpn.to_vec()).collect();
     let quic = QuicClientConfig::try_from(tls).unwrap();
     let mut config = quinn::ClientConfig::new(Arc::new(quic));
     let mut transport = TransportConfig::default();

@@ -14,6 +14,7 @@ use veilsum_transport::{
 };
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
+use super::archive::Answers;
 use super::outbox::Batch;
 use super::round::{Core, Denied, RoundRun, Wake, is_for_server};
 use super::shared::Shared;
@@ -54,6 +55,22 @@ fn void(core: &mut Core, client: ClientId) -> Option<Response> {
 fn voided(declaration: &Signed<VoidContent>) -> Response {
     let code = Status::new(code::VOID).unwrap_or(Status::OK);
     Response::new(code, declaration.to_bytes())
+}
+
+/// What a client hears of a round that is over.
+fn over(answers: &Answers, client: ClientId) -> Response {
+    match answers {
+        Answers::Void(declaration) => voided(declaration),
+        Answers::Certified { entries, frame } => shown(Answers::result(entries, frame, client)),
+    }
+}
+
+/// The result; only contributions in U have an entry to show.
+fn shown(parts: Option<Vec<Arc<[u8]>>>) -> Response {
+    match parts {
+        Some(parts) => Response::new(Status::OK, Vec::new()).with_body(Body::Parts(parts)),
+        None => refused(Check::LightEntry),
+    }
 }
 
 fn with_body(bytes: Vec<u8>) -> Response {
@@ -248,6 +265,14 @@ impl Requests {
         kind: u16,
         signed: &Signed<RequestContent>,
     ) -> Result<(Arc<RoundRun>, ClientId), Response> {
+        if let Some(answers) = self.0.archived(round).await {
+            return Err(match (kind, &*answers) {
+                (_, Answers::Void(declaration)) => voided(declaration),
+                (kind::MEMBER_POLL, _) => status(code::OVER),
+                // Contributions are taken no more, and whoever is late changes nothing.
+                _ => Response::new(Status::OK, Vec::new()),
+            });
+        }
         let Some(run) = self.0.round_soon(round).await else {
             return Err(status(code::NO_ROUND));
         };
@@ -405,6 +430,9 @@ impl Requests {
         // Round and client, and the client's signature where it is the client itself.
         let (named, signed) = head.split_at_checked(8 + 4)?;
         let (round, client) = <(u64, ClientId)>::from_bytes(named).ok()?;
+        if let Some(answers) = self.0.archived(round).await {
+            return Some(over(&answers, client));
+        }
         let (run, own) = if signed.is_empty() {
             let Some(run) = self.0.round_soon(round).await else {
                 return Some(status(code::NO_ROUND));
@@ -436,13 +464,7 @@ impl Requests {
                 if !matches!(core.done(), Some(Outcome::Certified { .. })) {
                     return None;
                 }
-                // Only contributions in U have an entry to show.
-                Some(match core.result_parts(client) {
-                    Some(parts) => {
-                        Response::new(Status::OK, Vec::new()).with_body(Body::Parts(parts))
-                    }
-                    None => refused(Check::LightEntry),
-                })
+                Some(shown(core.result_parts(client)))
             })
             .await,
         )

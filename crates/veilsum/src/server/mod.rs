@@ -1,5 +1,6 @@
 //! The server: one round after the other, over QUIC, with a durable log.
 
+mod archive;
 mod error;
 mod handler;
 mod observe;
@@ -18,8 +19,8 @@ use tokio::time::{Duration, Instant};
 use veilsum_crypto::IdentityKey;
 use veilsum_params::{ClientId, Layout, RoundParams, UploadSizes};
 use veilsum_proof::Prepared;
-use veilsum_protocol::{Check, Input, Outcome};
-use veilsum_store::{Disk, MAX_PAYLOAD_LEN, RealDisk};
+use veilsum_protocol::{Check, Input, Outcome, Record};
+use veilsum_store::{Disk, MAX_PAYLOAD_LEN, RealDisk, open_state};
 use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, ServerStats};
 use veilsum_wire::{BeaconProof, Roster, RoundResult};
 
@@ -28,6 +29,7 @@ pub use observe::Observer;
 pub use round::{RoundEvent, log_identity as server_log_identity};
 pub use task::{Task, TaskName, TaskNameError};
 
+use crate::journal::{Journal, JournalError};
 use crate::keys::ServerKeys;
 use handler::Requests;
 use round::RoundRun;
@@ -158,8 +160,10 @@ impl Server {
     /// # Errors
     /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
+        open_state(&*options.disk, &options.state)?;
         let verifiers = options.verifiers.max(1);
-        let shared = Arc::new(Shared::new(options.roster, verifiers));
+        let shared = Shared::new(options.roster, Arc::clone(&options.disk), verifiers);
+        let shared = Arc::new(shared);
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");
         let transport = options.keys.transport()?;
@@ -221,8 +225,10 @@ impl Server {
     /// rounds of all tasks have different numbers, because a client uses each number once.
     ///
     /// # Errors
-    /// [`ServerError::TaskTaken`] if there is a task of this name or with this directory.
+    /// [`ServerError::TaskTaken`] if there is a task of this name or with this directory; [`ServerError::Store`] for the
+    /// directory.
     pub fn task(&self, name: TaskName, state: PathBuf) -> Result<Task, ServerError> {
+        open_state(&*self.only.disk, &state)?;
         let home = self.shared.register(name, state, self.verifiers)?;
         Ok(Task {
             shared: Arc::clone(&self.shared),
@@ -282,6 +288,21 @@ pub fn check_round_size(params: &RoundParams, layout: &Layout) -> Result<(), Ser
 #[must_use]
 pub fn round_dir(state: &Path, round_id: u64) -> PathBuf {
     state.join("rounds").join(round_id.to_string())
+}
+
+/// The parameters that a round in a task's state directory was announced with; none when it was not announced.
+///
+/// # Errors
+/// [`JournalError`] for a log that is damaged or of another version.
+pub fn announced_params(
+    disk: &dyn Disk,
+    state: &Path,
+    round_id: u64,
+) -> Result<Option<RoundParams>, JournalError> {
+    match Journal::first(disk, &round_dir(state, round_id))? {
+        Some(Record::ServerAnnouncement { sent }) => Ok(Some(sent.params)),
+        _ => Ok(None),
+    }
 }
 
 enum Step {

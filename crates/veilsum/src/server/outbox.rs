@@ -143,6 +143,13 @@ impl Outgoing {
         Some(made)
     }
 
+    /// What is alike for all in [`Self::result`]: what comes before a client's place in U, and what comes after it.
+    pub(super) fn result_frame(&mut self, machine: &ServerRound) -> Option<[Arc<[u8]>; 2]> {
+        let (first, _) = machine.proposal()?.entries.first()?;
+        let parts = self.result(machine, *first)?;
+        Some([parts.first().cloned()?, parts.last().cloned()?])
+    }
+
     /// The result and what one client checks it with; none before the end, and for a client that is not in U.
     pub(super) fn result(
         &mut self,

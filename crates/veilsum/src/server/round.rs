@@ -19,6 +19,7 @@ use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, 
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
+use super::archive::Answers;
 use super::outbox::{Batch, Outgoing};
 use super::task::TaskHome;
 use crate::journal::{Journal, Stored};
@@ -550,6 +551,14 @@ impl RoundRun {
         Ok(())
     }
 
+    /// Writes what is answered about this round from now on, and closes the log.
+    pub(super) fn close(&self, core: &mut Core) -> Result<(), StoreError> {
+        if let Some(answers) = core.answers() {
+            answers.write(&*self.disk, &self.dir)?;
+        }
+        core.seal()
+    }
+
     /// Notes that a client of the cohort asked for the round; whether it is the first time in this process.
     pub(super) async fn note_joined(&self, client: ClientId) -> bool {
         let (heard, joined) = self
@@ -683,7 +692,11 @@ impl Core {
                 self.finals.insert(accepted.content.member);
             }
             Record::ServerResult { .. } => self.certifying_at = Some(Instant::now()),
-            Record::ServerVoid { sent } => self.void = Some(sent.clone()),
+            Record::ServerVoid { sent } => {
+                self.void = Some(sent.clone());
+                // Nothing more is due, and the machine does not say so again after a restart.
+                self.done = Some(Outcome::Void);
+            }
             _ => {}
         }
     }
@@ -865,8 +878,19 @@ impl Core {
         never.chain(silent).collect()
     }
 
+    /// What is answered about this round once it is over.
+    pub(super) fn answers(&mut self) -> Option<Answers> {
+        if let Some(declaration) = &self.void {
+            return Some(Answers::Void(declaration.clone()));
+        }
+        let machine = self.machine.as_ref()?;
+        let entries = machine.proposal()?.entries.clone();
+        let frame = self.outgoing.result_frame(machine)?;
+        Some(Answers::Certified { entries, frame })
+    }
+
     /// Closes the log with the signed head.
-    pub(super) fn seal(&mut self) -> Result<(), StoreError> {
+    fn seal(&mut self) -> Result<(), StoreError> {
         if self.sealed || self.journal.log().is_closed() {
             self.sealed = true;
             return Ok(());

@@ -1,19 +1,24 @@
 //! What all requests to a server share: its tasks, their rounds, and the turns of those who wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use veilsum_params::UploadSizes;
 use veilsum_protocol::Outcome;
+use veilsum_store::Disk;
 use veilsum_wire::{Roster, Wire};
 
-use super::ServerError;
+use super::archive::Answers;
 use super::round::RoundRun;
 use super::task::{TaskHome, TaskName};
+use super::{ServerError, round_dir};
 use crate::requests::{WAIT, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
+
+/// Rounds that are over and kept in memory all the same, because they were asked for.
+const ARCHIVED_KEPT: usize = 2;
 
 /// Clients that are named in a status as awaited, at most.
 const AWAITED_NAMED: usize = 32;
@@ -29,7 +34,12 @@ struct Tasks {
 pub(super) struct Shared {
     pub(super) roster: Arc<Roster>,
     pub(super) roster_bytes: Arc<[u8]>,
+    disk: Arc<dyn Disk>,
     tasks: Mutex<Tasks>,
+    /// Rounds that are over and were asked for lately, the last at the end.
+    archived: Mutex<VecDeque<(u64, Arc<Answers>)>>,
+    /// One round at a time is read from its file.
+    archivist: Semaphore,
     /// The newest round of each task that has one.
     newest: watch::Sender<BTreeMap<TaskName, u64>>,
     /// Verifications at one time. First come, first served among those whose task has let them through; each client holds
@@ -41,11 +51,14 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(roster: Arc<Roster>, verifiers: usize) -> Self {
+    pub(super) fn new(roster: Arc<Roster>, disk: Arc<dyn Disk>, verifiers: usize) -> Self {
         Self {
             roster_bytes: roster.signed().to_bytes().into(),
             roster,
+            disk,
             tasks: Mutex::default(),
+            archived: Mutex::default(),
+            archivist: Semaphore::new(1),
             newest: watch::Sender::new(BTreeMap::new()),
             verifiers: Arc::new(Semaphore::new(verifiers)),
             admissions: Arc::new(Semaphore::new(verifiers)),
@@ -87,12 +100,18 @@ impl Shared {
         Some(self.round(round)?.task.name.clone())
     }
 
+    /// A task has no round to go on with: who waits for one need not.
+    pub(super) fn settle(&self, home: &TaskHome) {
+        home.settle();
+        self.newest.send_modify(|_| {});
+    }
+
     /// A round that is open from now on; of each task `kept` are kept.
     pub(super) fn add(&self, id: u64, run: &Arc<RoundRun>, kept: usize) {
         let name = run.task.name.clone();
-        run.task.settle();
         let mut tasks = self.tasks();
         tasks.rounds.insert(id, Arc::clone(run));
+        run.task.settle();
         let own = tasks.rounds.iter().filter(|(_, run)| run.task.name == name);
         let own: Vec<u64> = own.map(|(id, _)| *id).collect();
         for old in own.iter().rev().skip(kept) {
@@ -120,16 +139,47 @@ impl Shared {
     /// server has read its log.
     pub(super) async fn round_soon(&self, id: u64) -> Option<Arc<RoundRun>> {
         let mut newest = self.newest.subscribe();
-        let opened = newest.wait_for(|newest| {
+        let opened = newest.wait_for(|_| {
             let tasks = self.tasks();
-            // Every task has a newer one: then this one is over and gone.
-            let passed = |name| newest.get(name).is_some_and(|newest| *newest > id);
-            tasks.rounds.contains_key(&id)
-                || (!tasks.homes.is_empty() && tasks.homes.keys().all(passed))
+            // Every task has taken up what it was at: then this round is over and gone, or never was.
+            let settled = tasks.homes.values().all(|home| home.is_settled());
+            tasks.rounds.contains_key(&id) || (settled && !tasks.homes.is_empty())
         });
         // Time over or server gone: then there is no such round.
         let _ = tokio::time::timeout(WAIT, opened).await;
         self.round(id)
+    }
+
+    /// What is answered about a round that is over and no longer in memory, until its directory is pruned.
+    pub(super) async fn archived(&self, id: u64) -> Option<Arc<Answers>> {
+        if self.round(id).is_some() {
+            return None;
+        }
+        let _turn = self.archivist.acquire().await.ok()?;
+        let known = || self.archived.lock().unwrap_or_else(PoisonError::into_inner);
+        let homes = self.tasks().homes.values().cloned().collect::<Vec<_>>();
+        let dirs = homes.iter().map(|home| round_dir(&home.state, id));
+        let dirs: Vec<PathBuf> = dirs.collect();
+        let disk = Arc::clone(&self.disk);
+        let found = known().iter().find(|(known, _)| *known == id).cloned();
+        let read = tokio::task::spawn_blocking(move || {
+            // Pruned since it was read: then it is answered for no more.
+            let dir = dirs.iter().find(|dir| Answers::is_in(&*disk, dir))?;
+            match found {
+                Some((_, answers)) => Some(answers),
+                None => Answers::read(&*disk, dir).map(Arc::new),
+            }
+        });
+        let answers = read.await.ok()?;
+        let mut known = known();
+        known.retain(|(known, _)| *known != id);
+        if let Some(answers) = &answers {
+            known.push_back((id, Arc::clone(answers)));
+        }
+        while known.len() > ARCHIVED_KEPT {
+            known.pop_front();
+        }
+        answers
     }
 
     /// The newest round of a task above `after`; waits for one for a while.

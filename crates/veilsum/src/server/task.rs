@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 use veilsum_crypto::IdentityKey;
 use veilsum_encoding::Encoder;
 use veilsum_params::Layout;
@@ -136,7 +137,8 @@ impl Task {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         *next = at_ms.unwrap_or(0);
-        self.home.settle();
+        drop(next);
+        self.shared.settle(&self.home);
     }
 
     /// Opens a round, or goes on with the one of this id in the state directory: then its own parameters hold, and they
@@ -219,10 +221,22 @@ impl Task {
     pub async fn run(
         &mut self,
         plan: impl Into<RoundPlan>,
+        on_event: impl FnMut(RoundEvent) + Send,
+    ) -> Result<RoundReport, ServerError> {
+        let plan = plan.into();
+        let (task, round) = (self.home.name.clone(), plan.params.round_id);
+        let span = tracing::info_span!(target: "veilsum", "round", %task, round);
+        self.run_in_span(plan, on_event).instrument(span).await
+    }
+
+    async fn run_in_span(
+        &mut self,
+        plan: RoundPlan,
         mut on_event: impl FnMut(RoundEvent) + Send,
     ) -> Result<RoundReport, ServerError> {
         let (sender, mut events) = mpsc::unbounded_channel();
-        let run = self.open(plan.into(), sender).await?;
+        let run = self.open(plan, sender).await?;
+        tracing::info!(target: "veilsum", event = "round_open", had_ended = run.had_ended);
         let deadline = deadline(run.context.params().contribute_deadline_ms);
         let mut changed = run.watch(Wake::Driver);
         let mut tick = tokio::time::interval(self.times.tick);
@@ -231,6 +245,7 @@ impl Task {
         let outcome = loop {
             tokio::select! {
                 Some(event) = events.recv() => {
+                    log(&event);
                     on_event(event);
                     continue;
                 }
@@ -253,14 +268,40 @@ impl Task {
             }
         };
         while let Ok(event) = events.try_recv() {
+            log(&event);
             on_event(event);
         }
         match outcome {
             Outcome::Certified { .. } => report(&run),
             Outcome::Void => {
-                run.lock().seal()?;
+                run.close(&mut run.lock())?;
                 Err(ServerError::Void)
             }
+        }
+    }
+}
+
+/// What happens in a round, in the log: phases, checks and places on the committee, and no client.
+fn log(event: &RoundEvent) {
+    match event {
+        RoundEvent::Joined(_) => tracing::debug!(target: "veilsum", event = "client_joined"),
+        RoundEvent::Received(_) => {
+            tracing::debug!(target: "veilsum", event = "contribution_stored");
+        }
+        RoundEvent::Rejected(_, check) => {
+            tracing::info!(target: "veilsum", event = "contribution_refused", check = check.id());
+        }
+        RoundEvent::Proposed(count) => {
+            tracing::info!(target: "veilsum", event = "round_closing", contributions = count);
+        }
+        RoundEvent::Heard(member) => {
+            tracing::debug!(target: "veilsum", event = "member_heard", member = member.0);
+        }
+        RoundEvent::Convicted(_) => tracing::info!(target: "veilsum", event = "dealer_convicted"),
+        RoundEvent::Opened => tracing::info!(target: "veilsum", event = "sum_opened"),
+        RoundEvent::Ended(outcome) => {
+            let void = *outcome == Outcome::Void;
+            tracing::info!(target: "veilsum", event = "round_ended", void);
         }
     }
 }
@@ -280,7 +321,7 @@ fn report(run: &RoundRun) -> Result<RoundReport, ServerError> {
     let dim = usize::try_from(params.dim).map_err(|_| ServerError::Internal)?;
     let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
     let mean = encoder.decode_mean(&result.vector, accepted.into())?;
-    core.seal()?;
+    run.close(&mut core)?;
     Ok(RoundReport {
         round_id: params.round_id,
         contributions,

@@ -1,0 +1,419 @@
+//! `server`: the tasks of a configuration, each with one round or with rounds by schedule and by command.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use veilsum::params::{RoundParams, UploadSizes};
+use veilsum::store::{RealDisk, replace_private};
+use veilsum::wire::Roster;
+use veilsum::{
+    RoundEvent, RoundReport, Server, ServerError, ServerOptions, Task, announced_params, now_ms,
+};
+
+use crate::args::ServerArguments;
+use crate::config::{ServerConfig, TaskConfig};
+use crate::error::CliError;
+use crate::ledger::Ledger;
+use crate::metrics;
+use crate::schedule::{Schedule, Slot};
+use crate::update::npy_bytes;
+
+/// How long requests in work may go on when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often a task without a round looks at the clock and for a command.
+const LOOK: Duration = Duration::from_millis(200);
+/// The file in a task's state directory that asks for a round.
+pub(crate) const START_FILE: &str = "start";
+
+pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
+    let config = ServerConfig::read(&arguments.config, now_ms())?;
+    let server_key = config.keys.signing().verifying_key().to_bytes();
+    if arguments.check {
+        let facts = facts(&config, server_key)?;
+        if arguments.json {
+            println!("{facts}");
+        } else {
+            println!("the configuration is valid: {facts}");
+        }
+        return Ok(0);
+    }
+    let roster = Arc::clone(&config.roster);
+    let state = config.state.clone();
+    let mut options = ServerOptions::new(config.listen, config.keys, config.roster, config.state);
+    config.limits.apply(&mut options);
+    config.times.apply(&mut options);
+    let server = Server::bind(options)?;
+    let ledger = if config.tasks.iter().any(|task| task.schedule.is_some()) {
+        let used = config.tasks.iter().map(least_unused);
+        let least = used.collect::<Result<Vec<u64>, CliError>>()?;
+        let least = least.into_iter().max().unwrap_or(1);
+        Some(Arc::new(Mutex::new(Ledger::open(&state, least)?)))
+    } else {
+        None
+    };
+    let mut running = JoinSet::new();
+    let mut tasks = Vec::new();
+    for config in config.tasks {
+        let task = server.task(config.name.clone(), config.state.clone())?;
+        tasks.push(described(&config));
+        let runner = Runner {
+            task,
+            config,
+            roster: Arc::clone(&roster),
+            server_key,
+            json: arguments.json,
+        };
+        running.spawn(runner.run(ledger.clone()));
+    }
+    let address = server.local_addr();
+    let metrics = match config.metrics {
+        Some(listen) => Some(metrics::serve(listen, server.observer()).await?),
+        None => None,
+    };
+    if let Some(path) = &config.address_file {
+        replace_private(&RealDisk, path, format!("{address}\n").as_bytes())?;
+    }
+    if !arguments.json {
+        println!("listening on {address}, {}", tasks.join("; "));
+        if let Some(metrics) = metrics {
+            println!("metrics at http://{metrics}/metrics");
+        }
+    }
+    let ended = tokio::select! {
+        ended = all(&mut running) => Some(ended),
+        () = told_to_stop() => None,
+    };
+    server.shutdown(GRACE).await;
+    match ended {
+        Some(ended) => ended.map(|()| 0),
+        None => {
+            if !arguments.json {
+                println!("stopped; start the server again to go on with the round");
+            }
+            Ok(0)
+        }
+    }
+}
+
+/// What a task will do.
+fn described(config: &TaskConfig) -> String {
+    let rounds = match &config.schedule {
+        None => format!("round {}", config.first_round()),
+        Some(_) => "rounds by schedule and by command".to_owned(),
+    };
+    match config.name.as_str() {
+        "" => rounds,
+        name => format!("{name}: {rounds}"),
+    }
+}
+
+/// Waits until all tasks have ended. A task with a schedule ends only by an error, and then all end: the server is started
+/// again and goes on. Tasks with one round end on their own; what the first of them failed of is told at the end.
+async fn all(running: &mut JoinSet<Result<(), Ended>>) -> Result<(), CliError> {
+    let mut first = Ok(());
+    while let Some(ended) = running.join_next().await {
+        match ended.unwrap_or(Err(Ended::All(ServerError::Internal.into()))) {
+            Ok(()) => {}
+            Err(Ended::All(error)) => return Err(error),
+            Err(Ended::One(error)) => first = first.and(Err(error)),
+        }
+    }
+    first
+}
+
+/// The end of a task that failed.
+enum Ended {
+    /// Others go on.
+    One(CliError),
+    /// The server cannot go on.
+    All(CliError),
+}
+
+async fn told_to_stop() {
+    let interrupted = async {
+        // Without a handler the signal ends the process, which a server survives too.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                () = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    interrupted.await;
+}
+
+/// What `--check` says of a valid configuration.
+fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError> {
+    let mut tasks = Vec::new();
+    for task in &config.tasks {
+        let round = task.first_round();
+        let (params, layout) = task
+            .params(&config.roster, server_key, round, now_ms())
+            .map_err(CliError::problems)?;
+        let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
+        let schedule = task.schedule.as_ref();
+        let next = schedule.and_then(|schedule| schedule.next(now_ms(), None));
+        tasks.push(json!({
+            "task": task.name.as_str(), "round": round, "scheduled": schedule.is_some(),
+            "next_ms": next.map(|slot| slot.at_ms), "cohort": params.cohort_size,
+            "committee": params.committee_size(), "threshold": params.threshold, "n_min": params.n_min,
+            "dim": params.dim, "upload_bytes": sizes.total(),
+        }));
+    }
+    Ok(json!({ "tasks": tasks }))
+}
+
+/// A number above those of all rounds in a task's state directory, and no less than the configuration says.
+fn least_unused(config: &TaskConfig) -> Result<u64, CliError> {
+    let dir = config.state.join("rounds");
+    let mut least = config.first_round();
+    let entries = match fs::read_dir(&dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(least),
+        Err(error) => return Err(CliError::file(&dir, &error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| CliError::file(&dir, &error))?;
+        let id = entry
+            .file_name()
+            .to_str()
+            .and_then(|n| n.parse::<u64>().ok());
+        least = least.max(id.map_or(0, |id| id.saturating_add(1)));
+    }
+    Ok(least)
+}
+
+/// One task of the server.
+struct Runner {
+    task: Task,
+    config: TaskConfig,
+    roster: Arc<Roster>,
+    server_key: [u8; 32],
+    json: bool,
+}
+
+/// Why a round of a schedule begins.
+enum Begin {
+    Slot(Slot),
+    Command,
+}
+
+fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
+    ledger.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Runner {
+    async fn run(mut self, ledger: Option<Arc<Mutex<Ledger>>>) -> Result<(), Ended> {
+        match (self.config.schedule.clone(), ledger) {
+            (Some(schedule), Some(ledger)) => {
+                let ended = self.scheduled(&schedule, &ledger).await;
+                ended.map_err(Ended::All)
+            }
+            _ => self.single().await.map_err(Ended::One),
+        }
+    }
+
+    fn params(&self, round: u64) -> Result<RoundParams, CliError> {
+        let made = self
+            .config
+            .params(&self.roster, self.server_key, round, now_ms());
+        Ok(made.map_err(CliError::problems)?.0)
+    }
+
+    async fn single(&mut self) -> Result<(), CliError> {
+        let params = self.params(self.config.first_round())?;
+        let report = self.round(params).await?;
+        let path = self.config.result_of(report.round_id);
+        let missing = path.as_ref().filter(|path| !path.exists());
+        // A round that had ended before is only told again to an operator who has not got its result yet.
+        if report.had_ended && missing.is_none() {
+            let round_id = report.round_id;
+            return Err(ServerError::RoundUsed { round_id }.into());
+        }
+        self.finish(&report, path.as_deref())
+    }
+
+    /// Runs rounds for ever.
+    async fn scheduled(
+        &mut self,
+        schedule: &Schedule,
+        ledger: &Mutex<Ledger>,
+    ) -> Result<(), CliError> {
+        let name = self.config.name.as_str().to_owned();
+        let unfinished = locked(ledger).unfinished(&name);
+        if let Some(round) = unfinished {
+            // With the parameters that it was announced with, whatever the configuration says now.
+            if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
+                self.ended(params, ledger).await?;
+            } else {
+                locked(ledger).end(&name)?;
+            }
+        }
+        loop {
+            let begin = self.wait(schedule, ledger).await?;
+            let slot = match begin {
+                Begin::Slot(slot) => Some(slot.number),
+                Begin::Command => None,
+            };
+            let round = locked(ledger).begin(&name, slot)?;
+            let params = self.params(round)?;
+            self.ended(params, ledger).await?;
+        }
+    }
+
+    /// Runs a round of a schedule to its end; one without a result is nothing to stop for.
+    async fn ended(&mut self, params: RoundParams, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
+        let round = params.round_id;
+        match self.round(params).await {
+            Ok(report) => {
+                let path = self.config.result_of(round);
+                self.finish(&report, path.as_deref())?;
+            }
+            Err(CliError::Server(error @ ServerError::Void)) => {
+                if self.json {
+                    println!(
+                        "{}",
+                        json!({ "task": self.config.name.as_str(), "round": round, "void": true })
+                    );
+                } else {
+                    println!("{}round {round}: {error}", self.front());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(locked(ledger).end(self.config.name.as_str())?)
+    }
+
+    /// Waits for the next slot or a command.
+    async fn wait(
+        &mut self,
+        schedule: &Schedule,
+        ledger: &Mutex<Ledger>,
+    ) -> Result<Begin, CliError> {
+        let name = self.config.name.as_str();
+        let command = self.task.state().join(START_FILE);
+        let last = locked(ledger).last_slot(name);
+        let mut slot = schedule.next(now_ms(), last);
+        self.say_next(last, slot);
+        loop {
+            // Removed before the round begins: a command is rather lost by a crash than obeyed twice.
+            match fs::remove_file(&command) {
+                Ok(()) => return Ok(Begin::Command),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(CliError::file(&command, &error)),
+            }
+            let now = now_ms();
+            if let Some(due) = slot.filter(|slot| slot.at_ms <= now) {
+                if !schedule.is_missed(due, now) {
+                    return Ok(Begin::Slot(due));
+                }
+                // The machine slept, or the clock was set.
+                slot = schedule.next(now, last);
+                self.say_next(last, slot);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn say_next(&self, last: Option<u64>, slot: Option<Slot>) {
+        self.task.set_next(slot.map(|slot| slot.at_ms));
+        let task = self.config.name.as_str();
+        let missed = slot.map_or(0, |slot| Schedule::missed(last, slot));
+        if missed > 0 {
+            tracing::warn!(target: "veilsum", event = "slots_missed", task, missed);
+        }
+        if let Some(slot) = slot {
+            let in_s = slot.at_ms.saturating_sub(now_ms()) / 1000;
+            tracing::info!(target: "veilsum", event = "next_round", task, slot = slot.number, in_s);
+        }
+    }
+
+    async fn round(&mut self, params: RoundParams) -> Result<RoundReport, CliError> {
+        let (human, front) = (!self.json, self.front());
+        let round = params.round_id;
+        if human && self.config.schedule.is_some() {
+            println!("{front}round {round} begins");
+        }
+        self.task.set_next(None);
+        let run = self.task.run(params, |event| {
+            if human {
+                tell(&front, &event);
+            }
+        });
+        Ok(run.await?)
+    }
+
+    /// The task's name before what is said of it, where there are several.
+    fn front(&self) -> String {
+        match self.config.name.as_str() {
+            "" => String::new(),
+            name => format!("{name}: "),
+        }
+    }
+
+    /// Writes the mean, then says how the round ended: whatever ends the server from here on, the operator has the result.
+    fn finish(&self, report: &RoundReport, path: Option<&Path>) -> Result<(), CliError> {
+        if let Some(path) = path {
+            replace_private(&RealDisk, path, &npy_bytes(&report.mean))?;
+        }
+        if self.json {
+            let mut about = report_json(report);
+            about["task"] = json!(self.config.name.as_str());
+            println!("{about}");
+            return Ok(());
+        }
+        println!(
+            "{}round {}: sum of {} contributions, {} rejected, {} dropped; transcript in {}",
+            self.front(),
+            report.round_id,
+            report.accepted,
+            report.rejected.len(),
+            report.dropped.len(),
+            report.transcript.display()
+        );
+        Ok(())
+    }
+}
+
+fn tell(front: &str, event: &RoundEvent) {
+    match event {
+        RoundEvent::Joined(client) => println!("{front}{client} joined"),
+        RoundEvent::Received(client) => {
+            println!("{front}{client}: contribution verified and stored")
+        }
+        RoundEvent::Rejected(client, check) => println!("{front}{client}: rejected: {check}"),
+        RoundEvent::Proposed(count) => println!("{front}closing with {count} contributions"),
+        RoundEvent::Convicted(client) => {
+            println!("{front}{client}: convicted of dealing a bad share")
+        }
+        RoundEvent::Opened => println!("{front}the sum is opened"),
+        _ => {}
+    }
+}
+
+fn report_json(report: &RoundReport) -> Value {
+    let rejected: Vec<Value> = report
+        .rejected
+        .iter()
+        .map(|(client, check)| json!({ "client": client.to_string(), "reason": check.id() }))
+        .collect();
+    json!({
+        "round": report.round_id,
+        "accepted": report.accepted,
+        "rejected": rejected,
+        "dropped": report.dropped.len(),
+        "transcript": report.transcript,
+    })
+}

@@ -1,0 +1,158 @@
+//! What a round that is over is answered for with: one file beside its log, so that neither log nor bodies are read again.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use veilsum_crypto::Digest;
+use veilsum_params::ClientId;
+use veilsum_protocol::{Bytes, place_in};
+use veilsum_store::{Disk, StoreError, read_bounded, replace_private};
+use veilsum_wire::{Signed, VoidContent, Wire};
+
+/// The file, in the round's directory.
+const FILE: &str = "answers.veilsum";
+const MAGIC: [u8; 8] = *b"VEILSUMA";
+const VERSION: u16 = 1;
+/// Magic and version.
+const FRONT: usize = 10;
+const DIGEST: usize = 32;
+/// A record of the log holds 2^24 bytes, and this is made of a few.
+const FILE_MAX: u64 = 1 << 28;
+
+/// What clients hear of a round that is over.
+#[derive(Debug)]
+pub(super) enum Answers {
+    /// There is a result.
+    Certified {
+        /// The proposal: client and header digest, by increasing id.
+        entries: Vec<(ClientId, Digest)>,
+        /// The result and what certifies it, around the place of a client.
+        frame: [Arc<[u8]>; 2],
+    },
+    /// There is none and never will be.
+    Void(Signed<VoidContent>),
+}
+
+/// Entries of U, and the parts before and after a client's place in it.
+type Parts = ((Vec<(ClientId, Digest)>, Bytes), Bytes);
+
+fn digest(content: &[u8]) -> [u8; DIGEST] {
+    blake3::derive_key("veilsum/v1 answers of a round that is over", content)
+}
+
+impl Answers {
+    /// Writes the file, in place of an earlier one.
+    pub(super) fn write(&self, disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+        let mut bytes = MAGIC.to_vec();
+        VERSION.encode(&mut bytes);
+        match self {
+            Self::Certified { entries, frame } => {
+                0u8.encode(&mut bytes);
+                entries.encode(&mut bytes);
+                for part in frame {
+                    Bytes(part.to_vec()).encode(&mut bytes);
+                }
+            }
+            Self::Void(declaration) => {
+                1u8.encode(&mut bytes);
+                declaration.encode(&mut bytes);
+            }
+        }
+        let end = digest(&bytes);
+        bytes.extend_from_slice(&end);
+        replace_private(disk, &dir.join(FILE), &bytes)
+    }
+
+    /// Whether there is such a file; a disk that cannot be asked has none.
+    pub(super) fn is_in(disk: &dyn Disk, dir: &Path) -> bool {
+        disk.exists(&dir.join(FILE)).unwrap_or(false)
+    }
+
+    /// Reads the file; none when it is not there, damaged, or of another version. Clients check what they hear, so nothing
+    /// worse than no answer can come of a bad file.
+    pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Option<Self> {
+        let path = dir.join(FILE);
+        let bytes = match read_bounded(disk, &path, FILE_MAX) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::warn!(target: "veilsum", event = "answers_unreadable", %error);
+                return None;
+            }
+        };
+        let decoded = Self::decode(&bytes);
+        if decoded.is_none() {
+            tracing::warn!(target: "veilsum", event = "answers_damaged", path = %path.display());
+        }
+        decoded
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (signed, end) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
+        let (front, content) = signed.split_at_checked(FRONT)?;
+        let (magic, version) = front.split_at_checked(MAGIC.len())?;
+        let whole =
+            magic == MAGIC && u16::from_bytes(version) == Ok(VERSION) && digest(signed) == end;
+        let (tag, content) = content.split_first().filter(|_| whole)?;
+        match tag {
+            0 => {
+                let ((entries, head), tail) = Parts::from_bytes(content).ok()?;
+                let frame = [head.0.into(), tail.0.into()];
+                Some(Self::Certified { entries, frame })
+            }
+            1 => Signed::from_bytes(content).ok().map(Self::Void),
+            _ => None,
+        }
+    }
+
+    /// The result and what one client checks it with, in parts; none for a client that is not in U.
+    pub(super) fn result(
+        entries: &[(ClientId, Digest)],
+        frame: &[Arc<[u8]>; 2],
+        client: ClientId,
+    ) -> Option<Vec<Arc<[u8]>>> {
+        let [head, tail] = frame;
+        let place = place_in(entries, client)?.to_bytes();
+        Some(vec![Arc::clone(head), place.into(), Arc::clone(tail)])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use veilsum_store::RealDisk;
+
+    #[test]
+    fn answers_are_read_back_and_damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!Answers::is_in(&RealDisk, dir.path()));
+        assert!(Answers::read(&RealDisk, dir.path()).is_none());
+        let entries: Vec<_> = (1..=5).map(|id| (ClientId(id), Digest([2; 32]))).collect();
+        let answers = Answers::Certified {
+            entries,
+            frame: [[1u8; 3].into(), [9u8; 4].into()],
+        };
+        answers.write(&RealDisk, dir.path()).unwrap();
+        assert!(Answers::is_in(&RealDisk, dir.path()));
+        let Some(Answers::Certified { entries, frame }) = Answers::read(&RealDisk, dir.path())
+        else {
+            panic!("not read back");
+        };
+        let parts = Answers::result(&entries, &frame, ClientId(4)).unwrap();
+        assert_eq!(
+            (&parts[0][..], &parts[2][..]),
+            (&[1u8; 3][..], &[9u8; 4][..])
+        );
+        let (place, path) = <(u32, Vec<Digest>)>::from_bytes(&parts[1]).unwrap();
+        assert_eq!((place, path.len()), (3, 3));
+        assert_eq!(Answers::result(&entries, &frame, ClientId(6)), None);
+
+        let path = dir.path().join(FILE);
+        let good = std::fs::read(&path).unwrap();
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(Answers::decode(&bad).is_none(), "byte {at}");
+            assert!(Answers::decode(&good[..at]).is_none(), "cut at {at}");
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! A server that runs for weeks: rounds by schedule and by command, several tasks, restarts, rounds of long ago.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use veilsum_e2e::{Deployment, Running, json, program, run, run_ok};
+
+const CLIENTS: u32 = 4;
+
+/// Puts text before the first section of the configuration.
+fn set(deployment: &Deployment, from: &str, to: &str) {
+    let path = deployment.file("server.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} is not in {text}");
+    fs::write(path, text.replacen(from, to, 1)).unwrap();
+}
+
+fn forget_address(deployment: &Deployment) {
+    let _ = fs::remove_file(deployment.file("address"));
+}
+
+/// All clients take part in the first round of a task above `after`.
+fn take_part(deployment: &Deployment, address: &str, task: &str, after: u64, value: f64) {
+    let update = deployment.update(&format!("update-{task}.npy"), &[value; 5]);
+    let after = after.to_string();
+    let clients: Vec<Running> = (1..=CLIENTS)
+        .map(|id| {
+            let state = deployment.file(&format!("client-{id}.state{task}"));
+            let more = ["--after", &after, "--task", task, "--state", &state];
+            deployment.client_with(
+                id,
+                address,
+                &update,
+                &more[..if task.is_empty() { 2 } else { 6 }],
+            )
+        })
+        .collect();
+    for client in clients {
+        let ended = client.end();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.success(), "{said}");
+    }
+}
+
+fn check(deployment: &Deployment, address: &str, round: u64) -> Output {
+    run([
+        "check",
+        &deployment.file("client-1.state"),
+        "--json",
+        "--round",
+        &round.to_string(),
+        "--server",
+        address,
+        "--server-key",
+        &deployment.file("server.key.pub"),
+        "--registrar",
+        &deployment.file("registrar.key.pub"),
+    ])
+}
+
+fn verdict(output: &Output) -> Value {
+    json(&String::from_utf8_lossy(&output.stdout))["verdict"].take()
+}
+
+#[test]
+fn rounds_by_command_over_restarts_are_answered_for_until_they_are_pruned() {
+    let deployment = Deployment::new(CLIENTS);
+    set(&deployment, "result.npy", "result-{round}.npy");
+    set(&deployment, "[round]", "[schedule]\n[round]");
+    set(&deployment, "id = 1\n", "");
+    let server = deployment.server();
+    let address = deployment.address();
+    let state = deployment.file("state");
+    let begin = || run_ok(["rounds", "start", "--state", &state]);
+    let in_phase = |round: u64, phase: &str| {
+        let what = format!("round {round}: {phase}");
+        deployment.wait(&what, || {
+            let status = deployment.status(&address)?;
+            (status["round"] == round && status["phase"] == phase).then_some(())
+        });
+    };
+    assert!(deployment.status(&address).unwrap()["round"].is_null());
+    let ledger = |round: u64| {
+        deployment.wait("the end of the round", || {
+            let text = fs::read_to_string(format!("{state}/ledger.json")).ok()?;
+            let ledger: Value = serde_json::from_str(&text).unwrap();
+            let over = ledger["unfinished"].as_object().unwrap().is_empty();
+            (ledger["next_round"] == round + 1 && over).then_some(())
+        });
+    };
+    for round in 1..=2 {
+        begin();
+        take_part(&deployment, &address, "", round - 1, 0.25);
+        ledger(round);
+        assert!(fs::metadata(deployment.file(&format!("result-{round}.npy"))).is_ok());
+    }
+    begin();
+    in_phase(3, "taking contributions");
+    server.kill();
+
+    // Whatever the configuration says by now, the open round goes on with what was announced.
+    set(&deployment, "norm_bound = 32767", "norm_bound = 30000");
+    set(&deployment, "127.0.0.1:0", &address);
+    let server = deployment.server();
+    in_phase(3, "taking contributions");
+    for round in 1..=2 {
+        let output = check(&deployment, &address, round);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "round {round}: {said}");
+        assert_eq!(verdict(&output), "valid");
+    }
+    run_ok(["rounds", "prune", "--state", &state, "--keep", "1"]);
+    let pruned = check(&deployment, &address, 1);
+    let said = String::from_utf8_lossy(&pruned.stderr).into_owned();
+    assert_eq!(pruned.status.code(), Some(1), "{said}");
+    assert!(said.contains("no such round"), "{said}");
+    assert_eq!(verdict(&check(&deployment, &address, 2)), "valid");
+    take_part(&deployment, &address, "", 2, -0.5);
+    ledger(3);
+    // A round of which a client is told by its file alone, though the server still has it in memory.
+    assert_eq!(verdict(&check(&deployment, &address, 3)), "valid");
+    // What the file says is not believed: a changed one is not served.
+    let answers = format!("{state}/rounds/2/answers.veilsum");
+    let mut bytes = fs::read(&answers).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    server.kill();
+    fs::write(&answers, bytes).unwrap();
+    let server = deployment.server();
+    begin();
+    in_phase(4, "taking contributions");
+    assert_eq!(check(&deployment, &address, 2).status.code(), Some(1));
+    // The parameters in the announcement, the first record.
+    let norm_bound = |round: u64, bound: u32| {
+        let log = fs::read(format!("{state}/rounds/{round}/log")).unwrap();
+        log.windows(4).any(|bytes| bytes == bound.to_le_bytes())
+    };
+    assert!(norm_bound(3, 32_767) && norm_bound(4, 30_000) && !norm_bound(4, 32_767));
+    server.kill();
+}
+
+/// A server whose reports are read as they come.
+struct Reports {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+}
+
+impl Reports {
+    fn new(deployment: &Deployment) -> Self {
+        let config = deployment.file("server.toml");
+        let mut child = Command::new(program())
+            .args(["server", "--json", "--config", &config])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn next(&mut self) -> Value {
+        json(&self.lines.next().unwrap().unwrap())
+    }
+}
+
+impl Drop for Reports {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn rounds_by_schedule_are_begun_once_for_each_slot() {
+    let deployment = Deployment::new(CLIENTS);
+    deployment.configure("contribute_seconds = 1\nid = 7");
+    set(
+        &deployment,
+        "[round]",
+        "[schedule]\nevery = \"2s\"\njitter = \"1s\"\n[round]",
+    );
+    let slot = || -> u64 {
+        let text = fs::read_to_string(deployment.file("state/ledger.json")).unwrap();
+        let ledger: Value = serde_json::from_str(&text).unwrap();
+        ledger["slots"][""].as_u64().unwrap()
+    };
+    let mut server = Reports::new(&deployment);
+    let mut slots = Vec::new();
+    for round in 7..=8 {
+        // Nobody comes: the round is void, and that ends nothing.
+        let ended = server.next();
+        assert_eq!(
+            (&ended["round"], &ended["void"]),
+            (&Value::from(round), &Value::from(true))
+        );
+        slots.push(slot());
+    }
+    drop(server);
+    forget_address(&deployment);
+    let mut server = Reports::new(&deployment);
+    let mut ended = server.next();
+    if ended["round"] == 8 {
+        // It was killed before it had noted that this one is over: then it says so again.
+        assert_eq!(ended["void"], true);
+        ended = server.next();
+    }
+    assert!(ended["round"].as_u64().unwrap() >= 9, "{ended}");
+    slots.push(slot());
+    assert!(
+        slots.is_sorted() && slots[0] < slots[1] && slots[1] < slots[2],
+        "{slots:?}"
+    );
+    let address = deployment.address();
+    let status = deployment.status(&address).unwrap();
+    assert!(status["next_ms"].as_u64().is_some(), "{status}");
+}
+
+fn two_tasks(deployment: &Deployment) {
+    let path = deployment.file("server.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let (front, round) = text.split_once("result = \"result.npy\"\n").unwrap();
+    let (address_file, round) = round.split_once("[round]\n").unwrap();
+    let task = |name: &str, id: u32| {
+        let round = round.replace("id = 1\n", &format!("id = {id}\n"));
+        format!("[[task]]\nname = \"{name}\"\nresult = \"{name}.npy\"\n[task.round]\n{round}\n")
+    };
+    let text = format!(
+        "{front}{address_file}{}{}",
+        task("cats", 1),
+        task("dogs", 2)
+    );
+    fs::write(path, text).unwrap();
+}
+
+#[test]
+fn tasks_side_by_side_are_told_apart_everywhere() {
+    let deployment = Deployment::new(CLIENTS);
+    two_tasks(&deployment);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = free.local_addr().unwrap().to_string();
+    drop(free);
+    set(
+        &deployment,
+        "listen",
+        &format!("metrics = \"{metrics}\"\nlisten"),
+    );
+    let server = deployment.server();
+    let address = deployment.address();
+    let update = deployment.update("none.npy", &[0.0; 5]);
+    let lost = deployment.client_with(1, &address, &update, &[]).end();
+    let said = String::from_utf8_lossy(&lost.stderr).into_owned();
+    assert_eq!(lost.status.code(), Some(2), "{said}");
+    assert!(said.contains("cats dogs"), "{said}");
+    let status = [
+        "status",
+        "--server",
+        &address,
+        "--server-key",
+        &deployment.file("server.key.pub"),
+    ];
+    let lines = deployment.wait("both rounds", || {
+        let said = run_ok(status);
+        (said.matches("taking contributions").count() == 2).then_some(said)
+    });
+    let lines: Vec<&str> = lines.lines().collect();
+    assert!(lines[0].starts_with("cats: round 1: "), "{lines:?}");
+    assert!(lines[1].starts_with("dogs: round 2: "), "{lines:?}");
+    let seen = {
+        use std::io::{Read, Write};
+        let mut stream = std::net::TcpStream::connect(&metrics).unwrap();
+        write!(stream, "GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    for line in [
+        "veilsum_round{task=\"cats\"} 1",
+        "veilsum_round{task=\"dogs\"} 2",
+        "veilsum_round_phase{task=\"dogs\",phase=\"taking contributions\"} 1",
+    ] {
+        assert!(seen.contains(line), "{line} is not in {seen}");
+    }
+    std::thread::scope(|scope| {
+        scope.spawn(|| take_part(&deployment, &address, "cats", 0, 0.25));
+        scope.spawn(|| take_part(&deployment, &address, "dogs", 0, -0.5));
+    });
+    let ended = server.end();
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+    let said = String::from_utf8(ended.stdout).unwrap();
+    let mut reports: Vec<Value> = said.lines().map(json).collect();
+    reports.sort_by_key(|report| report["round"].as_u64());
+    for (report, (task, round)) in reports.iter().zip([("cats", 1), ("dogs", 2)]) {
+        assert_eq!(report["task"], task);
+        assert_eq!(
+            (&report["round"], &report["accepted"]),
+            (&Value::from(round), &Value::from(CLIENTS))
+        );
+    }
+    for (task, first) in [("cats", 0.25), ("dogs", -0.5)] {
+        fs::rename(
+            deployment.file(&format!("{task}.npy")),
+            deployment.file("result.npy"),
+        )
+        .unwrap();
+        assert_eq!(deployment.result(), [first; 5]);
+    }
+    let state = deployment.file("state");
+    let list = json(&run_ok(["rounds", "list", "--json", "--state", &state]));
+    assert_eq!(list["rounds"][0]["task"], "cats");
+    assert_eq!(list["rounds"][1]["task"], "dogs");
+    let out = deployment.file("exported");
+    run_ok([
+        "rounds", "export", "--state", &state, "--task", "dogs", "--round", "2", "--out", &out,
+    ]);
+    run_ok(["audit", &out]);
+}
+
+#[test]
+fn what_is_wrong_with_tasks_is_said_at_once() {
+    let deployment = Deployment::new(CLIENTS);
+    two_tasks(&deployment);
+    let config = deployment.file("server.toml");
+    run_ok(["server", "--check", "--config", &config]);
+    set(
+        &deployment,
+        "name = \"dogs\"",
+        "name = \"cats\"\nstate = \"state/tasks/cats\"\ncolour = 1",
+    );
+    set(
+        &deployment,
+        "result = \"dogs.npy\"",
+        "result = \"cats.npy\"",
+    );
+    set(&deployment, "id = 2\n", "id = 1\n");
+    set(&deployment, "dim = 5", "dim = 0");
+    set(
+        &deployment,
+        "[task.round]",
+        "[task.schedule]\nevery = \"1 hour\"\nstart = \"soon\"\n[task.round]",
+    );
+    set(
+        &deployment,
+        "[[task]]",
+        "[round]\ndim = 5\n[[task]]\nname = \"Cats\"\n[[task]]",
+    );
+    let output = run(["server", "--check", "--config", &config]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in [
+        "round and task: with [[task]], each has its own",
+        "task.Cats.name: ",
+        "task.Cats.round.dim is missing",
+        "task.cats.schedule.every: write a number and s, m, h or d",
+        "task.cats.schedule.start: write a time in UTC",
+        "task.cats.name and task.cats.name: two tasks cannot have the same name",
+        "task.cats.state and task.cats.state: each task needs a directory of its own",
+        "task.cats.result and task.cats.result: each task needs a file of its own",
+        "there is no field task.cats.colour",
+        "task cats: [round] dim is 0",
+    ] {
+        assert!(said.contains(part), "{part} is not in {said}");
+    }
+}
+
+#[test]
+fn a_state_directory_of_a_later_version_is_not_touched() {
+    let deployment = Deployment::new(CLIENTS);
+    fs::create_dir(deployment.file("state")).unwrap();
+    let mark = deployment.file("state/VERSION");
+    fs::write(&mark, "veilsum state 2\n").unwrap();
+    let ended = deployment.server().end();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("says format 2, this program reads format 1"),
+        "{said}"
+    );
+    let names = fs::read_dir(deployment.file("state")).unwrap().count();
+    assert_eq!(names, 1, "nothing else was written");
+    // One of before there were marks is taken over.
+    fs::remove_file(&mark).unwrap();
+    let server = deployment.server();
+    let _ = deployment.address();
+    assert_eq!(fs::read_to_string(&mark).unwrap(), "veilsum state 1\n");
+    server.kill();
+}
