@@ -323,6 +323,34 @@ fn tasks_side_by_side_are_told_apart_everywhere() {
 }
 
 #[test]
+fn a_round_by_schedule_does_not_take_the_number_of_a_single_one() {
+    let deployment = Deployment::new(CLIENTS);
+    two_tasks(&deployment);
+    let dogs = "[[task]]\nname = \"dogs\"\nresult = \"dogs.npy\"\n";
+    set(&deployment, dogs, &format!("{dogs}[task.schedule]\n"));
+    set(&deployment, "id = 2\n", "id = 1\n");
+    let server = deployment.server();
+    let address = deployment.address();
+    let state = deployment.file("state/tasks/dogs");
+    run_ok(["rounds", "start", "--state", &state]);
+    let status = [
+        "status",
+        "--server",
+        &address,
+        "--server-key",
+        &deployment.file("server.key.pub"),
+    ];
+    let said = deployment.wait("both rounds", || {
+        let said = run_ok(status);
+        (said.matches("taking contributions").count() == 2).then_some(said)
+    });
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("cats: round 1: "), "{lines:?}");
+    assert!(lines[1].starts_with("dogs: round 2: "), "{lines:?}");
+    server.kill();
+}
+
+#[test]
 fn what_is_wrong_with_tasks_is_said_at_once() {
     let deployment = Deployment::new(CLIENTS);
     two_tasks(&deployment);

@@ -175,10 +175,15 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
     Ok(json!({ "tasks": tasks }))
 }
 
-/// A number above those of all rounds in a task's state directory, and no less than the configuration says.
+/// A number above those of all rounds in a task's state directory, and no less than the configuration says: the number of a
+/// task's only round is its own.
 fn least_unused(config: &TaskConfig) -> Result<u64, CliError> {
     let dir = config.state.join("rounds");
-    let mut least = config.first_round();
+    let first = config.first_round();
+    let mut least = match config.schedule {
+        Some(_) => first,
+        None => first.saturating_add(1),
+    };
     let entries = match fs::read_dir(&dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(least),
