@@ -6,7 +6,7 @@ use std::sync::Arc;
 use veilsum_crypto::Digest;
 use veilsum_params::ClientId;
 use veilsum_protocol::{Bytes, place_in};
-use veilsum_store::{Disk, StoreError, read_bounded, replace_private};
+use veilsum_store::{Disk, OpenMode, StoreError, read_bounded, replace_private};
 use veilsum_wire::{Signed, VoidContent, Wire};
 
 /// The file, in the round's directory.
@@ -16,6 +16,9 @@ const VERSION: u16 = 1;
 /// Magic and version.
 const FRONT: usize = 10;
 const DIGEST: usize = 32;
+/// What comes after the front.
+const CERTIFIED: u8 = 0;
+const VOID: u8 = 1;
 /// A record of the log holds 2^24 bytes, and this is made of a few.
 const FILE_MAX: u64 = 1 << 28;
 
@@ -33,6 +36,42 @@ pub(super) enum Answers {
     Void(Signed<VoidContent>),
 }
 
+/// How a round that is over ended.
+#[derive(Debug)]
+pub(super) enum Ending {
+    /// There is a result.
+    Certified,
+    /// There is none and never will be.
+    Void(Box<Signed<VoidContent>>),
+}
+
+impl Ending {
+    /// Reads it from the start of the file, whatever the size of a result in it. None as for [`Answers::read`].
+    pub(super) fn read(disk: &dyn Disk, dir: &Path) -> Option<Self> {
+        let mut start = [0; FRONT + 1];
+        let mut file = disk.open(&dir.join(FILE), OpenMode::Read).ok()?;
+        if file.read_at(0, &mut start).ok()? < start.len() {
+            return None;
+        }
+        match content(&start)? {
+            [CERTIFIED] => Some(Self::Certified),
+            // A declaration is short.
+            [VOID] => match Answers::read(disk, dir)? {
+                Answers::Void(declaration) => Some(Self::Void(Box::new(declaration))),
+                Answers::Certified { .. } => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// What comes after magic and version.
+fn content(bytes: &[u8]) -> Option<&[u8]> {
+    let (front, content) = bytes.split_at_checked(FRONT)?;
+    let (magic, version) = front.split_at_checked(MAGIC.len())?;
+    (magic == MAGIC && u16::from_bytes(version) == Ok(VERSION)).then_some(content)
+}
+
 /// Entries of U, and the parts before and after a client's place in it.
 type Parts = ((Vec<(ClientId, Digest)>, Bytes), Bytes);
 
@@ -47,20 +86,31 @@ impl Answers {
         VERSION.encode(&mut bytes);
         match self {
             Self::Certified { entries, frame } => {
-                0u8.encode(&mut bytes);
+                CERTIFIED.encode(&mut bytes);
                 entries.encode(&mut bytes);
                 for part in frame {
                     Bytes(part.to_vec()).encode(&mut bytes);
                 }
             }
             Self::Void(declaration) => {
-                1u8.encode(&mut bytes);
+                VOID.encode(&mut bytes);
                 declaration.encode(&mut bytes);
             }
         }
         let end = digest(&bytes);
         bytes.extend_from_slice(&end);
         replace_private(disk, &dir.join(FILE), &bytes)
+    }
+
+    /// Bytes in memory.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Certified { entries, frame } => {
+                let parts = frame.iter().map(|part| part.len()).sum::<usize>();
+                parts.saturating_add(size_of_val(entries.as_slice()))
+            }
+            Self::Void(declaration) => size_of_val(declaration),
+        }
     }
 
     /// Whether there is such a file; a disk that cannot be asked has none.
@@ -88,18 +138,17 @@ impl Answers {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (signed, end) = bytes.split_at_checked(bytes.len().checked_sub(DIGEST)?)?;
-        let (front, content) = signed.split_at_checked(FRONT)?;
-        let (magic, version) = front.split_at_checked(MAGIC.len())?;
-        let whole =
-            magic == MAGIC && u16::from_bytes(version) == Ok(VERSION) && digest(signed) == end;
-        let (tag, content) = content.split_first().filter(|_| whole)?;
-        match tag {
-            0 => {
+        let (tag, content) = content(signed)?.split_first()?;
+        if digest(signed) != end {
+            return None;
+        }
+        match *tag {
+            CERTIFIED => {
                 let ((entries, head), tail) = Parts::from_bytes(content).ok()?;
                 let frame = [head.0.into(), tail.0.into()];
                 Some(Self::Certified { entries, frame })
             }
-            1 => Signed::from_bytes(content).ok().map(Self::Void),
+            VOID => Signed::from_bytes(content).ok().map(Self::Void),
             _ => None,
         }
     }
@@ -133,6 +182,10 @@ mod tests {
         };
         answers.write(&RealDisk, dir.path()).unwrap();
         assert!(Answers::is_in(&RealDisk, dir.path()));
+        assert!(matches!(
+            Ending::read(&RealDisk, dir.path()),
+            Some(Ending::Certified)
+        ));
         let Some(Answers::Certified { entries, frame }) = Answers::read(&RealDisk, dir.path())
         else {
             panic!("not read back");
@@ -153,6 +206,15 @@ mod tests {
             bad[at] ^= 1;
             assert!(Answers::decode(&bad).is_none(), "byte {at}");
             assert!(Answers::decode(&good[..at]).is_none(), "cut at {at}");
+        }
+        // Of how it ended the front alone says something.
+        for at in 0..=FRONT {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            std::fs::write(&path, bad).unwrap();
+            assert!(Ending::read(&RealDisk, dir.path()).is_none(), "byte {at}");
+            std::fs::write(&path, &good[..at]).unwrap();
+            assert!(Ending::read(&RealDisk, dir.path()).is_none(), "cut at {at}");
         }
     }
 }

@@ -14,7 +14,7 @@ use veilsum_transport::{
 };
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
-use super::archive::Answers;
+use super::archive::{Answers, Ending};
 use super::outbox::Batch;
 use super::round::{Core, Denied, RoundRun, Wake, is_for_server};
 use super::shared::Shared;
@@ -265,10 +265,12 @@ impl Requests {
         kind: u16,
         signed: &Signed<RequestContent>,
     ) -> Result<(Arc<RoundRun>, ClientId), Response> {
-        if let Some(answers) = self.0.archived(round).await {
-            return Err(match (kind, &*answers) {
-                (_, Answers::Void(declaration)) => voided(declaration),
-                (kind::MEMBER_POLL, _) => status(code::OVER),
+        if let Some(ending) = self.0.ending(round).await {
+            return Err(match (kind, ending) {
+                (_, Ending::Void(declaration)) => voided(&declaration),
+                (kind::MEMBER_POLL, Ending::Certified) => status(code::OVER),
+                // It left memory just now: asked again, its file answers.
+                (kind::RESULT, Ending::Certified) => status(code::AGAIN),
                 // Contributions are taken no more, and whoever is late changes nothing.
                 _ => Response::new(Status::OK, Vec::new()),
             });

@@ -19,10 +19,11 @@ use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, 
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
-use super::archive::Answers;
 use super::outbox::{Batch, Outgoing};
 use super::task::TaskHome;
 use crate::journal::{Journal, Stored};
+
+mod ending;
 
 /// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
 const RECORDED_BODY_MAX: usize = 15 << 20;
@@ -551,14 +552,6 @@ impl RoundRun {
         Ok(())
     }
 
-    /// Writes what is answered about this round from now on, and closes the log.
-    pub(super) fn close(&self, core: &mut Core) -> Result<(), StoreError> {
-        if let Some(answers) = core.answers() {
-            answers.write(&*self.disk, &self.dir)?;
-        }
-        core.seal()
-    }
-
     /// Notes that a client of the cohort asked for the round; whether it is the first time in this process.
     pub(super) async fn note_joined(&self, client: ClientId) -> bool {
         let (heard, joined) = self
@@ -876,35 +869,6 @@ impl Core {
             .filter(|index| !self.finals.contains(index))
             .filter_map(|index| Some(context.member(index)?.0));
         never.chain(silent).collect()
-    }
-
-    /// What is answered about this round once it is over.
-    pub(super) fn answers(&mut self) -> Option<Answers> {
-        if let Some(declaration) = &self.void {
-            return Some(Answers::Void(declaration.clone()));
-        }
-        let machine = self.machine.as_ref()?;
-        let entries = machine.proposal()?.entries.clone();
-        let frame = self.outgoing.result_frame(machine)?;
-        Some(Answers::Certified { entries, frame })
-    }
-
-    /// Closes the log with the signed head.
-    fn seal(&mut self) -> Result<(), StoreError> {
-        if self.sealed || self.journal.log().is_closed() {
-            self.sealed = true;
-            return Ok(());
-        }
-        let head = self.journal.log().head();
-        let signed = self
-            .machine
-            .as_mut()
-            .and_then(|m| m.log_head(head.records, Digest(head.value)));
-        if let Some(signed) = signed {
-            self.journal.log_mut().close(&signed.to_bytes())?;
-            self.sealed = true;
-        }
-        Ok(())
     }
 }
 

@@ -10,15 +10,15 @@ use veilsum_protocol::Outcome;
 use veilsum_store::Disk;
 use veilsum_wire::{Roster, Wire};
 
-use super::archive::Answers;
+use super::archive::{Answers, Ending};
 use super::round::RoundRun;
 use super::task::{TaskHome, TaskName};
 use super::{ServerError, round_dir};
 use crate::requests::{WAIT, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
 
-/// Rounds that are over and kept in memory all the same, because they were asked for.
-const ARCHIVED_KEPT: usize = 2;
+/// Bytes of rounds that are over and kept in memory all the same, because they were asked for; the last is kept anyway.
+const ARCHIVED_MAX: usize = 1 << 28;
 
 /// Clients that are named in a status as awaited, at most.
 const AWAITED_NAMED: usize = 32;
@@ -150,34 +150,64 @@ impl Shared {
         self.round(id)
     }
 
+    /// Where the round of a number may be.
+    fn dirs(&self, id: u64) -> Vec<PathBuf> {
+        let tasks = self.tasks();
+        let homes = tasks.homes.values();
+        homes.map(|home| round_dir(&home.state, id)).collect()
+    }
+
+    /// How a round ended that is over and no longer in memory, until its directory is pruned. Whoever asks has not shown yet
+    /// who it is: no result is read for it.
+    pub(super) async fn ending(&self, id: u64) -> Option<Ending> {
+        if self.round(id).is_some() {
+            return None;
+        }
+        let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
+        let look = move || dirs.iter().find_map(|dir| Ending::read(&*disk, dir));
+        tokio::task::spawn_blocking(look).await.ok()?
+    }
+
+    fn recent(&self, id: u64) -> Option<Arc<Answers>> {
+        let archived = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = archived.iter().find(|(known, _)| *known == id);
+        found.map(|(_, answers)| Arc::clone(answers))
+    }
+
     /// What is answered about a round that is over and no longer in memory, until its directory is pruned.
     pub(super) async fn archived(&self, id: u64) -> Option<Arc<Answers>> {
         if self.round(id).is_some() {
             return None;
         }
-        let _turn = self.archivist.acquire().await.ok()?;
-        let known = || self.archived.lock().unwrap_or_else(PoisonError::into_inner);
-        let homes = self.tasks().homes.values().cloned().collect::<Vec<_>>();
-        let dirs = homes.iter().map(|home| round_dir(&home.state, id));
-        let dirs: Vec<PathBuf> = dirs.collect();
-        let disk = Arc::clone(&self.disk);
-        let found = known().iter().find(|(known, _)| *known == id).cloned();
+        let mut found = self.recent(id);
+        // Who asks for what is in memory waits for nobody else's file.
+        let _turn = match found {
+            Some(_) => None,
+            None => {
+                let turn = self.archivist.acquire().await.ok()?;
+                found = self.recent(id);
+                Some(turn)
+            }
+        };
+        let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
         let read = tokio::task::spawn_blocking(move || {
             // Pruned since it was read: then it is answered for no more.
             let dir = dirs.iter().find(|dir| Answers::is_in(&*disk, dir))?;
             match found {
-                Some((_, answers)) => Some(answers),
+                Some(answers) => Some(answers),
                 None => Answers::read(&*disk, dir).map(Arc::new),
             }
         });
         let answers = read.await.ok()?;
-        let mut known = known();
+        let mut known = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|(known, _)| *known != id);
         if let Some(answers) = &answers {
             known.push_back((id, Arc::clone(answers)));
         }
-        while known.len() > ARCHIVED_KEPT {
-            known.pop_front();
+        let mut size: usize = known.iter().map(|(_, answers)| answers.size()).sum();
+        while size > ARCHIVED_MAX && known.len() > 1 {
+            let oldest = known.pop_front();
+            size -= oldest.map_or(0, |(_, answers)| answers.size());
         }
         answers
     }

@@ -271,13 +271,15 @@ impl Task {
             log(&event);
             on_event(event);
         }
-        match outcome {
+        // Long files may have to be written.
+        let ended = tokio::task::spawn_blocking(move || match outcome {
             Outcome::Certified { .. } => report(&run),
             Outcome::Void => {
-                run.close(&mut run.lock())?;
+                run.close()?;
                 Err(ServerError::Void)
             }
-        }
+        });
+        ended.await.map_err(|_| ServerError::Internal)?
     }
 }
 
@@ -320,8 +322,9 @@ fn report(run: &RoundRun) -> Result<RoundReport, ServerError> {
     let accepted = contributions.saturating_sub(u32::try_from(convicted.len()).unwrap_or(u32::MAX));
     let dim = usize::try_from(params.dim).map_err(|_| ServerError::Internal)?;
     let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
+    drop(core);
     let mean = encoder.decode_mean(&result.vector, accepted.into())?;
-    run.close(&mut core)?;
+    run.close()?;
     Ok(RoundReport {
         round_id: params.round_id,
         contributions,
