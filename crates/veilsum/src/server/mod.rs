@@ -1,6 +1,7 @@
 //! The server: one round after the other, over QUIC, with a durable log.
 
 mod error;
+mod evidence;
 mod handler;
 mod observe;
 mod outbox;
@@ -159,7 +160,7 @@ impl Server {
     /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         let verifiers = options.verifiers.max(1);
-        let shared = Arc::new(Shared::new(options.roster, verifiers));
+        let shared = Arc::new(Shared::new(options.roster, &options.state, verifiers));
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");
         let transport = options.keys.transport()?;
