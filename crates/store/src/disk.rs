@@ -291,7 +291,10 @@ pub(crate) fn parent(path: &Path) -> &Path {
 }
 
 /// Makes `dir` and what is missing above it, durably.
-pub(crate) fn ensure_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// Errors of the disk; some of the directories may be there then.
+pub fn ensure_dir(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     let missing = |path: &Path| -> Result<bool, StoreError> {
         Ok(!path.as_os_str().is_empty() && !disk.exists(path).at(Operation::Read, path)?)
     };

@@ -315,7 +315,8 @@ impl fmt::Display for OsCode {
 
 impl StoreError {
     /// The typed form of a failed disk operation.
-    pub(crate) fn from_io(operation: Operation, path: &Path, error: &io::Error) -> Self {
+    #[must_use]
+    pub fn from_io(operation: Operation, path: &Path, error: &io::Error) -> Self {
         let path = path.to_path_buf();
         if error.get_ref().is_some_and(|cause| cause.is::<Irregular>()) {
             return Self::Irregular { path };

@@ -16,7 +16,7 @@ use crate::config::{RequestLimits, ServiceConfig};
 use crate::error::BindError;
 use crate::frame::{self, BODY_LEN_LEN, FrameError, PREFIX_LEN, Prefix};
 use crate::pace::{Pacer, Stop};
-use crate::share::{BodyShare, NoShare, Share, Shares};
+use crate::share::{NoShare, Share, Shares};
 use crate::source::Source as Origin;
 use crate::spool::{Place, Spool, SpooledBody};
 use crate::stats::{Counters, ServerStats};
@@ -49,8 +49,6 @@ pub struct Request {
     pub body: SpooledBody,
     /// The part of the memory budget that the head holds.
     _memory: Charge,
-    /// The sender's place in the spool.
-    _body: Option<BodyShare>,
 }
 
 /// Who sent a request, as far as its head proves it.
@@ -391,7 +389,6 @@ impl<H: Handler> RequestService<H> {
         read_exact(pacer, reader, &mut body_len).await?;
         let body_len = u64::from_le_bytes(body_len);
         frame::check_body_len(body_len, limits.body_max)?;
-        let mut place = None;
         let body = if body_len <= u64::from(self.core.config.memory_body_max) {
             let mut charge = Charge::default();
             let bytes = self
@@ -400,8 +397,9 @@ impl<H: Handler> RequestService<H> {
             let digest = *blake3::hash(&bytes).as_bytes();
             SpooledBody::new(body_len, digest, Place::Memory(bytes, charge))
         } else {
-            place = Some(share.body()?);
-            self.read_to_spool(pacer, reader, body_len).await?
+            let place = share.body()?;
+            let body = self.read_to_spool(pacer, reader, body_len).await?;
+            body.counted_to(place)
         };
         if pacer.read(reader, &mut [0]).await? != 0 {
             return Err(FrameError::TrailingBytes.into());
@@ -411,7 +409,6 @@ impl<H: Handler> RequestService<H> {
             head,
             body,
             _memory: memory,
-            _body: place,
         };
         Ok((request, deadline))
     }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::budget::{ByteBudget, Charge};
 use crate::error::SpoolError;
+use crate::share::BodyShare;
 
 const NAME_START: &str = "body-";
 const NAME_END: &str = ".spool";
@@ -131,11 +132,24 @@ pub struct SpooledBody {
     len: u64,
     digest: [u8; 32],
     place: Place,
+    /// The sender's place in the spool: whoever goes away has no other for as long as somebody works on this body.
+    share: Option<BodyShare>,
 }
 
 impl SpooledBody {
     pub(crate) fn new(len: u64, digest: [u8; 32], place: Place) -> Self {
-        Self { len, digest, place }
+        Self {
+            len,
+            digest,
+            place,
+            share: None,
+        }
+    }
+
+    /// Counts the body to its sender until it is dropped.
+    pub(crate) fn counted_to(mut self, share: BodyShare) -> Self {
+        self.share = Some(share);
+        self
     }
 
     /// The length in bytes.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rand_core::{OsRng, RngCore};
 use thiserror::Error;
+use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey, VerifyingKey};
 use veilsum_encoding::{Encoder, EncodingError};
@@ -32,6 +33,9 @@ use crate::keys::{ClientKeys, KeyError, ServerPublic};
 use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
 use crate::requests::{Answer, RequestError, Requests, RoundRequests};
 use crate::server::TaskName;
+
+/// How long a client that joins waits for the server's first answer: that comes at once, or after the long poll.
+const FIRST_ANSWER: Duration = Duration::from_secs(2);
 
 /// Why a client could not take part to the end.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -328,9 +332,8 @@ impl Client {
         let own = self
             .requests
             .in_round(&context, self.id(), self.keys.identity());
-        // From here on the server knows of this client; one that is not there any more by then says so itself.
-        if context.in_cohort(self.id()) && own.prepare().await? == Answer::Again {
-            self.presence = Some(Presence(tokio::spawn(prepare(own.clone()))));
+        if context.in_cohort(self.id()) {
+            self.announce(own.clone()).await?;
         }
         tracing::info!(
             target: "veilsum", event = "round_joined", round = context.params().round_id,
@@ -342,6 +345,20 @@ impl Client {
             member,
             announcement,
         })
+    }
+
+    /// Tells the server that a contribution is on its way, and stays present. A server that hears of this client for the
+    /// first time says so at once; one that knows it from before a restart does not, and is not waited for.
+    async fn announce(&mut self, own: RoundRequests) -> Result<(), ClientError> {
+        let (heard, first) = oneshot::channel();
+        let presence = Presence(tokio::spawn(prepare(own, heard)));
+        if let Ok(answer) = tokio::time::timeout(FIRST_ANSWER, first).await
+            && answer.map_err(|_| ClientError::Internal)?? != Answer::Again
+        {
+            return Ok(());
+        }
+        self.presence = Some(presence);
+        Ok(())
     }
 
     /// Takes part in a round from beginning to end: contributes the update, serves on the committee if drawn, and checks
@@ -720,7 +737,7 @@ impl Client {
     }
 }
 
-/// The file in a client's state directory for evidence whose file has these bytes.
+/// The file for evidence whose file has these bytes: in a client's state directory, or beside the log of a server's round.
 #[must_use]
 pub fn evidence_file(state: &Path, bytes: &[u8]) -> PathBuf {
     state.join(format!("evidence-{}.veilsum", blake3::hash(bytes).to_hex()))
@@ -754,8 +771,14 @@ fn split(
     (records, messages)
 }
 
-async fn prepare(own: RoundRequests) {
-    while matches!(own.prepare().await, Ok(Answer::Again)) {}
+async fn prepare(own: RoundRequests, heard: oneshot::Sender<Result<Answer<()>, RequestError>>) {
+    let first = own.prepare().await;
+    let mut again = matches!(first, Ok(Answer::Again));
+    // Nobody listens any more when the first answer came late.
+    let _ = heard.send(first);
+    while again {
+        again = matches!(own.prepare().await, Ok(Answer::Again));
+    }
 }
 
 fn copy(key: &IdentityKey) -> IdentityKey {

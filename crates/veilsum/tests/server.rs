@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ use veilsum::{
     Server, ServerError, ServerKeys, ServerOptions, ServerPublic, ServerStatus, ServerTimes,
     TaskName, now_ms,
 };
+
+#[path = "server/restarts.rs"]
+mod restarts;
 
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);
@@ -267,8 +270,51 @@ async fn the_same_contribution_comes_again_and_another_is_refused() {
         () = test => {}
         ended = world.server.run(world.params.clone(), |_| {}) => panic!("{ended:?}"),
     }
-    let evidence = dir.path().join("server/rounds/1/evidence-0000.veilsum");
-    assert!(evidence.exists(), "equivocation leaves evidence");
+    let round = dir.path().join("server/rounds/1");
+    let written = evidence_in(&round);
+    assert_eq!(written.len(), 1, "equivocation leaves evidence");
+    assert_eq!(written[0].0, veilsum::evidence_file(&round, &written[0].1));
+}
+
+/// The files of evidence in a directory, and what is in them.
+fn evidence_in(round: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let named = |path: &PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with("evidence-")
+    };
+    let entries = std::fs::read_dir(round).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path()).filter(named);
+    paths
+        .map(|path| {
+            let bytes = std::fs::read(&path).unwrap();
+            (path, bytes)
+        })
+        .collect()
+}
+
+/// A crash between joining and contributing costs the client nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_comes_again_is_not_kept_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |_| {});
+    let options = || world.client_options(&world.clients[0], dir.path());
+    let (first, again) = (options(), options());
+    let test = async move {
+        let mut client = Client::open(first).await.unwrap();
+        client.join(0).await.unwrap();
+        client.close().await;
+        drop(client);
+        let mut client = Client::open(again).await.unwrap();
+        // The long poll takes 20 seconds.
+        let joined = tokio::time::timeout(Duration::from_secs(12), client.join(0)).await;
+        let round = joined.expect("joins at once").unwrap();
+        let x = vec![1; 10].into();
+        client.contribute(&round, MODEL, x).await.unwrap();
+    };
+    tokio::select! {
+        () = test => {}
+        ended = world.server.run(world.params.clone(), |_| {}) => panic!("{ended:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,6 +29,8 @@ pub(crate) const WHERE: u16 = 7;
 /// Answers with as many zeros as the head says (u64).
 pub(crate) const ZEROS: u16 = 8;
 pub(crate) const PARTS: u16 = 9;
+/// Never answers, and works on the body until the test says so, whether anybody waits or not.
+pub(crate) const KEEP: u16 = 10;
 pub(crate) const UNKNOWN: u16 = 99;
 
 pub(crate) const HEAD_MAX: u32 = 100;
@@ -94,6 +96,14 @@ impl Handler for TestHandler {
             }
             PANIC => panic!("on purpose"),
             STUCK => std::future::pending().await,
+            KEEP => {
+                let (shared, body) = (Arc::clone(&self.0), request.body);
+                tokio::spawn(async move {
+                    shared.poll.notified().await;
+                    drop(body);
+                });
+                std::future::pending().await
+            }
             FILE => {
                 let path = String::from_utf8(request.head).unwrap();
                 Response::new(Status::new(7).unwrap(), Vec::new())

@@ -1,5 +1,6 @@
 //! Each thing a peer on a connection can do to a server, and what it costs.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
@@ -378,6 +379,43 @@ async fn a_known_sender_has_its_own_share_and_no_more() {
     let other = encode_head(DIGEST, b"id\x08", 100_000).unwrap();
     let _other = open(&greedy, &other).await;
     eventually("another sender has its own", || world.spool_files() == 2).await;
+}
+
+#[tokio::test]
+async fn who_uploads_and_hangs_up_fills_no_spool() {
+    let world = start(|config| config.service.bodies_per_identity = 1);
+    let addr = world.server.local_addr();
+    let body = pattern(100_000);
+    let of = |kind, who: &[u8]| {
+        let head = encode_head(kind, who, 100_000).unwrap();
+        [&head[..], &body].concat()
+    };
+    let gone = connect(addr).await;
+    let (mut send, _recv) = open(&gone, &of(KEEP, b"id\x07")).await;
+    send.finish().unwrap();
+    eventually("it is worked on", || {
+        world.shared.handled.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    gone.close(0u8.into(), b"");
+    eventually("the server knows", || {
+        world.shared.dropped.load(Ordering::SeqCst) == 1
+    })
+    .await;
+    assert_eq!(world.spool_files(), 1, "the work goes on");
+    let again = connect(addr).await;
+    let head = encode_head(DIGEST, b"id\x07", 100_000).unwrap();
+    let (_send, mut recv) = open(&again, &head).await;
+    assert_eq!(refusal(&mut recv).await, Some(Refusal::Busy));
+    world.shared.poll.notify_one();
+    eventually("the work has ended", || world.spool_files() == 0).await;
+    let (mut send, mut recv) = open(&again, &of(DIGEST, b"id\x07")).await;
+    send.finish().unwrap();
+    let answer = recv.read_to_end(1000).await.unwrap();
+    assert!(
+        answer.ends_with(&[0; 8]) && answer[..2] == [0, 0],
+        "{answer:?}"
+    );
 }
 
 #[tokio::test]

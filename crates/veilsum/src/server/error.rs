@@ -45,7 +45,9 @@ pub enum ServerError {
     #[error(transparent)]
     Encoding(#[from] EncodingError),
     /// The round id was used up.
-    #[error("round {round_id} has ended already and is never run again: take the next number")]
+    #[error(
+        "round {round_id} was run already, perhaps by another task, and is never run again: take the next number"
+    )]
     RoundUsed {
         /// The round.
         round_id: u64,

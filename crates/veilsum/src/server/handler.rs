@@ -307,7 +307,7 @@ impl Requests {
         };
         let (verifiers, admissions) = (
             Arc::clone(&self.0.verifiers),
-            Arc::clone(&self.0.admissions),
+            Arc::clone(&run.task.admissions),
         );
         // A task of its own: what was verified is also stored when the client goes away meanwhile.
         let work = tokio::spawn(async move {

@@ -2,6 +2,7 @@
 
 mod archive;
 mod error;
+mod evidence;
 mod handler;
 mod observe;
 mod outbox;
@@ -162,7 +163,8 @@ impl Server {
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         open_state(&*options.disk, &options.state)?;
         let verifiers = options.verifiers.max(1);
-        let shared = Shared::new(options.roster, Arc::clone(&options.disk), verifiers);
+        let disk = Arc::clone(&options.disk);
+        let shared = Shared::new(options.roster, disk, &options.state, verifiers);
         let shared = Arc::new(shared);
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");

@@ -19,6 +19,7 @@ use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, 
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
+use super::evidence::keep;
 use super::outbox::{Batch, Outgoing};
 use super::task::TaskHome;
 use crate::journal::{Journal, Stored};
@@ -124,7 +125,6 @@ pub(super) struct Core {
     failure: Option<StoreError>,
     /// What keeps the machine from going on.
     fault: Option<Fault>,
-    evidence: u32,
     sealed: bool,
 }
 
@@ -252,7 +252,6 @@ impl RoundRun {
             void: None,
             failure: None,
             fault: None,
-            evidence: 0,
             sealed: had_ended,
         };
         let (machine, outputs) = match first {
@@ -269,6 +268,10 @@ impl RoundRun {
                 let records = std::iter::once(first).chain(rest).inspect(|record| {
                     core.recall(record);
                     core.recall_rejection(&context, &proof, record);
+                    // A crash between the record and the file: nobody is convicted of the same twice.
+                    if let Record::ServerEvidence { evidence } = record {
+                        keep(&*disk, &dir, &context, evidence);
+                    }
                 });
                 let replayed = ServerRound::replay(
                     Arc::clone(&context),
@@ -482,7 +485,7 @@ impl RoundRun {
 
     fn event(&self, core: &mut Core, event: Event) {
         match event {
-            Event::Evidence(evidence) => self.keep(core, &evidence),
+            Event::Evidence(evidence) => self.keep(&evidence),
             Event::Contributed(client) => {
                 core.received = core.received.saturating_add(1);
                 core.received_at = Some(Instant::now());
@@ -497,15 +500,8 @@ impl RoundRun {
 
     /// Writes evidence beside the log. Losing it loses a report, not the round: what it rests on is in the log, or was
     /// refused and can be sent again.
-    fn keep(&self, core: &mut Core, evidence: &Evidence) {
-        let name = format!("evidence-{:04}.veilsum", core.evidence);
-        core.evidence = core.evidence.saturating_add(1);
-        let (roster, params) = (self.context.roster(), self.context.params());
-        let file = Document::accusation(roster, params, evidence).to_file();
-        match write_private(&*self.disk, &self.dir.join(name), &file) {
-            Ok(()) | Err(StoreError::Exists { .. }) => {}
-            Err(error) => tracing::warn!(target: "veilsum", event = "evidence_not_written", %error),
-        }
+    fn keep(&self, evidence: &Evidence) {
+        keep(&*self.disk, &self.dir, &self.context, evidence);
     }
 
     /// Notes a refusal that speaks against the client of a well-signed header.
@@ -547,7 +543,7 @@ impl RoundRun {
             return self.input(core, input).map(|_| ());
         }
         if matches!(refusal.check, Check::Proof(_)) {
-            self.keep(core, &Evidence::InvalidProof { header, body });
+            self.keep(&Evidence::InvalidProof { header, body });
         }
         Ok(())
     }

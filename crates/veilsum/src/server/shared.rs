@@ -1,18 +1,20 @@
 //! What all requests to a server share: its tasks, their rounds, and the turns of those who wait.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use veilsum_params::UploadSizes;
 use veilsum_protocol::Outcome;
-use veilsum_store::Disk;
+use veilsum_store::{
+    Disk, LOG_FILE, Operation, StoreError, ensure_dir, read_bounded, write_private,
+};
 use veilsum_wire::{Roster, Wire};
 
 use super::archive::{Answers, Ending};
 use super::round::RoundRun;
-use super::task::{TaskHome, TaskName};
+use super::task::{NAME_MAX, TaskHome, TaskName};
 use super::{ServerError, round_dir};
 use crate::requests::{WAIT, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
@@ -22,6 +24,9 @@ const ARCHIVED_MAX: usize = 1 << 28;
 
 /// Clients that are named in a status as awaited, at most.
 const AWAITED_NAMED: usize = 32;
+
+/// Below the server's state directory: a file for each round id that was given to a task, with the task's name in it.
+const CLAIMS_DIR: &str = "claims";
 
 #[derive(Default)]
 struct Tasks {
@@ -40,18 +45,24 @@ pub(super) struct Shared {
     archived: Mutex<VecDeque<(u64, Arc<Answers>)>>,
     /// One round at a time is read from its file.
     archivist: Semaphore,
+    /// See [`CLAIMS_DIR`].
+    claims: PathBuf,
+    /// Held while a round id is given to a task.
+    claiming: Mutex<()>,
     /// The newest round of each task that has one.
     newest: watch::Sender<BTreeMap<TaskName, u64>>,
     /// Verifications at one time. First come, first served among those whose task has let them through; each client holds
     /// one place.
     pub(super) verifiers: Arc<Semaphore>,
-    /// Headers that are looked at at one time, before a contribution may wait to be verified: so that whoever signs
-    /// nothing waits for nobody but others like it.
-    pub(super) admissions: Arc<Semaphore>,
 }
 
 impl Shared {
-    pub(super) fn new(roster: Arc<Roster>, disk: Arc<dyn Disk>, verifiers: usize) -> Self {
+    pub(super) fn new(
+        roster: Arc<Roster>,
+        disk: Arc<dyn Disk>,
+        state: &Path,
+        verifiers: usize,
+    ) -> Self {
         Self {
             roster_bytes: roster.signed().to_bytes().into(),
             roster,
@@ -59,9 +70,10 @@ impl Shared {
             tasks: Mutex::default(),
             archived: Mutex::default(),
             archivist: Semaphore::new(1),
+            claims: state.join(CLAIMS_DIR),
+            claiming: Mutex::default(),
             newest: watch::Sender::new(BTreeMap::new()),
             verifiers: Arc::new(Semaphore::new(verifiers)),
-            admissions: Arc::new(Semaphore::new(verifiers)),
         }
     }
 
@@ -95,9 +107,49 @@ impl Shared {
             .insert(home.name.clone(), Arc::clone(home));
     }
 
-    /// The task that a kept round belongs to.
-    pub(super) fn owner_of(&self, round: u64) -> Option<TaskName> {
-        Some(self.round(round)?.task.name.clone())
+    /// Gives a round id to a task, for ever: a second announcement for it would convict the server. It must not be used by
+    /// another task, whether that is running, was running before a restart, or is not configured any more. Blocks on the
+    /// disk.
+    pub(super) fn claim(
+        &self,
+        disk: &dyn Disk,
+        round_id: u64,
+        home: &TaskHome,
+    ) -> Result<(), ServerError> {
+        let _one_at_a_time = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        let used = ServerError::RoundUsed { round_id };
+        let has_log = |state: &Path| {
+            let log = round_dir(state, round_id).join(LOG_FILE);
+            let found = disk.exists(&log);
+            found.map_err(|error| StoreError::from_io(Operation::Read, &log, &error))
+        };
+        // Logs from before there were claims.
+        let homes: Vec<Arc<TaskHome>> = self.tasks().homes.values().cloned().collect();
+        for other in homes.iter().filter(|other| other.name != home.name) {
+            if has_log(&other.state)? {
+                return Err(used);
+            }
+        }
+        ensure_dir(disk, &self.claims)?;
+        let claim = self.claims.join(round_id.to_string());
+        match write_private(disk, &claim, home.name.as_str().as_bytes()) {
+            Ok(()) => return Ok(()),
+            Err(StoreError::Exists { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // A task that has the log was given the id, under whatever name.
+        if has_log(&home.state)? {
+            return Ok(());
+        }
+        let max = u64::try_from(NAME_MAX).unwrap_or(u64::MAX);
+        match read_bounded(disk, &claim, max) {
+            Ok(name) if name == home.name.as_str().as_bytes() => {}
+            Ok(_) | Err(StoreError::TooLarge { .. }) => return Err(used),
+            Err(error) => return Err(error.into()),
+        }
+        // An earlier process may have died between making the file and syncing its name.
+        let synced = disk.sync_dir(&self.claims);
+        Ok(synced.map_err(|error| StoreError::from_io(Operation::Sync, &self.claims, &error))?)
     }
 
     /// A task has no round to go on with: who waits for one need not.

@@ -29,7 +29,7 @@ use crate::journal::Journal;
 const ROUNDS_KEPT: usize = 4;
 
 /// Longest name of a task, in bytes.
-const NAME_MAX: usize = 32;
+pub(super) const NAME_MAX: usize = 32;
 
 /// The name of a task: up to 32 lower-case letters, digits, `-` and `_`. The only task of a server may have the empty name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,6 +74,9 @@ pub(super) struct TaskHome {
     /// How many contributions of this task may wait for a verifier at one time: the others of the task wait before them, so
     /// that a task with many clients does not keep those of another waiting.
     pub(super) gate: Arc<Semaphore>,
+    /// Headers of this task that are looked at at one time, before a contribution may wait to be verified: so that whoever
+    /// signs nothing waits for nobody but others like it, and no task waits while the sum of another is opened.
+    pub(super) admissions: Arc<Semaphore>,
     /// When the next round is due, in milliseconds since the Unix epoch; 0 when that is not known.
     next_ms: Mutex<u64>,
     /// A round was opened, or there is none to go on with.
@@ -86,6 +89,7 @@ impl TaskHome {
             name,
             state,
             gate: Arc::new(Semaphore::new(verifiers)),
+            admissions: Arc::new(Semaphore::new(verifiers)),
             next_ms: Mutex::new(0),
             settled: AtomicBool::new(false),
         }
@@ -150,13 +154,11 @@ impl Task {
     ) -> Result<Arc<RoundRun>, ServerError> {
         let RoundPlan { params, beacon } = plan;
         let round_id = params.round_id;
-        if self
-            .shared
-            .owner_of(round_id)
-            .is_some_and(|owner| owner != self.home.name)
-        {
-            return Err(ServerError::RoundUsed { round_id });
-        }
+        let (shared, home) = (Arc::clone(&self.shared), Arc::clone(&self.home));
+        let disk = Arc::clone(&self.disk);
+        tokio::task::spawn_blocking(move || shared.claim(&*disk, round_id, &home))
+            .await
+            .map_err(|_| ServerError::Internal)??;
         let dir = round_dir(&self.home.state, round_id);
         let identity = log_identity(&params.server_key, round_id);
         let (journal, mut rest) = Journal::open_streaming(Arc::clone(&self.disk), &dir, identity)?;
