@@ -7,7 +7,7 @@ it and one that prepares everything and leaves it out.
     python3 specs/checks/instructions.py            prints the table and compares with specs/benchmarks.md
     python3 specs/checks/instructions.py --write    writes the table into specs/benchmarks.md
 
-Exits with 1 when a kernel takes 3 % more than recorded. Needs valgrind; builds an example of `veilsum-simd`.
+Exits with 1 when a kernel takes 10 % more than recorded. Needs valgrind; builds an example of `veilsum-simd`.
 """
 
 import os
@@ -19,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "specs" / "benchmarks.md"
 BEGIN, END = "<!-- instructions: begin -->", "<!-- instructions: end -->"
-TOLERANCE = 1.03
+TOLERANCE = 1.10
 # Kernel, items, what an item is.
 KERNELS = [
     ("commit-16-bit", 8 * 256, "a coordinate"),

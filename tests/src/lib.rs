@@ -384,10 +384,13 @@ impl Deployment {
             "--server-key",
             &self.file("server.key.pub"),
         ]);
-        output
-            .status
-            .success()
-            .then(|| json(&String::from_utf8_lossy(&output.stdout))["tasks"][0].take())
+        if !output.status.success() {
+            return None;
+        }
+        // A server that has just started may have no task yet.
+        let mut status = json(&String::from_utf8_lossy(&output.stdout));
+        let task = status["tasks"].get_mut(0)?;
+        Some(task.take())
     }
 
     /// The vector of 64-bit floats in a `.npy` file that the server wrote.

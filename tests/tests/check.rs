@@ -15,8 +15,8 @@ use veilsum::protocol::{Culprit, Document, EvidenceKind, Pins, judge_file};
 use veilsum::transport::{
     Body, Handler, PeerInfo, Request, RequestLimits, Response, Server, ServerConfig, Status,
 };
-use veilsum::wire::{LightBundle, RoundResult, Signed, Wire, result_vector_digest};
-use veilsum::{ServerKeys, kind};
+use veilsum::wire::{LightBundle, RoundResult, Signed, VoidContent, Wire, result_vector_digest};
+use veilsum::{ServerKeys, code, kind};
 use veilsum_e2e::{Deployment, Running, json, run};
 
 const CLIENTS: u32 = 4;
@@ -191,7 +191,10 @@ fn what_the_server_signed_again_fails_the_check_that_is_meant_for_it() {
 }
 
 /// A server that has the round's keys and says whatever it likes.
-struct Liar(Document);
+struct Liar {
+    told: Document,
+    void: Option<Signed<VoidContent>>,
+}
 
 impl Handler for Liar {
     fn limits(&self, _: u16) -> Option<RequestLimits> {
@@ -208,10 +211,14 @@ impl Handler for Liar {
             result,
             bundle,
             ..
-        } = &self.0
+        } = &self.told
         else {
             unreachable!()
         };
+        if let (kind::RESULT, Some(void)) = (request.kind, &self.void) {
+            let status = Status::new(code::VOID).unwrap();
+            return Response::new(status, void.to_bytes());
+        }
         let body = match request.kind {
             kind::ROSTER => roster.to_bytes(),
             kind::RESULT => (result.clone(), bundle.clone()).to_bytes(),
@@ -250,7 +257,10 @@ fn a_running_server_that_lies_is_refused_and_convicted_and_nothing_saved_is_lost
                 address,
                 &identity,
                 ServerConfig::new(spool),
-                Liar(told(ended, lie)),
+                Liar {
+                    told: told(ended, lie),
+                    void: None,
+                },
             )
             .unwrap()
         });
@@ -292,6 +302,81 @@ fn a_running_server_that_lies_is_refused_and_convicted_and_nothing_saved_is_lost
         }
         runtime.block_on(server.shutdown(Duration::from_millis(100)));
     }
+}
+
+/// A server that showed a result and says to whoever asks later that there is none.
+#[test]
+fn a_void_round_is_believed_only_when_signed_and_convicts_beside_a_result() {
+    let ended = ended();
+    let document = Document::from_file(&ended.published).unwrap();
+    let Document::Published { announcement, .. } = &document else {
+        unreachable!()
+    };
+    let right = VoidContent {
+        params_digest: announcement.signed.content.params_digest,
+    };
+    let mut other = right.clone();
+    other.params_digest.0[0] ^= 1;
+    let stranger = IdentityKey::from_seed(&[7; 32]);
+    let own = ended.keys.signing();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let asked = |void: Signed<VoidContent>, state: &Path| {
+        let address: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let spool = tempfile::tempdir().unwrap();
+        let server = runtime.block_on(async {
+            let identity = ended.keys.transport().unwrap();
+            let config = ServerConfig::new(spool.path().join("spool"));
+            let liar = Liar {
+                told: document.clone(),
+                void: Some(void),
+            };
+            Server::bind(address, &identity, config, liar).unwrap()
+        });
+        let key = |name: &str| ended.deployment.file(name);
+        let output = run([
+            "check",
+            state.to_str().unwrap(),
+            "--json",
+            "--server-key",
+            &key("server.key.pub"),
+            "--registrar",
+            &key("registrar.key.pub"),
+            "--server",
+            &server.local_addr().to_string(),
+        ]);
+        runtime.block_on(server.shutdown(Duration::from_millis(100)));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said, error)
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    copied(&ended.deployment.file("client-1.state"), &state);
+    for void in [
+        Signed::sign(right.clone(), &stranger),
+        Signed::sign(other, own),
+    ] {
+        let (code, said, error) = asked(void, &state);
+        assert_ne!(code, Some(0));
+        assert!(
+            error.contains("not signed by it for this round"),
+            "{said}{error}"
+        );
+    }
+    let (code, said, _) = asked(Signed::sign(right, own), &state);
+    let said = json(&said);
+    assert_eq!((code, &said["verdict"]), (Some(3), &"invalid".into()));
+    let files: Vec<PathBuf> = serde_json::from_value(said["evidence"].clone()).unwrap();
+    let pins = Pins {
+        registrar: None,
+        server: Some(own.verifying_key().to_bytes()),
+    };
+    let found = files.iter().map(|file| {
+        let (_, found) = judge_file(&fs::read(file).unwrap(), &pins).unwrap();
+        (found.kind, found.culprit)
+    });
+    let guilty = (EvidenceKind::ServerEquivocation, Culprit::Server);
+    assert_eq!(found.collect::<Vec<_>>(), [guilty]);
 }
 
 /// The client itself is gone: whoever has its state directory asks in its place, before the round has ended.

@@ -9,9 +9,9 @@ use serde_json::json;
 use veilsum::protocol::{Document, Pins, Record, RoundContext};
 use veilsum::store::{LOG_FILE, RealDisk, Records, read_bounded, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
-use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, Wire};
+use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 use veilsum::{
-    Answer, ClientError, Notes, Requests, ServerPublic, evidence_file, published_file,
+    Answer, ClientError, Notes, Requests, ServerPublic, evidence_file, is_void, published_file,
     registrar_from_text,
 };
 
@@ -30,7 +30,19 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
     let document = match arguments.server {
         // What a server says is kept only once it is checked: it must not displace a result that was accepted before.
-        Some(_) => fetch(&arguments).await?,
+        Some(_) => match fetch(&arguments).await? {
+            Fetched::Published(document) => *document,
+            Fetched::Void(context, void) => {
+                let mut notes = Notes::new(context);
+                notes.declared_void(*void);
+                let evidence = contradictions(&arguments.path, notes)?;
+                if evidence.is_empty() {
+                    return Err(ClientError::Void.into());
+                }
+                let error = "the server declares the round void, and what it signed elsewhere contradicts it";
+                return Ok(refused(&arguments, None, error, &evidence));
+            }
+        },
         None => {
             let path = saved(&arguments.path, arguments.round)?;
             let bytes = read_bounded(&RealDisk, &path, PUBLISHED_MAX)?;
@@ -138,9 +150,15 @@ fn proven(
         return Ok(Vec::new());
     };
     let context = Arc::new(context);
-    let mut notes = Notes::new(Arc::clone(&context));
-    notes.read(state).map_err(ClientError::from)?;
+    let mut notes = Notes::new(context);
     notes.shown(result.clone(), bundle);
+    contradictions(state, notes)
+}
+
+/// What these notes prove beside what is kept in the state directory, each in a file of its own there.
+fn contradictions(state: &Path, mut notes: Notes) -> Result<Vec<PathBuf>, CliError> {
+    notes.read(state).map_err(ClientError::from)?;
+    let context = Arc::clone(notes.context());
     let mut files = Vec::new();
     for evidence in notes.evidence() {
         let (roster, params) = (context.roster(), context.params());
@@ -209,8 +227,16 @@ fn own(
     })
 }
 
+/// What a server says of a round.
+enum Fetched {
+    /// A result, unchecked.
+    Published(Box<Document>),
+    /// That it is void, signed for this round.
+    Void(Arc<RoundContext>, Box<Signed<VoidContent>>),
+}
+
 /// Asks a running server for the result of a round that the state directory has a contribution to.
-async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
+async fn fetch(arguments: &CheckArguments) -> Result<Fetched, CliError> {
     let (Some(server), Some(server_key), Some(registrar)) = (
         arguments.server,
         &arguments.pins.server_key,
@@ -239,7 +265,10 @@ async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
             .map_err(ClientError::from)?
         {
             Answer::Ready(answer) => break answer,
-            Answer::Void(_) => return Err(ClientError::Void.into()),
+            Answer::Void(void) if is_void(&context, &void) => {
+                return Ok(Fetched::Void(Arc::new(context), void));
+            }
+            Answer::Void(_) => return Err(ClientError::VoidSignature.into()),
             Answer::Again | Answer::Over => {
                 if tokio::time::Instant::now() >= until {
                     let (what, seconds) = ("the result", patience.as_secs());
@@ -249,7 +278,7 @@ async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
         }
     };
     requests.close().await;
-    Ok(Document::Published {
+    Ok(Fetched::Published(Box::new(Document::Published {
         registrar: roster.registrar().to_bytes(),
         roster: roster.signed().clone(),
         announcement,
@@ -257,5 +286,5 @@ async fn fetch(arguments: &CheckArguments) -> Result<Document, CliError> {
         receipt,
         result,
         bundle,
-    })
+    })))
 }

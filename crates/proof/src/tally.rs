@@ -23,16 +23,17 @@ pub struct GroupWork {
 }
 
 impl GroupWork {
-    /// What was done since `earlier`.
+    /// What was done since `earlier`, which was read of the same [`crate::Prepared`]: counts of another one give 0 where they are
+    /// larger.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         Self {
-            decoded: self.decoded - earlier.decoded,
-            full_terms: self.full_terms - earlier.full_terms,
-            short_terms: self.short_terms - earlier.short_terms,
-            additions: self.additions - earlier.additions,
-            doublings: self.doublings - earlier.doublings,
-            range_proofs: self.range_proofs - earlier.range_proofs,
+            decoded: self.decoded.saturating_sub(earlier.decoded),
+            full_terms: self.full_terms.saturating_sub(earlier.full_terms),
+            short_terms: self.short_terms.saturating_sub(earlier.short_terms),
+            additions: self.additions.saturating_sub(earlier.additions),
+            doublings: self.doublings.saturating_sub(earlier.doublings),
+            range_proofs: self.range_proofs.saturating_sub(earlier.range_proofs),
         }
     }
 }
@@ -84,5 +85,26 @@ impl Tally {
             doublings: get(&self.doublings),
             range_proofs: get(&self.range_proofs),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_another_layout_are_no_overflow() {
+        let (tally, other) = (Tally::default(), Tally::default());
+        tally.decoded(7);
+        other.decoded(9);
+        other.range_proof();
+        let none = GroupWork::default();
+        assert_eq!(tally.read().since(&other.read()), none);
+        let two = GroupWork {
+            decoded: 2,
+            range_proofs: 1,
+            ..none
+        };
+        assert_eq!(other.read().since(&tally.read()), two);
     }
 }

@@ -24,14 +24,15 @@ use veilsum_transport::{
     Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError,
 };
 use veilsum_wire::{
-    LightBundle, Proposal, ReceiptContent, Roster, RosterError, RoundResult, Signed, Wire,
+    LightBundle, Proposal, ReceiptContent, Roster, RosterError, RoundResult, Signed, VoidContent,
+    Wire,
 };
 use zeroize::Zeroizing;
 
 use crate::journal::{Journal, JournalError};
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
 use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
-use crate::requests::{Answer, RequestError, Requests, RoundRequests};
+use crate::requests::{Answer, RequestError, Requests, RoundRequests, is_void};
 use crate::server::TaskName;
 
 /// How long a client that joins waits for the server's first answer: that comes at once, or after the long poll.
@@ -84,8 +85,8 @@ pub enum ClientError {
         "the server declared the round void: the update is spent, train again for the next round"
     )]
     Void,
-    /// A void declaration that the server did not sign.
-    #[error("the server's declaration that the round is void is not signed by it")]
+    /// A void declaration that the server did not sign, or for another round.
+    #[error("the server's declaration that the round is void is not signed by it for this round")]
     VoidSignature,
     /// A defect of this library.
     #[error(
@@ -203,7 +204,6 @@ pub struct Client {
     journal: Journal,
     keys: ClientKeys,
     roster: Arc<Roster>,
-    server_key: VerifyingKey,
     disk: Arc<dyn Disk>,
     state: PathBuf,
     patience: Duration,
@@ -269,7 +269,6 @@ impl Client {
             journal,
             keys: options.keys,
             roster,
-            server_key,
             disk,
             state: options.state,
             patience: options.patience,
@@ -321,7 +320,8 @@ impl Client {
             match self.requests.announcement(after).await? {
                 Answer::Ready(announcement) => break announcement,
                 Answer::Again | Answer::Over => patience.check("a round")?,
-                Answer::Void(_) => return Err(ClientError::Void),
+                // No round was asked for, so that whatever it is about says nothing.
+                Answer::Void(_) => return Err(ClientError::VoidSignature),
             }
         };
         let context = self
@@ -457,7 +457,7 @@ impl Client {
                     return Ok(receipt);
                 }
                 Answer::Again | Answer::Over => patience.check("a receipt")?,
-                Answer::Void(void) => return Err(self.void(&void)),
+                Answer::Void(declared) => return Err(void(&round.context, &declared)),
             }
         }
     }
@@ -520,7 +520,7 @@ impl Client {
                 }
                 Answer::Over => return Ok(()),
                 Answer::Again => patience.check("the end of the round")?,
-                Answer::Void(void) => return Err(self.void(&void)),
+                Answer::Void(declared) => return Err(void(&round.context, &declared)),
             }
         }
     }
@@ -571,7 +571,7 @@ impl Client {
             match round.own.result().await? {
                 Answer::Ready(answer) => break answer,
                 Answer::Again | Answer::Over => patience.check("the result")?,
-                Answer::Void(void) => return Err(self.void(&void)),
+                Answer::Void(declared) => return Err(void(&round.context, &declared)),
             }
         };
         let checked = tokio::task::block_in_place(|| {
@@ -728,12 +728,13 @@ impl Client {
         }
         error.into()
     }
+}
 
-    fn void(&self, void: &Signed<veilsum_wire::VoidContent>) -> ClientError {
-        match void.verify(&self.server_key) {
-            Ok(_) => ClientError::Void,
-            Err(_) => ClientError::VoidSignature,
-        }
+fn void(context: &RoundContext, void: &Signed<VoidContent>) -> ClientError {
+    if is_void(context, void) {
+        ClientError::Void
+    } else {
+        ClientError::VoidSignature
     }
 }
 

@@ -23,7 +23,7 @@ pub use keys::{
 pub use notes::Notes;
 pub use requests::{
     Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, RoundRequests, check_by_id, code,
-    kind,
+    is_void, kind,
 };
 pub use server::{
     Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, ServerTimes,

@@ -12,7 +12,7 @@ use veilsum_protocol::{
 use veilsum_store::{Disk, RealDisk, StoreError, read_bounded};
 use veilsum_wire::{
     Header, LightBundle, Proposal, ReceiptContent, ResultContent, RoundResult, RowLeaf,
-    RowsContent, RowsRequest, Signed, Wire, convicted_digest,
+    RowsContent, RowsRequest, Signed, VoidContent, Wire, convicted_digest,
 };
 
 use crate::journal::{Journal, JournalError};
@@ -72,6 +72,12 @@ impl Notes {
         }
     }
 
+    /// The round.
+    #[must_use]
+    pub fn context(&self) -> &Arc<RoundContext> {
+        &self.context
+    }
+
     /// Adds what the client with this state directory kept, on its own behalf and as a committee member. The client may
     /// be running.
     ///
@@ -112,6 +118,11 @@ impl Notes {
         if !self.results.contains(&result) {
             self.results.push(result);
         }
+    }
+
+    /// Adds a declaration that the round is void, which somebody was shown.
+    pub fn declared_void(&mut self, void: Signed<VoidContent>) {
+        self.statement(ServerStatement::Void { signed: void });
     }
 
     fn file<T: Wire>(&self, disk: &dyn Disk, path: &Path) -> Option<T> {

@@ -143,6 +143,22 @@ pub enum Answer<T> {
     Void(Box<Signed<VoidContent>>),
 }
 
+/// Whether a declaration that a round is void is the server's, and about this round.
+#[must_use]
+pub fn is_void(context: &RoundContext, void: &Signed<VoidContent>) -> bool {
+    let content = void.verify(context.server_key());
+    content.is_ok_and(|content| content.params_digest == *context.digest())
+}
+
+/// The names of tasks in an answer, separated by spaces. What cannot be one is left out: names are shown on terminals.
+fn task_names(head: &[u8]) -> String {
+    let words = std::str::from_utf8(head).unwrap_or_default().split(' ');
+    let names: Vec<&str> = words
+        .filter(|word| !word.is_empty() && word.parse::<TaskName>().is_ok())
+        .collect();
+    names.join(" ")
+}
+
 /// The check with this id, if this version knows it.
 #[must_use]
 pub fn check_by_id(id: &str) -> Option<Check> {
@@ -212,7 +228,7 @@ impl Requests {
                 .map_or(RequestError::RefusedUnknown, RequestError::Refused),
             code::NO_ROUND => RequestError::NoRound,
             code::NO_TASK => RequestError::NoTask {
-                names: String::from_utf8_lossy(&reply.head).into_owned(),
+                names: task_names(&reply.head),
             },
             code::MALFORMED => RequestError::Malformed,
             code::STORAGE => RequestError::Storage,
@@ -428,5 +444,17 @@ impl RoundRequests {
         let (round, signed) = self.head(kind::RESULT);
         let head = ((round, self.client), signed).to_bytes();
         self.requests.result_for(&self.context, &head).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_names_of_tasks_is_shown() {
+        assert_eq!(task_names(b"a b-2"), "a b-2");
+        assert_eq!(task_names(b"a \x1b[2J b \xe2\x80\xae c\n"), "a b");
+        assert_eq!(task_names(b"a \xff"), "");
     }
 }

@@ -6,8 +6,13 @@ use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::Bytes;
 use veilsum_wire::{Reader, Wire, WireError};
 
+use crate::server::TaskName;
+
 /// Names of the phases of a round, by [`ServerStatus::phase`].
 pub const PHASES: [&str; 4] = ["taking contributions", "closing", "certified", "void"];
+
+/// No id of a check is longer, in bytes.
+const CHECK_MAX: usize = 64;
 
 /// One task of a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +65,25 @@ impl ServerStatus {
     }
 }
 
-fn text(bytes: &Bytes) -> String {
-    String::from_utf8_lossy(&bytes.0).into_owned()
+/// Text that a server chose: it is shown on terminals, to which other characters can be commands.
+fn text(bytes: &Bytes, offset: usize, allowed: fn(&str) -> bool) -> Result<String, WireError> {
+    let text = std::str::from_utf8(&bytes.0).ok();
+    let text = text.filter(|text| allowed(text)).ok_or(WireError::Value {
+        offset,
+        field: "a name in a server's status",
+        value: bytes.0.len() as u64,
+    })?;
+    Ok(text.to_owned())
+}
+
+fn is_task(name: &str) -> bool {
+    name.parse::<TaskName>().is_ok()
+}
+
+/// Whether it may be the id of a check, of this version or a later one.
+fn is_check(id: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+    id.len() <= CHECK_MAX && id.bytes().all(allowed)
 }
 
 impl Wire for ServerStatus {
@@ -98,11 +120,12 @@ impl Wire for ServerStatus {
             clients_awaited: Wire::decode(r)?,
             awaited: Wire::decode(r)?,
             rejected: {
+                let offset = r.offset();
                 let rejected: Vec<(Bytes, u32)> = Wire::decode(r)?;
-                rejected
+                let named = rejected
                     .iter()
-                    .map(|(check, n)| (text(check), *n))
-                    .collect()
+                    .map(|(check, n)| Ok((text(check, offset, is_check)?, *n)));
+                named.collect::<Result<_, WireError>>()?
             },
         })
     }
@@ -118,7 +141,8 @@ impl Wire for TaskStatus {
         round.encode(out);
     }
     fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        let task = text(&Wire::decode(r)?);
+        let offset = r.offset();
+        let task = text(&Wire::decode(r)?, offset, is_task)?;
         let next_ms = Wire::decode(r)?;
         let rounds: Vec<ServerStatus> = Wire::decode(r)?;
         Ok(Self {
@@ -132,6 +156,8 @@ impl Wire for TaskStatus {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use veilsum_proof::ProofCheck;
+    use veilsum_protocol::Check;
 
     #[test]
     fn what_a_server_says_is_read_back() {
@@ -160,6 +186,44 @@ mod tests {
         assert_eq!(Vec::<TaskStatus>::from_bytes(&bytes), Ok(all));
         for cut in 0..bytes.len() {
             assert!(Vec::<TaskStatus>::from_bytes(&bytes[..cut]).is_err());
+        }
+    }
+
+    /// Names are shown on a terminal, which must not get commands from a server.
+    #[test]
+    fn a_server_writes_nothing_but_names() {
+        let with = |task: &str, check: &str| {
+            let round = ServerStatus {
+                round: 7,
+                phase: 1,
+                contributions: 3,
+                joined: 4,
+                cohort: 5,
+                n_min: 3,
+                deadline_ms: 9,
+                received: 2,
+                receiving_ms: 4000,
+                clients_awaited: Vec::new(),
+                awaited: Vec::new(),
+                rejected: BTreeMap::from([(check.to_owned(), 1)]),
+            };
+            let status = TaskStatus {
+                task: task.to_owned(),
+                next_ms: 12,
+                round: Some(round),
+            };
+            TaskStatus::from_bytes(&status.to_bytes()).is_ok()
+        };
+        assert!(with("a", "proof.E2"));
+        for name in ["\u{1b}[2J", "a\n", "\u{202e}a", "a b", &"a".repeat(65)] {
+            assert!(!with(name, "proof.E2"), "{name:?}");
+            assert!(!with("a", name), "{name:?}");
+        }
+        for check in Check::ALL {
+            assert!(with("a", check.id()), "{check}");
+        }
+        for check in ProofCheck::ALL {
+            assert!(with("a", Check::Proof(*check).id()), "{check}");
         }
     }
 }

@@ -13,6 +13,13 @@ use veilsum_wire::*;
 
 type Change = fn(&mut HeaderContent);
 
+/// The changes alone, for a test that says nothing about most of their checks: the table of checks counts only who does.
+fn edits() -> impl Iterator<Item = (&'static str, Change)> {
+    changes()
+        .into_iter()
+        .map(|(field, change, _)| (field, change))
+}
+
 /// Every field of the header: a change, and the check that it trips when the cheater signs again.
 fn changes() -> Vec<(&'static str, Change, Check)> {
     vec![
@@ -182,7 +189,7 @@ fn the_sender_of_a_header_is_known_from_its_bytes() {
     let honest = &w.contributions[1].header;
     let bytes = honest.to_bytes();
     assert_eq!(check_header_sender(&w.ctx, &bytes), Ok(w.client(1)));
-    for (field, change, check) in changes() {
+    for (field, change) in edits() {
         let mut content = honest.content.clone();
         change(&mut content);
         let unsigned = Signed {
@@ -200,9 +207,9 @@ fn the_sender_of_a_header_is_known_from_its_bytes() {
             ];
             match common {
                 Err(known) if early.contains(&known) => {
-                    assert_eq!(sender, Err(known.into()), "{field}, {check}");
+                    assert_eq!(sender, Err(known.into()), "{field}");
                 }
-                _ => assert_eq!(sender, Ok(header.content.client), "{field}, {check}"),
+                _ => assert_eq!(sender, Ok(header.content.client), "{field}"),
             }
         }
     }
