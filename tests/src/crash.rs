@@ -240,7 +240,7 @@ fn round(
     }
     let ended = parties.server.end();
     let said = String::from_utf8_lossy(&ended.stderr);
-    if said.contains("has ended already") {
+    if said.contains("was run already") {
         // Killed when the result was written and not yet told: it says so, and what it wrote is there.
         assert_eq!(ended.status.code(), Some(2), "{at}: {said}");
         tally.told_before += 1;

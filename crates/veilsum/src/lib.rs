@@ -26,9 +26,9 @@ pub use requests::{
     is_void, kind,
 };
 pub use server::{
-    Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, ServerTimes,
-    Task, TaskName, TaskNameError, announced_params, check_round_size, now_ms, round_dir,
-    server_log_identity,
+    AnswersSummary, Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError,
+    ServerOptions, ServerTimes, Task, TaskName, TaskNameError, announced_params, answers_summary,
+    are_answers, check_round_size, now_ms, round_dir, server_log_identity,
 };
 pub use status::{PHASES, ServerStatus, TaskStatus};
 

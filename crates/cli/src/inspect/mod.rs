@@ -307,8 +307,26 @@ fn document(name: &str, bytes: &[u8], all: bool) -> Result<Shown, CliError> {
     })
 }
 
+/// What a server answers about an ended round.
+fn answers(name: &str, bytes: &[u8]) -> Result<Shown, CliError> {
+    let found = veilsum::answers_summary(bytes);
+    let found = found.ok_or_else(|| InspectError::Unknown(name.to_owned()))?;
+    let text = |name: &str, value: Json| (name.to_owned(), Section::Text(value));
+    Ok(Shown {
+        kind: "answers".to_owned(),
+        sections: vec![
+            text("void", json!(found.contributions.is_none())),
+            text("contributions", json!(found.contributions)),
+            text("bytes of an answer", json!(found.answer_bytes)),
+        ],
+    })
+}
+
 fn binary(name: &str, bytes: &[u8], arguments: &InspectArguments) -> Result<Shown, CliError> {
     let forced = arguments.kind.as_deref();
+    if forced.is_none() && veilsum::are_answers(bytes) {
+        return answers(name, bytes);
+    }
     if forced.is_none() && Document::is_file(bytes) {
         return document(name, bytes, arguments.all);
     }

@@ -165,6 +165,38 @@ impl Answers {
     }
 }
 
+/// What a file with the answers of an ended round holds, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswersSummary {
+    /// Contributions of the sum; none of a round without result.
+    pub contributions: Option<usize>,
+    /// Bytes of the result and of what certifies it, without a client's own place.
+    pub answer_bytes: usize,
+}
+
+/// Whether bytes are said to be such a file.
+#[must_use]
+pub fn are_answers(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}
+
+/// Reads the bytes of such a file (`specs/log.md`); none for damage and for other versions.
+#[must_use]
+pub fn answers_summary(bytes: &[u8]) -> Option<AnswersSummary> {
+    Some(match Answers::decode(bytes)? {
+        Answers::Certified { entries, frame } => AnswersSummary {
+            contributions: Some(entries.len()),
+            answer_bytes: frame
+                .iter()
+                .fold(0, |sum, part| sum.saturating_add(part.len())),
+        },
+        Answers::Void(declaration) => AnswersSummary {
+            contributions: None,
+            answer_bytes: declaration.to_bytes().len(),
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -25,6 +25,7 @@ use veilsum_store::{Disk, MAX_PAYLOAD_LEN, RealDisk, open_state};
 use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, ServerStats};
 use veilsum_wire::{BeaconProof, Roster, RoundResult};
 
+pub use archive::{AnswersSummary, answers_summary, are_answers};
 pub use error::ServerError;
 pub use observe::Observer;
 pub use round::{RoundEvent, log_identity as server_log_identity};
