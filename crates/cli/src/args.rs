@@ -418,7 +418,7 @@ pub(crate) enum RoundsCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Ask a running server with a [schedule] for a round now
+    /// Ask a running server with a schedule for a round now
     Start {
         /// The server's state directory
         #[arg(long)]
