@@ -1,6 +1,6 @@
 //! A report as one page that needs nothing else: no script, no font, no address of anything outside.
 
-use crate::report::{Convicted, MemberPart, Outcome, Part, Report, Step, Verdict};
+use crate::report::{Convicted, MemberPart, Outcome, Part, Report, Step, Verdict, plural};
 use std::fmt::Write;
 use veilsum_params::{ClientId, RoundParams};
 
@@ -132,10 +132,6 @@ fn verdict(page: &mut String, report: &Report) {
         "<div class=\"verdict {class}\">{}</div>",
         escape(&text)
     );
-}
-
-fn plural(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn faults(page: &mut String, report: &Report) {

@@ -197,3 +197,8 @@ impl Report {
         })
     }
 }
+
+/// A number and a noun, "1 dealer" or "2 dealers".
+pub(crate) fn plural(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

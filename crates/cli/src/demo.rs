@@ -38,10 +38,13 @@ pub(crate) async fn demo(arguments: DemoArguments) -> Result<u8, CliError> {
     }
     if !arguments.json {
         println!(
-            "{} clients train a model of {} parameters for {} rounds over QUIC on loopback; {} attack, {} vanish.",
+            "{} clients train a model of {} parameters for {} over QUIC on loopback; {} attack, {} vanish.",
             plan.clients(),
             config.model.parameter_count(),
-            plan.rounds,
+            match plan.rounds {
+                1 => "1 round".to_owned(),
+                rounds => format!("{rounds} rounds"),
+            },
             arguments.malicious,
             arguments.dropouts
         );

@@ -2,6 +2,7 @@
 
 use super::{Closed, Replay};
 use crate::FaultKind;
+use crate::report::plural;
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_TABLE;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -152,7 +153,7 @@ impl Replay<'_> {
         }
         let complaints = match accepted.complaints.len() {
             0 => String::new(),
-            n => format!(", with {n} complaints"),
+            n => format!(", with {}", plural(n, "complaint")),
         };
         self.step(member, format!("endorses U{complaints}"));
         self.endorsed.insert(member, signed.clone());
@@ -190,7 +191,10 @@ impl Replay<'_> {
         if self.closed.is_some() {
             self.fault(FaultKind::Order { what });
         }
-        let text = format!("asks to unmask without {} dealers", content.convicted.len());
+        let text = format!(
+            "asks to unmask without {}",
+            plural(content.convicted.len(), "dealer")
+        );
         self.step("server", text);
         self.list = Some(content.convicted.clone());
     }
@@ -313,7 +317,10 @@ impl Replay<'_> {
         if RISTRETTO_BASEPOINT_TABLE * &r_sum != *self.sum_f0(&convicted).point() {
             self.refuse(what, Check::SumCommitment);
         }
-        let text = format!("has t sums and leaves out {} dealers", convicted.len());
+        let text = format!(
+            "has t sums and leaves out {}",
+            plural(convicted.len(), "dealer")
+        );
         self.step("server", text);
         self.closed = Some(Closed { convicted, r_sum });
     }
