@@ -31,4 +31,4 @@ pub use transcript::TranscriptExt;
 
 /// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
 /// so that one that is no longer wiped does not compile.
-pub(crate) fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}
+pub fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}

@@ -39,7 +39,3 @@ pub use tally::GroupWork;
 pub use trace::{Challenge, challenges};
 pub use types::{Context, Contribution, MaskedWitness, Parts, Statement, Witness};
 pub use verifier::{verify, verify_batch, verify_batch_decoding, verify_decoding};
-
-/// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
-/// so that one that is no longer wiped does not compile.
-pub(crate) fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}

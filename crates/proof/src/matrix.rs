@@ -32,9 +32,9 @@ pub(crate) struct Matrix {
 }
 
 const _: fn(&Matrix) = |s| {
-    crate::wiped(&s.small);
-    s.wide.iter().for_each(crate::wiped);
-    crate::wiped(&s.full);
+    veilsum_crypto::wiped(&s.small);
+    s.wide.iter().for_each(veilsum_crypto::wiped);
+    veilsum_crypto::wiped(&s.full);
 };
 
 /// One row of a [`Matrix`].
@@ -183,7 +183,7 @@ pub(crate) struct MaskedMaterial<'a> {
     pub(crate) slack: Zeroizing<Vec<i64>>,
 }
 
-const _: fn(&MaskedMaterial<'_>) = |s| crate::wiped(&s.slack);
+const _: fn(&MaskedMaterial<'_>) = |s| veilsum_crypto::wiped(&s.slack);
 
 /// Fresh entries of the Z-rows.
 pub(crate) struct Masks {
@@ -192,7 +192,7 @@ pub(crate) struct Masks {
 }
 
 impl zeroize::ZeroizeOnDrop for Masks {}
-const _: fn(&Masks) = |s| crate::wiped(&s.projections);
+const _: fn(&Masks) = |s| veilsum_crypto::wiped(&s.projections);
 
 impl Drop for Masks {
     fn drop(&mut self) {

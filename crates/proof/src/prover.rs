@@ -35,7 +35,7 @@ const ATTEMPTS: u32 = 64;
 /// to its use. A source of randomness that repeats then repeats whole proofs, but never a nonce under two challenges.
 pub(crate) struct Randomness(Zeroizing<[u8; 32]>);
 
-const _: fn(&Randomness) = |s| crate::wiped(&s.0);
+const _: fn(&Randomness) = |s| veilsum_crypto::wiped(&s.0);
 
 /// A stream that is overwritten when dropped.
 pub(crate) struct Stream(ChaCha20Rng);
@@ -160,7 +160,7 @@ pub(crate) struct Secrets {
 }
 
 impl zeroize::ZeroizeOnDrop for Secrets {}
-const _: fn(&Secrets) = |s| crate::wiped(&s.key);
+const _: fn(&Secrets) = |s| veilsum_crypto::wiped(&s.key);
 
 impl Drop for Secrets {
     fn drop(&mut self) {

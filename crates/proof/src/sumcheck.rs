@@ -30,7 +30,7 @@ pub(crate) struct Folded {
     pub(crate) claim: Fe,
 }
 
-const _: fn(&Folded) = |s| crate::wiped(&s.row);
+const _: fn(&Folded) = |s| veilsum_crypto::wiped(&s.row);
 
 /// Two matrices whose rows' inner products add up to the projections' and the rank-one parts of Lambda: row a of `c` has
 /// the entries c_t(a), then those of the parts' row vectors; row a of `v` has lambda_t <w_a, d_t>, then the inner products
@@ -41,7 +41,7 @@ struct Products {
     v: Vec<Zeroizing<Vec<Fe>>>,
 }
 
-const _: fn(&Products) = |s| s.v.iter().for_each(crate::wiped);
+const _: fn(&Products) = |s| s.v.iter().for_each(veilsum_crypto::wiped);
 
 fn pair(v: &[Fe], p: usize) -> (Fe, Fe) {
     (
@@ -176,9 +176,9 @@ pub(crate) struct RowSums {
 }
 
 const _: fn(&RowSums) = |s| {
-    crate::wiped(&s.small);
-    s.wide.iter().for_each(crate::wiped);
-    s.full.iter().for_each(crate::wiped);
+    veilsum_crypto::wiped(&s.small);
+    s.wide.iter().for_each(veilsum_crypto::wiped);
+    s.full.iter().for_each(veilsum_crypto::wiped);
 };
 
 impl RowSums {
@@ -271,7 +271,11 @@ struct Group {
     cross: Zeroizing<Vec<Fe>>,
 }
 
-const _: fn(&Group) = |s| [&s.gram, &s.cross].into_iter().for_each(crate::wiped);
+const _: fn(&Group) = |s| {
+    [&s.gram, &s.cross]
+        .into_iter()
+        .for_each(veilsum_crypto::wiped)
+};
 
 impl Group {
     fn new(engine: Engine, matrix: &Matrix, claims: &Claims, first: usize, size: usize) -> Self {
@@ -372,7 +376,7 @@ struct Rows {
     mu: Vec<Fe>,
 }
 
-const _: fn(&Rows) = |s| s.w.iter().for_each(crate::wiped);
+const _: fn(&Rows) = |s| s.w.iter().for_each(veilsum_crypto::wiped);
 
 impl Rows {
     /// Folds the groups of the matrix with the Lagrange weights `eq`.

@@ -40,12 +40,8 @@ pub struct Update {
     coordinates: Zeroizing<Vec<i64>>,
 }
 
-/// Holds only for fields that are wiped when they are dropped: each type with secrets names its own beside its definition,
-/// so that one that is no longer wiped does not compile.
-fn wiped<T: zeroize::ZeroizeOnDrop + ?Sized>(_: &T) {}
-
 impl zeroize::ZeroizeOnDrop for Update {}
-const _: fn(&Update) = |s| wiped(&s.coordinates);
+const _: fn(&Update) = |s| veilsum_crypto::wiped(&s.coordinates);
 
 impl Update {
     /// An update of d integer coordinates (`veilsum-encoding`) that answers to the model with this digest.
@@ -166,6 +162,8 @@ pub struct Client {
     roster: Arc<Roster>,
     rounds: BTreeMap<u64, Participation>,
 }
+
+const _: fn(&Client) = |s| veilsum_crypto::wiped(&s.identity);
 
 impl Client {
     /// A client with its own past records, in their order: everything that it ever persisted, or rounds could be used

@@ -43,6 +43,11 @@ pub struct Member {
     void: Option<Signed<VoidContent>>,
 }
 
+const _: fn(&Member) = |s| {
+    veilsum_crypto::wiped(&s.identity);
+    veilsum_crypto::wiped(&s.share_key);
+};
+
 /// U and what was dealt to this member in it.
 #[derive(Debug)]
 struct Dealt {
@@ -51,6 +56,8 @@ struct Dealt {
     /// In the proposal's order; none where the share is bad.
     shares: Vec<Option<SecretShare>>,
 }
+
+const _: fn(&Dealt) = |s| s.shares.iter().flatten().for_each(veilsum_crypto::wiped);
 
 impl Dealt {
     /// Checks a package (step 2): the set, the paths of the shares, then the shares, all at once and one by one when that

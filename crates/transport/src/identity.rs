@@ -74,13 +74,19 @@ pub enum IdentityError {
     Rejected,
 }
 
-/// The secret identity of a server.
+/// Holds only for what is wiped when it is dropped: each type with secrets names its own beside its definition, so that one
+/// that is no longer wiped does not compile.
+fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+
+/// The secret identity of a server. What the TLS library keeps of the signing key is not wiped: its type does not offer it.
 #[derive(Clone)]
 pub struct ServerIdentity {
     signing: Arc<dyn SigningKey>,
     public: ServerKey,
     reset_key: Zeroizing<[u8; 32]>,
 }
+
+const _: fn(&ServerIdentity) = |s| wiped(&s.reset_key);
 
 impl ServerIdentity {
     /// The identity with this Ed25519 seed (RFC 8032, section 5.1.5). Any 32 secret random bytes will do.
@@ -253,6 +259,8 @@ impl ServerCertVerifier for PinnedKey {
 
 /// Authenticates stateless resets (RFC 9000, section 10.3.2).
 struct ResetKey(Zeroizing<[u8; 32]>);
+
+const _: fn(&ResetKey) = |s| wiped(&s.0);
 
 impl HmacKey for ResetKey {
     fn sign(&self, data: &[u8], out: &mut [u8]) {

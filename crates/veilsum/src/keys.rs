@@ -105,6 +105,11 @@ pub struct ClientKeys {
     share: ShareSecretKey,
 }
 
+const _: fn(&ClientKeys) = |s| {
+    veilsum_crypto::wiped(&s.identity);
+    veilsum_crypto::wiped(&s.share);
+};
+
 impl ClientKeys {
     /// Fresh keys for the client that the registrar numbered `client`.
     pub fn generate(client: ClientId, epoch: u64, rng: &mut impl CryptoRngCore) -> Self {
@@ -198,6 +203,11 @@ pub struct ServerKeys {
     transport: Zeroizing<[u8; 32]>,
 }
 
+const _: fn(&ServerKeys) = |s| {
+    veilsum_crypto::wiped(&s.signing);
+    veilsum_crypto::wiped(&s.transport);
+};
+
 impl ServerKeys {
     /// Fresh keys.
     pub fn generate(rng: &mut impl CryptoRngCore) -> Self {
@@ -288,6 +298,8 @@ impl ServerPublic {
 /// The registrar's key: it certifies who takes part.
 #[derive(Debug)]
 pub struct RegistrarKeys(IdentityKey);
+
+const _: fn(&RegistrarKeys) = |s| veilsum_crypto::wiped(&s.0);
 
 impl RegistrarKeys {
     /// A fresh key.

@@ -4,12 +4,14 @@ use crate::common::{Memory, Played, faults, play, report};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use veilsum_audit::{Fault, FaultKind, Options, Outcome, Verdict, audit};
 use veilsum_protocol::{Document, Evidence, FILE_VERSION, FileError, Pins, Record};
 use veilsum_sim::{Plan, Setup, World};
-use veilsum_store::{FORMAT_VERSION, StoreError};
+use veilsum_store::{DirEntry, Disk, DiskFile, DiskLock, FORMAT_VERSION, OpenMode, StoreError};
 use veilsum_wire::{Announcement, AnnouncementContent, Signed, params_digest};
 
 fn played() -> &'static Played {
@@ -421,4 +423,84 @@ fn another_version_is_named() {
         "{found:?}"
     );
     assert!(found[0].to_string().contains("version"), "{}", found[0]);
+}
+
+/// A disk whose log changes after it was read for the first time.
+#[derive(Debug)]
+struct Changing {
+    before: Memory,
+    after: Memory,
+    opened: AtomicUsize,
+}
+
+impl Disk for Changing {
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let again = path.ends_with("log") && self.opened.fetch_add(1, Ordering::Relaxed) > 0;
+        let of = if again { &self.after } else { &self.before };
+        of.open(path, mode)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.before.lock(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.before.create_dir(path)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.before.exists(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.before.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.before.rename(from, to)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.before.hard_link(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.before.remove_file(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.before.sync_dir(path)
+    }
+    fn unique(&self) -> u64 {
+        self.before.unique()
+    }
+}
+
+/// The chain is verified in one reading and the records are taken from another: they must be those that the head covers.
+#[test]
+fn a_log_that_changes_between_two_readings_is_found() {
+    let played = played();
+    let mut other = played.records.clone();
+    let endorsements: Vec<usize> = (0..other.len())
+        .filter(|i| other[*i].tag() == 0x24)
+        .collect();
+    other.swap(endorsements[0], endorsements[1]);
+    let [before, after] = [&played.records, &other].map(|records| played.transcript(records, &[]));
+    assert!(is_valid(&before) && is_valid(&after));
+    let options = Options {
+        sum_only: true,
+        pins: Pins::default(),
+        seed: [1; 32],
+        progress: &|_| {},
+    };
+    for (second, expected) in [
+        (&before, vec![]),
+        (
+            &after,
+            vec![Fault {
+                record: None,
+                kind: FaultKind::Head,
+            }],
+        ),
+    ] {
+        let disk = Changing {
+            before: before.clone(),
+            after: second.clone(),
+            opened: AtomicUsize::new(0),
+        };
+        let report = audit(Arc::new(disk), Path::new("/t"), &options).unwrap();
+        assert_eq!(report.faults, expected);
+    }
 }

@@ -20,13 +20,21 @@ fn played() -> &'static Played {
             ..Deviation::default()
         };
         let mut rng = ChaCha20Rng::seed_from_u64(17);
-        let bad = forge(&world, clients[0], &deviation, &mut rng).unwrap();
+        // Not the first of U: whoever takes any contribution for the one that a complaint is about must be wrong here.
+        let (dealer, absent) = (clients[1], clients[0]);
+        let bad = forge(&world, dealer, &deviation, &mut rng).unwrap();
         let plan = Plan {
-            uploads: BTreeMap::from([(clients[0], vec![bad.upload()])]),
-            absent: BTreeSet::from([clients[1]]),
+            uploads: BTreeMap::from([(dealer, vec![bad.upload()])]),
+            absent: BTreeSet::from([absent]),
             ..Plan::default()
         };
-        play(world, plan)
+        let played = play(world, plan);
+        let proposed = played.records.iter().find_map(|record| match record {
+            Record::ServerProposal { sent } => Some(sent.entries[0].0),
+            _ => None,
+        });
+        assert!(proposed.is_some_and(|first| first != dealer));
+        played
     })
 }
 
@@ -39,8 +47,8 @@ fn what_each_client_came_to_is_told() {
     assert_eq!(found.clients.len(), 7);
     for (client, part) in &found.clients {
         let expected = match client {
-            c if *c == clients[0] => Part::Rejected(Check::DealtShare),
-            c if *c == clients[1] => Part::Absent,
+            c if *c == clients[1] => Part::Rejected(Check::DealtShare),
+            c if *c == clients[0] => Part::Absent,
             _ => Part::Summed,
         };
         assert_eq!(*part, expected, "{client}");

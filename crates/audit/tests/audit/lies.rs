@@ -13,7 +13,7 @@ use veilsum_protocol::{Check, Culprit, Document, EvidenceKind, Pins, Record, jud
 use veilsum_sim::{Deviation, Plan, Setup, World, forge};
 use veilsum_store::{BodyDigest, RealDisk};
 use veilsum_wire::{
-    Body, ReceiptContent, RowsContent, Signed, VoidContent, Wire, proposal_root,
+    Body, Header, ReceiptContent, RowsContent, Signed, VoidContent, Wire, proposal_root,
     result_vector_digest, row_values_digest,
 };
 
@@ -151,6 +151,37 @@ fn a_receipt_without_a_contribution_convicts() {
         Check::ReceiptInclusion,
     );
     convicts(played(), &report, &[guilty]);
+}
+
+/// A client that signed two contributions is convicted by a log that holds both; signatures alone may differ.
+#[test]
+fn two_contributions_of_a_client_convict_it() {
+    let twice = |change: fn(&mut Header)| {
+        let mut culprit = None;
+        let report = audited(played(), true, |records| {
+            let at = records.iter().position(|r| r.tag() == 0x21).unwrap();
+            let Record::ServerContribution { mut header, body } = records[at].clone() else {
+                return;
+            };
+            let client = header.content.client;
+            culprit = Some(Culprit::Client(client));
+            change(&mut header);
+            header = Signed::sign(header.content, &played().world.identities[&client]);
+            records.insert(at + 1, Record::ServerContribution { header, body });
+        });
+        (report, culprit.unwrap())
+    };
+    let (report, culprit) = twice(|header| header.content.masked_vector.0[0] ^= 1);
+    assert!(has(&report, "contribution.duplicate"));
+    let guilty = (
+        EvidenceKind::ClientEquivocation,
+        culprit,
+        Check::ContributionDuplicate,
+    );
+    convicts(played(), &report, &[guilty]);
+    let (report, _) = twice(|_| ());
+    assert!(has(&report, "a contribution stands here again"));
+    convicts(played(), &report, &[]);
 }
 
 #[test]

@@ -91,6 +91,8 @@ pub struct ServerRound {
     blamed: BTreeSet<(EvidenceKind, Party)>,
 }
 
+const _: fn(&ServerRound) = |s| veilsum_crypto::wiped(&s.identity);
+
 impl fmt::Debug for ServerRound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerRound")
