@@ -33,7 +33,11 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Make a key pair: a secret file that only you can read, and a public one beside it (.pub)
     Keygen(KeygenArguments),
-    /// As registrar: sign the roster of the clients whose public entries are given
+    /// As prospective client: make keys and a signed request to join
+    Enrol(EnrolArguments),
+    /// As registrar: look at requests, admit, revoke, and sign rosters; never on a server
+    Registrar(RegistrarArguments),
+    /// As registrar: sign the first and only roster of the clients whose public entries are given
     Roster(RosterArguments),
     /// Run rounds as server: one at once, or by schedule and by command
     Server(ServerArguments),
@@ -296,6 +300,149 @@ pub(crate) struct KeygenArguments {
     /// One JSON object on the last line of the output, and nothing else
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnrolArguments {
+    #[command(subcommand)]
+    pub(crate) command: EnrolCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnrolCommand {
+    /// Make keys, if there are none yet, and a request to join that is signed with them
+    Request {
+        /// The registrar's public file
+        #[arg(long)]
+        registrar: PathBuf,
+        /// The client's secret file; made if it is not there
+        #[arg(long)]
+        key: PathBuf,
+        /// The number that the client wants, when its keys are made
+        #[arg(long)]
+        id: Option<u32>,
+        /// The epoch of the share key, when it is made; 1 if left out
+        #[arg(long)]
+        epoch: Option<u64>,
+        /// The file for the request; the name of the secret file with .join appended if left out
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a request to join says, and whether it is signed by the keys that it brings
+    Show {
+        /// The request
+        request: PathBuf,
+        /// The registrar's public file; a request to another one is refused
+        #[arg(long)]
+        registrar: Option<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RegistrarArguments {
+    #[command(subcommand)]
+    pub(crate) command: RegistrarCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegistrarCommand {
+    /// Make a registrar's directory, and its key if there is none yet
+    Init {
+        /// The directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// The registrar's secret file, made if it is not there; DIR/registrar.key if left out
+        #[arg(long)]
+        key: Option<PathBuf>,
+        /// The epoch of the share keys in the first roster
+        #[arg(long, default_value_t = 1)]
+        epoch: u64,
+        /// Go on from this roster, which the key has signed
+        #[arg(long)]
+        roster: Option<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// List requests to join: which of them are pending, admitted, or refused and why
+    List {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// The directory with the requests; DIR/requests if left out
+        #[arg(long)]
+        requests: Option<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Admit requests to the next roster, all of those given or none
+    Admit {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// The requests
+        #[arg(required = true)]
+        requests: Vec<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke identity keys for ever, from the next roster on
+    #[command(group = clap::ArgGroup::new("whom").required(true).multiple(true).args(["id", "identity"]))]
+    Revoke {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// Number of a client in the roster; can be given several times
+        #[arg(long)]
+        id: Vec<u32>,
+        /// An identity key, 64 hexadecimal digits, in the roster or not; can be given several times
+        #[arg(long)]
+        identity: Vec<String>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Forget what was decided since the last roster was signed
+    Discard {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sign what was decided as the next version of the roster; without any decision the last one is written again
+    Sign {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// The registrar's secret file; DIR/registrar.key if left out
+        #[arg(long)]
+        key: Option<PathBuf>,
+        /// The roster file to write, in place of an older one; DIR/roster.bin if left out
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the last roster, and what was decided since
+    Show {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -52,11 +52,17 @@ fn evidence(arguments: &AuditArguments, pins: &Pins) -> Result<u8, CliError> {
             holds: "a log: name the directory that it is in",
         });
     }
-    if let Ok(Document::Published { .. }) = Document::from_file(&bytes) {
-        return Err(CliError::NotEvidence {
-            path: path.clone(),
-            holds: "a published result: use `veilsum check`",
-        });
+    match Document::from_file(&bytes) {
+        Ok(Document::Published { .. }) => {
+            return Err(CliError::NotEvidence {
+                path: path.clone(),
+                holds: "a published result: use `veilsum check`",
+            });
+        }
+        Ok(document @ Document::TwoRosters { .. }) => {
+            return Ok(against_registrar(arguments, &document, pins));
+        }
+        _ => {}
     }
     let judged = judge_file(&bytes, pins);
     if arguments.json {
@@ -114,6 +120,56 @@ fn evidence(arguments: &AuditArguments, pins: &Pins) -> Result<u8, CliError> {
             exit::PROVES_NOTHING
         }
     })
+}
+
+/// Evidence that is about no round: two rosters of one version.
+fn against_registrar(arguments: &AuditArguments, document: &Document, pins: &Pins) -> u8 {
+    let judged = document.judge_registrar(pins);
+    let path = &arguments.path;
+    let keys = judged.as_ref().ok().map(
+        |found| json!({ "server": null, "registrar": hex::encode(found.registrar.to_bytes()) }),
+    );
+    let evidence = judged.as_ref().map(|found| {
+        json!({
+            "kind": "two-rosters", "culprit": "registrar", "check": null, "file": path, "version": found.version,
+            "digests": found.digests.map(|digest| digest.to_hex()),
+        })
+    });
+    let verdict = match &judged {
+        Ok(_) => "convicts",
+        Err(_) => "proves-nothing",
+    };
+    if arguments.json {
+        println!(
+            "{}",
+            json!({
+                "verdict": verdict, "rounds": 0, "contributions": 0, "evidence": evidence.into_iter().collect::<Vec<_>>(),
+                "keys": keys, "error": judged.as_ref().err().map(ToString::to_string),
+            })
+        );
+    } else {
+        match &judged {
+            Ok(found) => {
+                println!(
+                    "the registrar {} signed two different rosters of version {}: {} and {}",
+                    hex::encode(found.registrar.to_bytes()),
+                    found.version,
+                    found.digests[0],
+                    found.digests[1]
+                );
+                if pins.registrar.is_none() {
+                    println!(
+                        "Compare the key with the one that you know, or give it with --registrar."
+                    );
+                }
+            }
+            Err(error) => println!("{}: proves nothing: {error}", path.display()),
+        }
+    }
+    match judged {
+        Ok(_) => exit::VERIFICATION,
+        Err(_) => exit::PROVES_NOTHING,
+    }
 }
 
 /// The transcripts in a directory: itself, or those of a server's state, or of a demo.

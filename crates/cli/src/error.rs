@@ -7,8 +7,8 @@ use thiserror::Error;
 use veilsum::params::ClientId;
 use veilsum::protocol::ContextError;
 use veilsum::store::StoreError;
-use veilsum::wire::RosterError;
-use veilsum::{ClientError, JournalError, ServerError};
+use veilsum::wire::{AdmitError, JoinError, RosterError};
+use veilsum::{ClientError, JournalError, RegistrarError, RosterMemoryError, ServerError};
 use veilsum_audit::AuditError;
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
@@ -59,6 +59,25 @@ pub(crate) enum CliError {
         first: PathBuf,
         second: PathBuf,
     },
+    #[error("{}: there are no keys in this place yet: say with --id which number the client wants", path.display())]
+    NumberNeeded { path: PathBuf },
+    #[error("{}: these are the keys of {client} for epoch {epoch}: leave --id and --epoch out, or name another file", path.display())]
+    OtherKeys {
+        path: PathBuf,
+        client: ClientId,
+        epoch: u64,
+    },
+    #[error("{}: {cause}", path.display())]
+    Request {
+        path: PathBuf,
+        cause: Box<RegistrarError>,
+    },
+    #[error(transparent)]
+    Registrar(#[from] RegistrarError),
+    #[error(
+        "--identity must be 64 hexadecimal digits (32 bytes): `veilsum registrar show` names them"
+    )]
+    IdentityKey,
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
@@ -175,6 +194,9 @@ impl CliError {
                 [Problem::File(FileError::Store(error))] => store_code(error),
                 _ => exit::USAGE,
             },
+            Self::Registrar(error) => registrar_code(error),
+            Self::Request { cause, .. } => registrar_code(cause),
+            Self::NumberNeeded { .. } | Self::OtherKeys { .. } | Self::IdentityKey => exit::USAGE,
             Self::Read(_)
             | Self::DoubledEntry { .. }
             | Self::Update(_)
@@ -200,6 +222,27 @@ impl CliError {
                 _ => exit::ENVIRONMENT,
             },
         }
+    }
+}
+
+fn registrar_code(error: &RegistrarError) -> u8 {
+    match error {
+        RegistrarError::Store(error) | RegistrarError::Rosters(RosterMemoryError::Store(error)) => {
+            store_code(error)
+        }
+        RegistrarError::Rosters(_)
+        | RegistrarError::Gap { .. }
+        | RegistrarError::Unfinished { .. }
+        | RegistrarError::Admit(
+            AdmitError::Revoked { .. }
+            | AdmitError::Request(
+                JoinError::Key
+                | JoinError::Signature
+                | JoinError::ShareKeySignature
+                | JoinError::Possession,
+            ),
+        ) => exit::VERIFICATION,
+        _ => exit::USAGE,
     }
 }
 

@@ -17,6 +17,7 @@ mod limits;
 mod metrics;
 mod pages;
 mod propose;
+mod registrar;
 mod rounds;
 mod schedule;
 mod service;
@@ -63,6 +64,8 @@ fn run(command: Command) -> Result<u8, CliError> {
     match command {
         Command::Keygen(arguments) => keys::keygen(&arguments),
         Command::Roster(arguments) => keys::roster(&arguments),
+        Command::Enrol(arguments) => registrar::enrol(&arguments.command),
+        Command::Registrar(arguments) => registrar::registrar(&arguments.command),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
         Command::Rounds(arguments) => rounds::rounds(&arguments),

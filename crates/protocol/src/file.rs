@@ -74,6 +74,11 @@ pub enum FileError {
     /// The server is another one than the pinned one.
     #[error("the file is about another server than the pinned one")]
     OtherServer,
+    /// Two rosters that a registrar may sign both.
+    #[error(
+        "the two rosters in the file have different versions, or are the same one: the registrar may sign both"
+    )]
+    NoContradiction,
 }
 
 tagged! {
@@ -116,7 +121,34 @@ tagged! {
             /// What certifies it.
             bundle: LightBundle,
         },
+        /// Evidence against a registrar: it signed two different rosters of one version.
+        0x04 => TwoRosters {
+            /// The registrar's key.
+            registrar: [u8; 32],
+            /// The one that was seen first.
+            first: Signed<RosterContent>,
+            /// The other one.
+            second: Signed<RosterContent>,
+        },
     }
+}
+
+/// Who signed two different rosters of one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConvictedRegistrar {
+    /// The registrar's key.
+    pub registrar: VerifyingKey,
+    /// The version.
+    pub version: u64,
+    /// The digests of both.
+    pub digests: [Digest; 2],
+}
+
+fn registrar_of(registrar: &[u8; 32], pins: &Pins) -> Result<VerifyingKey, FileError> {
+    if pins.registrar.is_some_and(|pinned| pinned != *registrar) {
+        return Err(FileError::OtherRegistrar);
+    }
+    VerifyingKey::decode(registrar).map_err(|_| FileError::RegistrarKey)
 }
 
 fn roster_of(
@@ -124,10 +156,7 @@ fn roster_of(
     roster: &Signed<RosterContent>,
     pins: &Pins,
 ) -> Result<Arc<Roster>, FileError> {
-    if pins.registrar.is_some_and(|pinned| pinned != *registrar) {
-        return Err(FileError::OtherRegistrar);
-    }
-    let key = VerifyingKey::decode(registrar).map_err(|_| FileError::RegistrarKey)?;
+    let key = registrar_of(registrar, pins)?;
     Ok(Arc::new(Roster::verify(roster.clone(), &key)?))
 }
 
@@ -201,7 +230,40 @@ impl Document {
             Self::RosterOf { .. } => "a roster",
             Self::Accusation { .. } => "evidence",
             Self::Published { .. } => "a published result",
+            Self::TwoRosters { .. } => "two rosters of one registrar",
         }
+    }
+
+    /// Judges [`Self::TwoRosters`]: whether one registrar signed both and they are different rosters of one version. Nothing
+    /// else in them needs to be right, for a registrar signs nothing that it has not made.
+    ///
+    /// # Errors
+    /// [`FileError::Kind`], [`FileError::OtherRegistrar`], [`FileError::RegistrarKey`], [`FileError::Roster`] for a
+    /// signature, [`FileError::NoContradiction`].
+    pub fn judge_registrar(&self, pins: &Pins) -> Result<ConvictedRegistrar, FileError> {
+        let Self::TwoRosters {
+            registrar,
+            first,
+            second,
+        } = self
+        else {
+            return Err(FileError::Kind { found: self.name() });
+        };
+        let registrar = registrar_of(registrar, pins)?;
+        for roster in [first, second] {
+            roster
+                .verify(&registrar)
+                .map_err(|_| RosterError::Signature)?;
+        }
+        let digests = [first.content.digest(), second.content.digest()];
+        if first.content.version != second.content.version || digests[0] == digests[1] {
+            return Err(FileError::NoContradiction);
+        }
+        Ok(ConvictedRegistrar {
+            registrar,
+            version: first.content.version,
+            digests,
+        })
     }
 
     /// The roster, after its every signature was checked.
@@ -215,6 +277,11 @@ impl Document {
         }
         | Self::Published {
             registrar, roster, ..
+        }
+        | Self::TwoRosters {
+            registrar,
+            first: roster,
+            ..
         }) = self;
         roster_of(registrar, roster, pins)
     }
@@ -222,10 +289,12 @@ impl Document {
     /// The round that the file is about, everything recomputed from roster and parameters.
     ///
     /// # Errors
-    /// [`FileError`]; [`FileError::Kind`] for a roster, which is about no round.
+    /// [`FileError`]; [`FileError::Kind`] for rosters, which are about no round.
     pub fn context(&self, pins: &Pins) -> Result<RoundContext, FileError> {
         match self {
-            Self::RosterOf { .. } => Err(FileError::Kind { found: self.name() }),
+            Self::RosterOf { .. } | Self::TwoRosters { .. } => {
+                Err(FileError::Kind { found: self.name() })
+            }
             Self::Accusation { params, .. } => {
                 server_is_pinned(&params.server_key, pins)?;
                 Ok(RoundContext::new(

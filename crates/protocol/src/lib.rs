@@ -40,8 +40,8 @@ pub use contribution::{
 };
 pub use evidence::{Evidence, MemberStatement, ServerStatement};
 pub use file::{
-    AccusationError, Document, FILE_MAGIC, FILE_VERSION, FileError, Pins, PublishedError,
-    judge_file,
+    AccusationError, ConvictedRegistrar, Document, FILE_MAGIC, FILE_VERSION, FileError, Pins,
+    PublishedError, judge_file,
 };
 pub use header::{check_header, check_header_content};
 pub use judge::{Conviction, Culprit, JudgeError, first_wrong_row, judge, judge_with};

@@ -1,11 +1,13 @@
-//! Keys of clients, servers and registrars, and the one text form in which they stand in files.
+//! Keys of clients, servers and registrars, requests to join, and the one text form in which all of them stand in files.
 
 use rand_core::CryptoRngCore;
 use thiserror::Error;
 use veilsum_crypto::{IdentityKey, ShareSecretKey, VerifyingKey};
 use veilsum_params::ClientId;
 use veilsum_transport::{ServerIdentity, ServerKey};
-use veilsum_wire::{RosterContent, RosterEntry, Signed, Wire};
+use veilsum_wire::{
+    JoinContent, Roster, RosterContent, RosterDraft, RosterEntry, RosterError, Signed, Wire,
+};
 use zeroize::{Zeroize, Zeroizing};
 
 /// Longest key file in bytes; the longest that is ever written is far shorter.
@@ -22,7 +24,9 @@ pub enum KeyError {
     Format,
     /// A key file of another kind.
     #[error(
-        "this file holds a {found} key, a {expected} key is needed: give the other file of the pair, or another role's"
+        "this file holds {}, {} is needed: give the other file of the pair, or another role's",
+        named(found),
+        named(expected)
     )]
     Kind {
         /// What is needed.
@@ -40,14 +44,27 @@ pub enum KeyError {
     Invalid,
 }
 
-const KINDS: [&str; 6] = [
+pub(crate) const JOIN_REQUEST: &str = "join-request";
+pub(crate) const REGISTRAR_DRAFT: &str = "registrar-draft";
+
+const KINDS: [&str; 8] = [
     "client-secret",
     "client-public",
     "server-secret",
     "server-public",
     "registrar-secret",
     "registrar-public",
+    JOIN_REQUEST,
+    REGISTRAR_DRAFT,
 ];
+
+fn named(kind: &str) -> String {
+    match kind {
+        JOIN_REQUEST => "a request to join".to_owned(),
+        REGISTRAR_DRAFT => "a registrar's draft".to_owned(),
+        key => format!("a {key} key"),
+    }
+}
 
 fn check_value(kind: &str, payload: &[u8]) -> [u8; 8] {
     let mut hasher = blake3::Hasher::new_derive_key("veilsum/v1 key file check");
@@ -57,13 +74,13 @@ fn check_value(kind: &str, payload: &[u8]) -> [u8; 8] {
     check
 }
 
-fn seal(kind: &'static str, payload: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn seal(kind: &'static str, payload: &[u8]) -> Zeroizing<Vec<u8>> {
     let hex = Zeroizing::new(hex::encode(payload));
     let check = hex::encode(check_value(kind, payload));
     Zeroizing::new(format!("veilsum-key 1 {kind}\n{}\n{check}\n", hex.as_str()).into_bytes())
 }
 
-fn unseal(expected: &'static str, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+pub(crate) fn unseal(expected: &'static str, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
     let text = std::str::from_utf8(text).map_err(|_| KeyError::Format)?;
     let mut lines = text.lines();
     let kind = lines
@@ -152,6 +169,23 @@ impl ClientKeys {
         )
     }
 
+    /// A request to be in the roster of `registrar` with these keys.
+    #[must_use]
+    pub fn request(
+        &self,
+        registrar: &VerifyingKey,
+        rng: &mut impl CryptoRngCore,
+    ) -> Signed<JoinContent> {
+        JoinContent::request(
+            registrar,
+            self.client,
+            self.epoch,
+            &self.identity,
+            &self.share,
+            rng,
+        )
+    }
+
     /// The text of the secret file.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<Vec<u8>> {
@@ -193,6 +227,20 @@ pub fn entry_to_text(entry: &RosterEntry) -> Vec<u8> {
 /// [`KeyError`].
 pub fn entry_from_text(text: &[u8]) -> Result<RosterEntry, KeyError> {
     Wire::from_bytes(&unseal("client-public", text)?).map_err(|_| KeyError::Invalid)
+}
+
+/// The text of a request to join, for the registrar.
+#[must_use]
+pub fn request_to_text(request: &Signed<JoinContent>) -> Vec<u8> {
+    seal(JOIN_REQUEST, &request.to_bytes()).to_vec()
+}
+
+/// Reads the text of a request to join. Nothing in it is checked: [`veilsum_wire::RosterDraft::judge`] does that.
+///
+/// # Errors
+/// [`KeyError`].
+pub fn request_from_text(text: &[u8]) -> Result<Signed<JoinContent>, KeyError> {
+    Wire::from_bytes(&unseal(JOIN_REQUEST, text)?).map_err(|_| KeyError::Invalid)
 }
 
 /// What a server keeps secret: the key that signs messages, and the one that TLS shows. They are distinct, so that no
@@ -316,6 +364,13 @@ impl RegistrarKeys {
     pub fn sign_roster(&self, epoch: u64, mut entries: Vec<RosterEntry>) -> Signed<RosterContent> {
         entries.sort_by_key(|entry| entry.client);
         Signed::sign(RosterContent::first(epoch, entries), &self.0)
+    }
+    /// Signs the next roster, and checks it as everybody will.
+    ///
+    /// # Errors
+    /// As [`RosterDraft::sign`].
+    pub fn sign(&self, draft: &RosterDraft) -> Result<Roster, RosterError> {
+        draft.sign(&self.0)
     }
     /// The text of the secret file.
     #[must_use]

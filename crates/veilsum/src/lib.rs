@@ -8,7 +8,9 @@ mod client;
 mod journal;
 mod keys;
 mod notes;
+mod registrar;
 mod requests;
+mod rosters;
 mod server;
 mod status;
 
@@ -18,13 +20,15 @@ pub use client::{
 pub use journal::JournalError;
 pub use keys::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text,
-    entry_to_text, registrar_from_text, registrar_to_text,
+    entry_to_text, registrar_from_text, registrar_to_text, request_from_text, request_to_text,
 };
 pub use notes::Notes;
+pub use registrar::{Registrar, RegistrarError, Signing};
 pub use requests::{
     Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, RoundRequests, check_by_id, code,
     is_void, kind,
 };
+pub use rosters::{RosterMemory, RosterMemoryError};
 pub use server::{
     AnswersSummary, Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError,
     ServerOptions, ServerTimes, Task, TaskName, TaskNameError, announced_params, answers_summary,

@@ -8,6 +8,7 @@
 mod beacon;
 mod codec;
 mod contribution;
+mod enrol;
 mod join;
 mod messages;
 mod params;
@@ -22,6 +23,7 @@ pub use beacon::{
 };
 pub use codec::{Reader, Wire, WireError};
 pub use contribution::{Body, Contribution, Header, HeaderContent, slice_rows};
+pub use enrol::{Admission, AdmitError, RevokeError, RosterDraft};
 pub use join::{JoinContent, JoinError, ROLE_CLIENT};
 pub use messages::*;
 pub use params::{ROUND_PARAMS_FIELDS, params_digest};

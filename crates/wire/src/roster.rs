@@ -86,6 +86,11 @@ impl RosterContent {
             entries,
         }
     }
+
+    /// What [`veilsum_params::RoundParams::roster_digest`] must equal: a digest of everything but the signature.
+    pub fn digest(&self) -> Digest {
+        Digest::of(labels::ROSTER_DIGEST, &self.to_bytes())
+    }
 }
 impl Content for RosterContent {
     const LABEL: Label = labels::SIGN_ROSTER;
@@ -213,7 +218,7 @@ impl Roster {
         if let Some(client) = content.beacon.participants.iter().find(outside) {
             return Err(RosterError::Participant { client: *client });
         }
-        let digest = Digest::of(labels::ROSTER_DIGEST, &content.to_bytes());
+        let digest = content.digest();
         Ok(Self {
             source,
             keys,

@@ -21,7 +21,7 @@ use veilsum::wire::{
     Announcement, Header, LightBundle, RosterContent, RoundResult, RowsRequest, Signed, Wire,
     WireError, params_digest,
 };
-use veilsum::{KEY_FILE_MAX, entry_from_text, registrar_from_text};
+use veilsum::{KEY_FILE_MAX, entry_from_text, registrar_from_text, request_from_text};
 
 /// Largest file that is read whole.
 const FILE_MAX: u64 = 1 << 32;
@@ -436,6 +436,12 @@ fn key(name: &str, bytes: &[u8]) -> Result<Shown, CliError> {
                 "identity key".to_owned(),
                 Section::Text(json!(hex::encode(key.signing.to_bytes()))),
             ));
+        }
+        "join-request" => {
+            let request = request_from_text(bytes).map_err(|_| damaged("request to join"))?;
+            let value = Walker::new(&request.to_bytes(), true).whole("Signed<JoinContent>");
+            let value = value.map_err(|_| damaged("request to join"))?;
+            sections.push(("fields".to_owned(), Section::Value(value)));
         }
         secret if secret.ends_with("-secret") => {
             sections.push((

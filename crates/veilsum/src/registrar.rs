@@ -1,0 +1,739 @@
+//! The registrar's directory: the rosters that were signed, and what was decided since (`specs/protocol.md`, "Enrolment").
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use thiserror::Error;
+use veilsum_crypto::VerifyingKey;
+use veilsum_params::ClientId;
+use veilsum_store::{
+    DirLock, Disk, Operation, StoreError, open_state, read_bounded, replace_private, write_private,
+};
+use veilsum_wire::{
+    Admission, AdmitError, BeaconRule, JoinContent, RevokeError, Roster, RosterDraft, RosterError,
+    Signed, Wire,
+};
+
+use crate::keys::{
+    KEY_FILE_MAX, KeyError, REGISTRAR_DRAFT, RegistrarKeys, registrar_from_text, registrar_to_text,
+    seal, unseal,
+};
+use crate::rosters::{RosterMemory, RosterMemoryError};
+
+/// The registrar's public key, in its directory.
+const PUBLIC_FILE: &str = "registrar.pub";
+/// What was decided since the last roster was signed.
+const DRAFT_FILE: &str = "draft";
+/// Longest draft in bytes: some hundred thousand decisions. More are signed in several versions.
+const DRAFT_MAX: u64 = 256 << 20;
+
+/// Why the registrar's directory cannot be used, or a decision is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RegistrarError {
+    /// The disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file of the directory.
+    #[error("{}: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        cause: KeyError,
+    },
+    /// The rosters that were signed.
+    #[error(transparent)]
+    Rosters(#[from] RosterMemoryError),
+    /// There is a registrar in the directory.
+    #[error("{}: there is a registrar in this directory already: go on with it, or take another directory", dir.display())]
+    Taken {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Neither a roster nor a draft.
+    #[error("{}: there is neither a roster nor a draft in it: run `veilsum registrar init` again", dir.display())]
+    Unfinished {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The draft follows a roster that is not there.
+    #[error("{}: it follows roster version {base}, and the newest one in the directory is {found}: restore the directory from its disk", path.display())]
+    Gap {
+        /// The draft.
+        path: PathBuf,
+        /// What it follows.
+        base: u64,
+        /// The newest that is there.
+        found: u64,
+    },
+    /// A request is not admitted; none of those given with it is.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// A key is not revoked.
+    #[error(transparent)]
+    Revoke(#[from] RevokeError),
+    /// The draft cannot be signed.
+    #[error("the roster is not signed: {0}")]
+    Roster(#[from] RosterError),
+    /// The key is another one.
+    #[error("the key is not that of the registrar in {}", dir.display())]
+    OtherKey {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Nobody is in the first roster.
+    #[error("nobody is admitted yet: admit requests first")]
+    Empty,
+    /// There is no roster with a higher version.
+    #[error("the versions of rosters are used up: start again with another registrar key")]
+    UsedUp,
+    /// Too much was decided since the last roster.
+    #[error("too much is decided since the last roster was signed: sign it, then go on")]
+    TooMuch,
+}
+
+/// What signing gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signing {
+    /// A roster with the next version.
+    New,
+    /// Nothing was decided since the last one, which still holds.
+    Unchanged,
+}
+
+/// What was decided since the last roster was signed.
+#[derive(Clone, Debug)]
+struct Decisions {
+    /// The version that they follow; 0 before there is any.
+    base: u64,
+    epoch: u64,
+    beacon: BeaconRule,
+    revoked: Vec<[u8; 32]>,
+    admitted: Vec<Signed<JoinContent>>,
+}
+
+impl Decisions {
+    fn after(roster: &Roster) -> Self {
+        Self {
+            base: roster.version(),
+            epoch: roster.epoch(),
+            beacon: roster.beacon().clone(),
+            revoked: Vec::new(),
+            admitted: Vec::new(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.revoked.is_empty() && self.admitted.is_empty()
+    }
+
+    fn to_text(&self) -> Result<Vec<u8>, RegistrarError> {
+        let front = ((self.base, self.epoch), self.beacon.clone());
+        let mut payload = front.to_bytes();
+        self.revoked.encode(&mut payload);
+        self.admitted.encode(&mut payload);
+        let text = seal(REGISTRAR_DRAFT, &payload).to_vec();
+        match u64::try_from(text.len()) {
+            Ok(len) if len <= DRAFT_MAX => Ok(text),
+            _ => Err(RegistrarError::TooMuch),
+        }
+    }
+
+    fn from_text(text: &[u8]) -> Result<Self, KeyError> {
+        type Fields = (
+            ((u64, u64), BeaconRule),
+            (Vec<[u8; 32]>, Vec<Signed<JoinContent>>),
+        );
+        let payload = unseal(REGISTRAR_DRAFT, text)?;
+        let fields = Fields::from_bytes(&payload).map_err(|_| KeyError::Invalid)?;
+        let (((base, epoch), beacon), (revoked, admitted)) = fields;
+        Ok(Self {
+            base,
+            epoch,
+            beacon,
+            revoked,
+            admitted,
+        })
+    }
+
+    /// The next roster. Revocations come first: who was admitted after one has passed it, and what was revoked after it was
+    /// admitted is not among the admitted.
+    fn apply(
+        &self,
+        registrar: &VerifyingKey,
+        last: Option<&Roster>,
+    ) -> Result<RosterDraft, RegistrarError> {
+        let mut draft = match last {
+            Some(last) => RosterDraft::after(last).ok_or(RegistrarError::UsedUp)?,
+            None => RosterDraft::first(*registrar, self.epoch, self.beacon.clone()),
+        };
+        for key in &self.revoked {
+            draft.revoke(key)?;
+        }
+        for request in &self.admitted {
+            draft.admit(request)?;
+        }
+        Ok(draft)
+    }
+}
+
+/// A registrar's directory, held by one process at a time. What was decided is durable when the call returns; a roster
+/// version is signed once, whatever dies when.
+#[derive(Debug)]
+pub struct Registrar {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    public: VerifyingKey,
+    memory: RosterMemory,
+    last: Option<Roster>,
+    decisions: Decisions,
+    draft: RosterDraft,
+    _lock: DirLock,
+}
+
+impl Registrar {
+    /// Makes the directory of a registrar that goes on from `roster`, or has signed none yet; then the first one will have
+    /// share keys of `epoch`. The same call again ends what one that died has begun.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Taken`] when the directory is in use already, by this key or another; errors of the disk.
+    pub fn init(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        public: &VerifyingKey,
+        epoch: u64,
+        roster: Option<&Roster>,
+    ) -> Result<Self, RegistrarError> {
+        open_state(&*disk, dir)?;
+        let lock = DirLock::acquire(&*disk, dir)?;
+        let taken = || RegistrarError::Taken {
+            dir: dir.to_owned(),
+        };
+        let path = dir.join(PUBLIC_FILE);
+        match write_private(&*disk, &path, &registrar_to_text(public)) {
+            Ok(()) => {}
+            Err(StoreError::Exists { .. }) if read_public(&*disk, dir)? == *public => {}
+            Err(StoreError::Exists { .. }) => return Err(taken()),
+            Err(error) => return Err(error.into()),
+        }
+        let memory = RosterMemory::of_registrar(Arc::clone(&disk), dir, public)?;
+        let draft = dir.join(DRAFT_FILE);
+        let used = disk.exists(&draft);
+        let used = used.map_err(|error| StoreError::from_io(Operation::Read, &draft, &error))?;
+        if used || memory.highest().is_some() {
+            return Err(taken());
+        }
+        let mut this = Self::with(disk, dir, *public, memory, lock, Some(epoch))?;
+        match roster {
+            Some(roster) => {
+                this.memory.accept(roster)?;
+                this.follow(roster.clone())?;
+            }
+            None => this.write(this.decisions.clone())?,
+        }
+        Ok(this)
+    }
+
+    /// Opens the directory.
+    ///
+    /// # Errors
+    /// [`RegistrarError`].
+    pub fn open(disk: Arc<dyn Disk>, dir: &Path) -> Result<Self, RegistrarError> {
+        // Of a directory that is no registrar's nothing is changed.
+        let public = read_public(&*disk, dir)?;
+        open_state(&*disk, dir)?;
+        let lock = DirLock::acquire(&*disk, dir)?;
+        let memory = RosterMemory::of_registrar(Arc::clone(&disk), dir, &public)?;
+        Self::with(disk, dir, public, memory, lock, None)
+    }
+
+    fn with(
+        disk: Arc<dyn Disk>,
+        dir: &Path,
+        public: VerifyingKey,
+        memory: RosterMemory,
+        lock: DirLock,
+        first_epoch: Option<u64>,
+    ) -> Result<Self, RegistrarError> {
+        let last = memory.newest()?;
+        let found = last.as_ref().map_or(0, Roster::version);
+        let path = dir.join(DRAFT_FILE);
+        let written = match read_bounded(&*disk, &path, DRAFT_MAX) {
+            Ok(text) => Some(Decisions::from_text(&text).map_err(|cause| {
+                let path = path.clone();
+                RegistrarError::File { path, cause }
+            })?),
+            Err(StoreError::NotFound { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(base) = written
+            .as_ref()
+            .map(|d| d.base)
+            .filter(|base| *base > found)
+        {
+            return Err(RegistrarError::Gap { path, base, found });
+        }
+        // A draft that a newer roster followed was signed by a process that died before it removed it.
+        let current = written.filter(|decisions| decisions.base == found);
+        let decisions = match (current, &last, first_epoch) {
+            (Some(decisions), _, _) => decisions,
+            (None, Some(last), _) => Decisions::after(last),
+            (None, None, Some(epoch)) => Decisions {
+                base: 0,
+                epoch,
+                beacon: BeaconRule::operator(),
+                revoked: Vec::new(),
+                admitted: Vec::new(),
+            },
+            (None, None, None) => {
+                return Err(RegistrarError::Unfinished {
+                    dir: dir.to_owned(),
+                });
+            }
+        };
+        let draft = decisions.apply(&public, last.as_ref())?;
+        Ok(Self {
+            disk,
+            dir: dir.to_owned(),
+            public,
+            memory,
+            last,
+            decisions,
+            draft,
+            _lock: lock,
+        })
+    }
+
+    /// The registrar's key.
+    #[must_use]
+    pub fn public(&self) -> &VerifyingKey {
+        &self.public
+    }
+    /// The last roster that was signed.
+    #[must_use]
+    pub fn last(&self) -> Option<&Roster> {
+        self.last.as_ref()
+    }
+    /// The next one, as far as it is decided.
+    #[must_use]
+    pub fn draft(&self) -> &RosterDraft {
+        &self.draft
+    }
+    /// Whether anything was decided since the last one.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        !self.decisions.is_empty()
+    }
+    /// Clients that were admitted since the last one.
+    pub fn admitted(&self) -> impl ExactSizeIterator<Item = ClientId> {
+        let requests = self.decisions.admitted.iter();
+        requests.map(|request| request.content.entry.client)
+    }
+    /// Identity keys that were revoked since the last one.
+    pub fn revoked(&self) -> impl ExactSizeIterator<Item = &[u8; 32]> {
+        self.decisions.revoked.iter()
+    }
+
+    fn write(&mut self, decisions: Decisions) -> Result<(), RegistrarError> {
+        let draft = decisions.apply(&self.public, self.last.as_ref())?;
+        let path = self.dir.join(DRAFT_FILE);
+        replace_private(&*self.disk, &path, &decisions.to_text()?)?;
+        (self.decisions, self.draft) = (decisions, draft);
+        Ok(())
+    }
+
+    /// Goes on after a roster that is on disk.
+    fn follow(&mut self, roster: Roster) -> Result<(), RegistrarError> {
+        let decisions = Decisions::after(&roster);
+        self.last = Some(roster);
+        self.write(decisions)
+    }
+
+    /// Admits requests, all of them or none. Those whose entries are there already change nothing.
+    ///
+    /// # Errors
+    /// The place of the first request that is not admitted, and why: [`RegistrarError::Admit`]; errors of the disk, with
+    /// the last place.
+    pub fn admit(
+        &mut self,
+        requests: &[Signed<JoinContent>],
+    ) -> Result<Vec<Admission>, (usize, RegistrarError)> {
+        let (mut draft, mut decisions) = (self.draft.clone(), self.decisions.clone());
+        let mut admissions = Vec::new();
+        for (place, request) in requests.iter().enumerate() {
+            let admission = draft.admit(request).map_err(|e| (place, e.into()))?;
+            if let Admission::New(_) = admission {
+                decisions.admitted.push(request.clone());
+            }
+            admissions.push(admission);
+        }
+        if admissions.iter().any(|a| matches!(a, Admission::New(_))) {
+            let place = requests.len().saturating_sub(1);
+            self.write(decisions).map_err(|error| (place, error))?;
+        }
+        Ok(admissions)
+    }
+
+    /// Revokes identity keys for ever, all of them or none; gives the clients that had them.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Revoke`]; errors of the disk.
+    pub fn revoke(
+        &mut self,
+        keys: &[[u8; 32]],
+    ) -> Result<BTreeMap<[u8; 32], Option<ClientId>>, RegistrarError> {
+        let (mut draft, mut decisions) = (self.draft.clone(), self.decisions.clone());
+        let mut holders = BTreeMap::new();
+        for key in keys {
+            let known = draft.revoked().any(|revoked| revoked == key);
+            holders.insert(*key, draft.revoke(key)?);
+            decisions
+                .admitted
+                .retain(|request| request.content.entry.identity_key != *key);
+            if !known {
+                decisions.revoked.push(*key);
+            }
+        }
+        self.write(decisions)?;
+        Ok(holders)
+    }
+
+    /// Forgets what was decided since the last roster was signed.
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn discard(&mut self) -> Result<(), RegistrarError> {
+        let mut decisions = self.decisions.clone();
+        decisions.admitted.clear();
+        decisions.revoked.clear();
+        self.write(decisions)
+    }
+
+    /// Signs the next roster, if anything was decided since the last one. It is on disk before this returns, and its
+    /// version is never signed again.
+    ///
+    /// # Errors
+    /// [`RegistrarError::OtherKey`], [`RegistrarError::Empty`], [`RegistrarError::Roster`]; errors of the disk.
+    pub fn sign(&mut self, keys: &RegistrarKeys) -> Result<Signing, RegistrarError> {
+        if keys.public() != self.public {
+            return Err(RegistrarError::OtherKey {
+                dir: self.dir.clone(),
+            });
+        }
+        if !self.has_changes() && self.last.is_some() {
+            return Ok(Signing::Unchanged);
+        }
+        if self.last.is_none() && self.draft.entries().len() == 0 {
+            return Err(RegistrarError::Empty);
+        }
+        let roster = keys.sign(&self.draft)?;
+        self.memory.accept(&roster)?;
+        self.follow(roster)?;
+        Ok(Signing::New)
+    }
+}
+
+fn read_public(disk: &dyn Disk, dir: &Path) -> Result<VerifyingKey, RegistrarError> {
+    let path = dir.join(PUBLIC_FILE);
+    let text = read_bounded(disk, &path, KEY_FILE_MAX)?;
+    registrar_from_text(&text).map_err(|cause| RegistrarError::File { path, cause })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::ClientKeys;
+    use rand_chacha::ChaCha20Rng;
+    use rand_core::SeedableRng;
+    use veilsum_store::{CrashStyle, Fault, RealDisk, SimDisk, ensure_dir};
+    use veilsum_wire::JoinError;
+
+    fn rng(seed: u64) -> ChaCha20Rng {
+        ChaCha20Rng::seed_from_u64(seed)
+    }
+
+    fn keys() -> RegistrarKeys {
+        RegistrarKeys::generate(&mut rng(500))
+    }
+
+    fn client(number: u32, seed: u64) -> ClientKeys {
+        ClientKeys::generate(ClientId(number), 1, &mut rng(seed))
+    }
+
+    fn request(of: &ClientKeys) -> Signed<JoinContent> {
+        of.request(&keys().public(), &mut rng(7))
+    }
+
+    fn ids(registrar: &Registrar) -> Vec<u32> {
+        registrar.draft().entries().map(|e| e.client.0).collect()
+    }
+
+    #[test]
+    fn requests_become_rosters_and_revoked_keys_never_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = || Arc::new(RealDisk);
+        let public = keys().public();
+        let clients: Vec<ClientKeys> = (1..=4).map(|n| client(n, n.into())).collect();
+        let requests: Vec<Signed<JoinContent>> = clients.iter().map(request).collect();
+        let mut registrar = Registrar::init(disk(), dir.path(), &public, 1, None).unwrap();
+        assert_eq!(registrar.sign(&keys()), Err(RegistrarError::Empty));
+        let admitted = registrar.admit(&requests[..3]).unwrap();
+        assert_eq!(admitted[2], Admission::New(ClientId(3)));
+        assert_eq!(
+            registrar.admit(&requests[..1]),
+            Ok(vec![Admission::Known(ClientId(1))])
+        );
+        drop(registrar);
+        let mut registrar = Registrar::open(disk(), dir.path()).unwrap();
+        let other = RegistrarKeys::generate(&mut rng(501));
+        let refused = RegistrarError::OtherKey {
+            dir: dir.path().to_owned(),
+        };
+        assert_eq!(registrar.sign(&other), Err(refused));
+        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
+        assert_eq!(registrar.sign(&keys()), Ok(Signing::Unchanged));
+        assert_eq!(registrar.last().unwrap().version(), 1);
+
+        // Revoked: out of the next roster, and neither the old request nor a new one with that key is admitted.
+        let key = clients[1].identity().verifying_key().to_bytes();
+        let held = registrar.revoke(&[key]).unwrap();
+        assert_eq!(held[&key], Some(ClientId(2)));
+        drop(registrar);
+        let mut registrar = Registrar::open(disk(), dir.path()).unwrap();
+        assert_eq!(ids(&registrar), [1, 3]);
+        let revoked = |client| RegistrarError::Admit(AdmitError::Revoked { client });
+        for number in [2, 9] {
+            let mut again = client(number, 2);
+            if number == 9 {
+                again = ClientKeys::from_text(&again.to_text()).unwrap();
+            }
+            assert_eq!(
+                registrar.admit(&[request(&again)]),
+                Err((0, revoked(ClientId(number))))
+            );
+        }
+        // The number is free for somebody else, in the same version.
+        registrar.admit(&[request(&client(2, 22))]).unwrap();
+        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
+        let last = registrar.last().unwrap();
+        assert_eq!((last.version(), last.entries().len()), (2, 3));
+        assert!(last.is_revoked(&key));
+        assert_eq!(
+            registrar.admit(&requests[1..2]),
+            Err((0, revoked(ClientId(2))))
+        );
+
+        // Another directory goes on from this roster, and the first is not made a second time.
+        let roster = registrar.last().unwrap().clone();
+        drop(registrar);
+        let taken = Registrar::init(disk(), dir.path(), &public, 1, None);
+        assert!(matches!(taken, Err(RegistrarError::Taken { .. })));
+        let second = tempfile::tempdir().unwrap();
+        let mut registrar =
+            Registrar::init(disk(), second.path(), &public, 1, Some(&roster)).unwrap();
+        registrar.admit(&requests[3..]).unwrap();
+        registrar.sign(&keys()).unwrap();
+        assert_eq!(registrar.last().unwrap().version(), 3);
+    }
+
+    #[test]
+    fn what_is_not_admitted() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = keys().public();
+        let mut registrar =
+            Registrar::init(Arc::new(RealDisk), dir.path(), &public, 1, None).unwrap();
+        let first = client(1, 1);
+        registrar.admit(&[request(&first)]).unwrap();
+        let other = RegistrarKeys::generate(&mut rng(501)).public();
+        let later = ClientKeys::generate(ClientId(2), 2, &mut rng(2));
+        let renumbered = client(2, 1);
+        let mut borrowed = request(&client(2, 2));
+        borrowed.content.possession = request(&client(2, 3)).content.possession;
+        let borrowed = Signed::sign(borrowed.content, client(2, 2).identity());
+        let client_id = ClientId(2);
+        for (bad, expected) in [
+            (
+                client(2, 2).request(&other, &mut rng(3)),
+                AdmitError::Request(JoinError::Registrar),
+            ),
+            (
+                request(&later),
+                AdmitError::Request(JoinError::Epoch { got: 2, want: 1 }),
+            ),
+            (borrowed, AdmitError::Request(JoinError::Possession)),
+            (
+                request(&client(1, 4)),
+                AdmitError::NumberTaken {
+                    client: ClientId(1),
+                },
+            ),
+            (
+                request(&renumbered),
+                AdmitError::KeyTaken {
+                    client: client_id,
+                    holder: ClientId(1),
+                },
+            ),
+        ] {
+            // All or none: what comes before it is not admitted either.
+            let both = [request(&client(8, 8)), bad];
+            assert_eq!(registrar.admit(&both), Err((1, expected.into())));
+            assert_eq!(ids(&registrar), [1]);
+        }
+    }
+
+    #[test]
+    fn decisions_are_taken_back_until_they_are_signed() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = keys().public();
+        let mut registrar =
+            Registrar::init(Arc::new(RealDisk), dir.path(), &public, 1, None).unwrap();
+        registrar
+            .admit(&[request(&client(1, 1)), request(&client(2, 2))])
+            .unwrap();
+        registrar.sign(&keys()).unwrap();
+        registrar.admit(&[request(&client(3, 3))]).unwrap();
+        let key = client(3, 3).identity().verifying_key().to_bytes();
+        registrar.revoke(&[key]).unwrap();
+        assert_eq!(
+            (registrar.admitted().len(), registrar.revoked().len()),
+            (0, 1)
+        );
+        registrar.discard().unwrap();
+        assert!(!registrar.has_changes());
+        registrar.admit(&[request(&client(3, 3))]).unwrap();
+        assert_eq!(ids(&registrar), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_directory_that_does_not_fit_together_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = keys().public();
+        let open = || Registrar::open(Arc::new(RealDisk), dir.path());
+        let missing = open().unwrap_err();
+        let absent = RegistrarError::Store(StoreError::NotFound {
+            operation: Operation::Open,
+            path: dir.path().join(PUBLIC_FILE),
+        });
+        assert_eq!(missing, absent);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let mut registrar =
+            Registrar::init(Arc::new(RealDisk), dir.path(), &public, 1, None).unwrap();
+        registrar.admit(&[request(&client(1, 1))]).unwrap();
+        registrar.sign(&keys()).unwrap();
+        assert!(matches!(
+            open(),
+            Err(RegistrarError::Store(StoreError::Locked { .. }))
+        ));
+        drop(registrar);
+        let draft = dir.path().join(DRAFT_FILE);
+        let whole = std::fs::read(&draft).unwrap();
+        let file = |cause| RegistrarError::File {
+            path: draft.clone(),
+            cause,
+        };
+        for (bytes, expected) in [
+            (&whole[..20], KeyError::Format),
+            (&whole[..whole.len() - 2], KeyError::Damaged),
+            (
+                &registrar_to_text(&public)[..],
+                KeyError::Kind {
+                    expected: REGISTRAR_DRAFT,
+                    found: "registrar-public",
+                },
+            ),
+        ] {
+            std::fs::write(&draft, bytes).unwrap();
+            assert_eq!(open().unwrap_err(), file(expected));
+        }
+        // The rosters are lost, or an older copy was restored.
+        std::fs::write(&draft, &whole).unwrap();
+        std::fs::rename(dir.path().join("rosters"), dir.path().join("gone")).unwrap();
+        let path = draft.clone();
+        let gap = RegistrarError::Gap {
+            path,
+            base: 1,
+            found: 0,
+        };
+        assert_eq!(open().unwrap_err(), gap);
+        std::fs::remove_file(&draft).unwrap();
+        assert!(matches!(open(), Err(RegistrarError::Unfinished { .. })));
+    }
+
+    /// Runs a registrar's day on a disk that stops at `point`, starting again until it is through; gives the bytes of all
+    /// rosters that were signed and shown to somebody.
+    fn day(disk: &SimDisk, style: CrashStyle) -> Vec<Vec<u8>> {
+        let dir = Path::new("registrar");
+        let mut shown = Vec::new();
+        for _ in 0..2 {
+            let arc = || -> Arc<dyn Disk> { Arc::new(disk.clone()) };
+            let mut attempt = || -> Result<(), RegistrarError> {
+                let mut registrar = match Registrar::init(arc(), dir, &keys().public(), 1, None) {
+                    Err(RegistrarError::Taken { .. }) => Registrar::open(arc(), dir)?,
+                    made => made?,
+                };
+                let admit = |registrar: &mut Registrar, n| {
+                    let admitted = registrar.admit(&[request(&client(n, n.into()))]);
+                    admitted.map(|_| ()).map_err(|(_, error)| error)
+                };
+                let version = registrar.last().map_or(0, Roster::version);
+                if version == 0 {
+                    admit(&mut registrar, 1)?;
+                    admit(&mut registrar, 2)?;
+                    registrar.sign(&keys())?;
+                }
+                shown.push(registrar.last().unwrap().signed().to_bytes());
+                if version < 2 {
+                    let key = client(1, 1).identity().verifying_key().to_bytes();
+                    registrar.revoke(&[key])?;
+                    admit(&mut registrar, 3)?;
+                    registrar.sign(&keys())?;
+                }
+                shown.push(registrar.last().unwrap().signed().to_bytes());
+                Ok(())
+            };
+            if attempt().is_ok() {
+                return shown;
+            }
+            disk.restart(style);
+        }
+        unreachable!("the second attempt has a good disk");
+    }
+
+    #[test]
+    fn wherever_the_machine_stops_no_decision_is_lost_and_no_version_is_signed_twice() {
+        for style in [
+            CrashStyle::ProcessOnly,
+            CrashStyle::LoseUnsynced,
+            CrashStyle::Torn([3; 32]),
+        ] {
+            for point in 0.. {
+                let disk = SimDisk::new();
+                ensure_dir(&disk, Path::new("registrar")).unwrap();
+                let at = disk.changes() + point;
+                disk.fail_change(at, Fault::Crash);
+                let shown = day(&disk, style);
+                let through = disk.changes() < at;
+                disk.clear_faults();
+                let mut versions = BTreeMap::new();
+                for bytes in shown {
+                    let signed = Signed::<veilsum_wire::RosterContent>::from_bytes(&bytes).unwrap();
+                    let version = signed.content.version;
+                    let known = versions.entry(version).or_insert_with(|| bytes.clone());
+                    assert_eq!(*known, bytes, "{style:?} at {point}: version {version}");
+                }
+                let arc = Arc::new(disk.clone());
+                let registrar = Registrar::open(arc, Path::new("registrar")).unwrap();
+                assert_eq!(registrar.last().unwrap().version(), 2);
+                assert_eq!(ids(&registrar), [2, 3], "{style:?} at {point}");
+                assert_eq!(registrar.draft().revoked().len(), 1);
+                if through {
+                    assert!(point > 20, "a day has {point} changes");
+                    break;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The next roster of a registrar while it is being made (`specs/protocol.md`, "Enrolment").
+
+use crate::{
+    BeaconRule, JoinContent, JoinError, Roster, RosterContent, RosterEntry, RosterError, Signed,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use thiserror::Error;
+use veilsum_crypto::{IdentityKey, VerifyingKey};
+use veilsum_params::{ClientId, limits};
+
+/// What becomes of a request that may be admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// The roster gets a new entry.
+    New(ClientId),
+    /// The very same entry is there already: nothing changes.
+    Known(ClientId),
+}
+
+/// Why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AdmitError {
+    /// The request itself.
+    #[error(transparent)]
+    Request(#[from] JoinError),
+    /// The identity key was revoked, for ever.
+    #[error(
+        "the request of {client} has an identity key that was revoked: it is never admitted again, the client makes new keys"
+    )]
+    Revoked {
+        /// Who asks.
+        client: ClientId,
+    },
+    /// Another client has the number.
+    #[error(
+        "{client} is the number of another client: the one that asks takes a number that is free"
+    )]
+    NumberTaken {
+        /// The number.
+        client: ClientId,
+    },
+    /// Another client has one of the two keys.
+    #[error(
+        "the request of {client} has an identity or share key that {holder} has: each client has its own keys and one number"
+    )]
+    KeyTaken {
+        /// Who asks.
+        client: ClientId,
+        /// Who has the key.
+        holder: ClientId,
+    },
+    /// The roster is full.
+    #[error("the roster has {max} clients, which is the most that it can hold", max = limits::ROSTER_MAX)]
+    Full,
+}
+
+/// Why a key is not revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RevokeError {
+    /// Nobody has the number.
+    #[error("{client} is not in the roster: look at who is with `veilsum registrar show`")]
+    Unknown {
+        /// The number.
+        client: ClientId,
+    },
+    /// The client takes part in the roster's beacon.
+    #[error(
+        "{client} takes part in the beacon of the roster: take it off the beacon's list of participants first"
+    )]
+    Participant {
+        /// Who.
+        client: ClientId,
+    },
+}
+
+/// The next roster of a registrar: starts from the last one that was signed, takes admissions and revocations, and is
+/// signed in the end with the next version.
+#[derive(Clone, Debug)]
+pub struct RosterDraft {
+    registrar: VerifyingKey,
+    version: u64,
+    epoch: u64,
+    beacon: BeaconRule,
+    entries: BTreeMap<ClientId, RosterEntry>,
+    /// Identity and share keys, with those who have them.
+    holders: BTreeMap<[u8; 32], ClientId>,
+    revoked: BTreeSet<[u8; 32]>,
+}
+
+impl RosterDraft {
+    /// The first roster of a registrar: version 1, with nobody in it.
+    pub fn first(registrar: VerifyingKey, epoch: u64, beacon: BeaconRule) -> Self {
+        Self {
+            registrar,
+            version: 1,
+            epoch,
+            beacon,
+            entries: BTreeMap::new(),
+            holders: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+        }
+    }
+
+    /// The one after `last`: everything as there, until something is changed. None when the versions are used up.
+    pub fn after(last: &Roster) -> Option<Self> {
+        let content = &last.signed().content;
+        let mut draft = Self {
+            version: content.version.checked_add(1)?,
+            revoked: content.revoked.iter().copied().collect(),
+            ..Self::first(*last.registrar(), content.epoch, content.beacon.clone())
+        };
+        for entry in &content.entries {
+            draft.insert(entry.clone());
+        }
+        Some(draft)
+    }
+
+    fn insert(&mut self, entry: RosterEntry) {
+        self.holders.insert(entry.identity_key, entry.client);
+        self.holders
+            .insert(*entry.share_key.as_bytes(), entry.client);
+        self.entries.insert(entry.client, entry);
+    }
+
+    /// The version that it will have.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+    /// Epoch of the share keys.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+    /// The clients, by increasing id.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = &RosterEntry> {
+        self.entries.values()
+    }
+    /// The revoked identity keys, in increasing order.
+    pub fn revoked(&self) -> impl ExactSizeIterator<Item = &[u8; 32]> {
+        self.revoked.iter()
+    }
+    /// The identity key of a client.
+    pub fn identity(&self, client: ClientId) -> Option<[u8; 32]> {
+        Some(self.entries.get(&client)?.identity_key)
+    }
+
+    /// Whether a request may be admitted, without admitting it: signatures, proof of possession, registrar, role and
+    /// epoch; then that its identity key is not revoked, and that number and keys are nobody else's.
+    ///
+    /// # Errors
+    /// [`AdmitError`].
+    pub fn judge(&self, request: &Signed<JoinContent>) -> Result<Admission, AdmitError> {
+        let entry = request.admissible(&self.registrar, self.epoch)?;
+        let client = entry.client;
+        if self.revoked.contains(&entry.identity_key) {
+            return Err(AdmitError::Revoked { client });
+        }
+        let keys = [&entry.identity_key, entry.share_key.as_bytes()];
+        let holders = keys.map(|key| self.holders.get(key).copied());
+        if let Some(known) = self.entries.get(&client) {
+            return if holders == [Some(client); 2] && known == entry {
+                Ok(Admission::Known(client))
+            } else {
+                Err(AdmitError::NumberTaken { client })
+            };
+        }
+        if let Some(holder) = holders.into_iter().flatten().next() {
+            return Err(AdmitError::KeyTaken { client, holder });
+        }
+        if self.entries.len() >= limits::ROSTER_MAX as usize {
+            return Err(AdmitError::Full);
+        }
+        Ok(Admission::New(client))
+    }
+
+    /// Admits a request that [`Self::judge`] finds nothing wrong with.
+    ///
+    /// # Errors
+    /// [`AdmitError`]; nothing is changed then.
+    pub fn admit(&mut self, request: &Signed<JoinContent>) -> Result<Admission, AdmitError> {
+        let admission = self.judge(request)?;
+        if let Admission::New(_) = admission {
+            self.insert(request.content.entry.clone());
+        }
+        Ok(admission)
+    }
+
+    /// Revokes an identity key for ever, whether or not it is in the roster; gives the client that had it, which is in the
+    /// roster no more. Revoking it again changes nothing.
+    ///
+    /// # Errors
+    /// [`RevokeError::Participant`]; nothing is changed then.
+    pub fn revoke(&mut self, identity_key: &[u8; 32]) -> Result<Option<ClientId>, RevokeError> {
+        let of_identity = |client: &ClientId| self.identity(*client) == Some(*identity_key);
+        let holder = self.holders.get(identity_key).copied().filter(of_identity);
+        if let Some(client) = holder {
+            if self.beacon.participants.contains(&client) {
+                return Err(RevokeError::Participant { client });
+            }
+            if let Some(entry) = self.entries.remove(&client) {
+                self.holders.remove(&entry.identity_key);
+                self.holders.remove(entry.share_key.as_bytes());
+            }
+        }
+        self.revoked.insert(*identity_key);
+        Ok(holder)
+    }
+
+    /// As [`Self::revoke`], for the key that a client has.
+    ///
+    /// # Errors
+    /// [`RevokeError`].
+    pub fn revoke_client(&mut self, client: ClientId) -> Result<[u8; 32], RevokeError> {
+        let key = self
+            .identity(client)
+            .ok_or(RevokeError::Unknown { client })?;
+        self.revoke(&key)?;
+        Ok(key)
+    }
+
+    /// Signs it, and checks what was signed as everybody will.
+    ///
+    /// # Errors
+    /// [`RosterError::Signature`] when the key is not that of this registrar; others for a beacon that does not fit.
+    pub fn sign(&self, key: &IdentityKey) -> Result<Roster, RosterError> {
+        let content = RosterContent {
+            version: self.version,
+            epoch: self.epoch,
+            beacon: self.beacon.clone(),
+            revoked: self.revoked.iter().copied().collect(),
+            entries: self.entries.values().cloned().collect(),
+        };
+        Roster::verify(Signed::sign(content, key), &self.registrar)
+    }
+}
