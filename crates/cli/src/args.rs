@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use veilsum::TaskName;
 use veilsum_demo::CheatingServer;
 
+use crate::beacon::BeaconArguments;
+
 /// Private, verified sums of model updates.
 #[derive(Debug, Parser)]
 #[command(name = "veilsum", version, about)]
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Registrar(RegistrarArguments),
     /// As registrar: sign the first and only roster of the clients whose public entries are given
     Roster(RosterArguments),
+    /// Draw, check and hand on the values that cohorts and committees are drawn with
+    Beacon(BeaconArguments),
     /// Run rounds as server: one at once, or by schedule and by command
     Server(ServerArguments),
     /// Take part in a round as client
@@ -453,6 +457,9 @@ pub(crate) struct RosterArguments {
     /// The epoch of the clients' share keys
     #[arg(long, default_value_t = 1)]
     pub(crate) epoch: u64,
+    /// The rule of the beacon that draws cohorts and committees (TOML); without it values are the server operator's word
+    #[arg(long)]
+    pub(crate) beacon: Option<PathBuf>,
     /// The roster file to write
     #[arg(long)]
     pub(crate) out: PathBuf,

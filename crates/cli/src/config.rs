@@ -10,10 +10,11 @@ use veilsum::params::{
     Beacon, GENERATOR_SET, Layout, PROTOCOL_VERSION, ParameterError, RoundParams,
 };
 use veilsum::store::{RealDisk, StoreError, read_bounded};
-use veilsum::wire::{Roster, RosterError, cohort_and_committee};
+use veilsum::wire::{BeaconError, BeaconSource, Roster, RosterError, cohort_and_committee};
 use veilsum::{ServerError, ServerKeys, TaskName, registrar_from_text};
 use zeroize::Zeroizing;
 
+use crate::beacon::{BeaconFileError, Values, beacon_round};
 use crate::fields::{FieldError, Fields, Section};
 use crate::keys::{FileError, read_key, read_roster};
 use crate::limits::{LimitsConfig, TimesConfig};
@@ -68,6 +69,27 @@ pub(crate) enum Problem {
         /// What is wrong.
         problem: Box<Problem>,
     },
+    /// A rule of a beacon that is none.
+    #[error("the beacon: {0}")]
+    Beacon(#[from] BeaconError),
+    /// The value of the beacon for a round, or what belongs to it.
+    #[error(transparent)]
+    Value(#[from] BeaconFileError),
+    /// A value that is the operator's word, where the roster wants one that proves itself.
+    #[error(
+        "the roster names a beacon whose values prove themselves: leave round.beacon out, and say with beacon_values where they are put"
+    )]
+    BeaconNotProven,
+    /// Nobody says where proven values are put.
+    #[error(
+        "beacon_values is missing: the roster names a beacon, say in which directory or file its values are put"
+    )]
+    NoBeaconValues,
+    /// A value that is neither given nor drawn.
+    #[error(
+        "round.beacon is missing: the roster names no beacon, so that the value is the operator's word"
+    )]
+    NoBeacon,
     /// Cohort or committee can not be sampled from this roster.
     #[error("[round] {0}: enlarge the roster, or lower round.cohort and round.committee")]
     Roster(#[from] RosterError),
@@ -104,6 +126,8 @@ pub(crate) struct ServerConfig {
     pub(crate) limits: LimitsConfig,
     /// How long is waited.
     pub(crate) times: TimesConfig,
+    /// Where the values of the roster's beacon are put, if it names one.
+    pub(crate) values: Option<Values>,
     /// What is run, in the order of the file.
     pub(crate) tasks: Vec<TaskConfig>,
 }
@@ -128,7 +152,49 @@ impl TaskConfig {
         self.round.id
     }
 
-    /// The parameters of a round.
+    /// The value that the operator vouches for, under a roster without a beacon.
+    pub(crate) fn given_beacon(&self) -> Option<[u8; 32]> {
+        self.round.beacon
+    }
+
+    /// A round id and a beacon for it to check the configuration with: of a value that proves itself only the round is known
+    /// beforehand.
+    pub(crate) fn any_beacon(
+        &self,
+        roster: &Roster,
+        with_values: bool,
+    ) -> Result<(u64, Beacon), Problem> {
+        let round_id = self.first_round();
+        if *roster.beacon_source() == BeaconSource::Operator {
+            let value = self.round.beacon.ok_or(Problem::NoBeacon)?;
+            return Ok((round_id, operator_beacon(round_id, value)));
+        }
+        if self.round.beacon.is_some() {
+            return Err(Problem::BeaconNotProven);
+        }
+        if !with_values {
+            return Err(Problem::NoBeaconValues);
+        }
+        // A schedule begins no earlier than the rule.
+        let round_id = match self.schedule {
+            Some(_) => round_id.max(roster.beacon().first_round),
+            None => round_id,
+        };
+        let round = beacon_round(roster, round_id)?;
+        let registrar = roster.registrar().to_bytes();
+        let source = roster.beacon().source_digest(&registrar).0;
+        let value = [0; 32];
+        Ok((
+            round_id,
+            Beacon {
+                source,
+                round,
+                value,
+            },
+        ))
+    }
+
+    /// The parameters of a round with this beacon.
     ///
     /// # Errors
     /// Everything that is wrong with them.
@@ -137,9 +203,11 @@ impl TaskConfig {
         roster: &Roster,
         server_key: [u8; 32],
         round_id: u64,
+        beacon: Beacon,
         now_ms: u64,
     ) -> Result<(RoundParams, Layout), Vec<Problem>> {
-        self.round.params(roster, server_key, round_id, now_ms)
+        self.round
+            .params(roster, server_key, round_id, beacon, now_ms)
     }
 
     /// Where the result of a round is written.
@@ -196,8 +264,8 @@ struct RoundConfig {
     n_min: Option<u32>,
     /// Largest number of malicious clients that privacy is claimed for.
     malicious_max: u32,
-    /// Public random value that cohort and committee are sampled from.
-    beacon: [u8; 32],
+    /// Public random value that cohort and committee are sampled from, where nothing proves one.
+    beacon: Option<[u8; 32]>,
     /// Hash of the model or task that the updates answer to.
     model_digest: [u8; 32],
     /// Seconds for which contributions are taken.
@@ -232,6 +300,7 @@ impl ServerConfig {
         let state = fields.required::<PathBuf>(&mut outer, "state");
         let address_file = fields.optional::<PathBuf>(&mut outer, "address_file");
         let metrics = fields.optional(&mut outer, "metrics");
+        let values = fields.optional::<PathBuf>(&mut outer, "beacon_values");
         let limits = LimitsConfig::read(&mut fields, &mut outer);
         let times = TimesConfig::read(&mut fields, &mut outer);
         let tasks = read_tasks(&mut fields, &mut outer, state.as_deref());
@@ -273,7 +342,14 @@ impl ServerConfig {
         if let (Some(roster), Some(keys)) = (&roster, &keys) {
             let server_key = keys.signing().verifying_key().to_bytes();
             for task in &tasks {
-                match task.params(roster, server_key, task.first_round(), now_ms) {
+                let (round_id, beacon) = match task.any_beacon(roster, values.is_some()) {
+                    Ok(found) => found,
+                    Err(problem) => {
+                        problems.push(problem.in_task(&task.name));
+                        continue;
+                    }
+                };
+                match task.params(roster, server_key, round_id, beacon, now_ms) {
                     Ok((params, layout)) => {
                         if let Err(error) = veilsum::check_round_size(&params, &layout) {
                             problems.push(Problem::Round(error).in_task(&task.name));
@@ -299,6 +375,7 @@ impl ServerConfig {
             state: base.join(state),
             address_file: address_file.map(|path| base.join(path)),
             metrics,
+            values: values.map(|path| Values::new(base.join(path))),
             limits,
             times,
             tasks: tasks.into_iter().map(|task| task.below(base)).collect(),
@@ -395,7 +472,7 @@ impl RoundConfig {
         let threshold = fields.optional(&mut s, "threshold");
         let n_min = fields.optional(&mut s, "n_min");
         let malicious_max = fields.required(&mut s, "malicious_max");
-        let beacon = fields.bytes32(&mut s, "beacon");
+        let beacon = fields.optional_bytes32(&mut s, "beacon");
         let model_digest = fields.bytes32(&mut s, "model_digest");
         let contribute_seconds = fields.required(&mut s, "contribute_seconds");
         fields.end(s);
@@ -409,7 +486,7 @@ impl RoundConfig {
             threshold,
             n_min,
             malicious_max: malicious_max?,
-            beacon: beacon?,
+            beacon,
             model_digest: model_digest?,
             contribute_seconds: contribute_seconds?,
         })
@@ -421,6 +498,7 @@ impl RoundConfig {
         roster: &Roster,
         server_key: [u8; 32],
         round_id: u64,
+        beacon: Beacon,
         now_ms: u64,
     ) -> Result<(RoundParams, Layout), Vec<Problem>> {
         let available = u32::try_from(roster.entries().len()).unwrap_or(u32::MAX);
@@ -429,11 +507,6 @@ impl RoundConfig {
             return Err(vec![Problem::EmptyCohort]);
         }
         let committee_size = self.committee.unwrap_or(cohort_size);
-        let beacon = Beacon {
-            source: [0; 32],
-            round: round_id,
-            value: self.beacon,
-        };
         let (_, committee) =
             cohort_and_committee(roster, &beacon, round_id, cohort_size, committee_size)
                 .map_err(|error| vec![error.into()])?;
@@ -468,6 +541,15 @@ impl RoundConfig {
             Ok(layout) => Ok((params, layout)),
             Err(_) => Err(all_errors(&params).into_iter().map(Into::into).collect()),
         }
+    }
+}
+
+/// The beacon of a round whose value is the operator's word.
+pub(crate) fn operator_beacon(round_id: u64, value: [u8; 32]) -> Beacon {
+    Beacon {
+        source: [0; 32],
+        round: round_id,
+        value,
     }
 }
 

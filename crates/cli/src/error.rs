@@ -14,6 +14,7 @@ use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
 use veilsum_lab::{LabError, RoundError};
 
+use crate::beacon::BeaconFileError;
 use crate::config::{ConfigError, Problem, listed};
 use crate::inspect::InspectError;
 use crate::keys::FileError;
@@ -80,6 +81,8 @@ pub(crate) enum CliError {
     IdentityKey,
     #[error(transparent)]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Beacon(#[from] BeaconFileError),
     #[error(transparent)]
     Update(#[from] UpdateError),
     #[error("the parameters of the round:{}", listed(.0))]
@@ -189,6 +192,7 @@ impl CliError {
             Self::Store(error)
             | Self::Read(FileError::Store(error))
             | Self::Config(ConfigError::Store(error))
+            | Self::Beacon(BeaconFileError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),
             Self::Config(ConfigError::Problems { problems, .. }) => match &problems[..] {
                 [Problem::File(FileError::Store(error))] => store_code(error),
@@ -197,7 +201,9 @@ impl CliError {
             Self::Registrar(error) => registrar_code(error),
             Self::Request { cause, .. } => registrar_code(cause),
             Self::NumberNeeded { .. } | Self::OtherKeys { .. } | Self::IdentityKey => exit::USAGE,
-            Self::Read(_)
+            Self::Beacon(error) if error.is_verification() => exit::VERIFICATION,
+            Self::Beacon(_)
+            | Self::Read(_)
             | Self::DoubledEntry { .. }
             | Self::Update(_)
             | Self::Audit(_)

@@ -219,6 +219,20 @@ impl<'i> Fields<'i> {
     /// 32 bytes in hexadecimal.
     pub(crate) fn bytes32(&mut self, section: &mut Section<'i>, name: &str) -> Option<[u8; 32]> {
         let text: String = self.required(section, name)?;
+        self.decoded(section, name, &text)
+    }
+
+    /// 32 bytes in hexadecimal that may be left out.
+    pub(crate) fn optional_bytes32(
+        &mut self,
+        section: &mut Section<'i>,
+        name: &str,
+    ) -> Option<[u8; 32]> {
+        let text: String = self.optional(section, name)?;
+        self.decoded(section, name, &text)
+    }
+
+    fn decoded(&mut self, section: &Section<'i>, name: &str, text: &str) -> Option<[u8; 32]> {
         let mut bytes = [0; 32];
         if hex::decode_to_slice(text, &mut bytes).is_err() {
             self.problems.push(FieldError::Hex {

@@ -8,7 +8,7 @@ use serde_json::json;
 use thiserror::Error;
 use veilsum::params::ClientId;
 use veilsum::store::{RealDisk, StoreError, read_bounded, read_private, write_private};
-use veilsum::wire::{Roster, RosterError, Wire, WireError};
+use veilsum::wire::{BeaconRule, Roster, RosterContent, RosterError, Wire, WireError};
 use veilsum::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, entry_from_text, entry_to_text,
     registrar_to_text,
@@ -16,6 +16,7 @@ use veilsum::{
 use zeroize::Zeroizing;
 
 use crate::args::{KeyRole, KeygenArguments, RosterArguments};
+use crate::beacon::read_rule;
 use crate::error::CliError;
 
 /// What is wrong with a file of a key or of the roster.
@@ -128,7 +129,14 @@ pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
         }
     }
     let entries = by_id.into_values().map(|(_, entry)| entry).collect();
-    let signed = registrar.sign_roster(arguments.epoch, entries);
+    let beacon = match &arguments.beacon {
+        Some(path) => read_rule(path)?,
+        None => BeaconRule::operator(),
+    };
+    let signed = registrar.sign_content(RosterContent {
+        beacon,
+        ..RosterContent::first(arguments.epoch, entries)
+    });
     // What nobody would accept is not written.
     let roster = Roster::verify(signed, &registrar.public()).map_err(FileError::from)?;
     write_private(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;

@@ -2,6 +2,7 @@
 
 mod args;
 mod audit;
+mod beacon;
 mod bench;
 mod check;
 mod client;
@@ -66,6 +67,7 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Roster(arguments) => keys::roster(&arguments),
         Command::Enrol(arguments) => registrar::enrol(&arguments.command),
         Command::Registrar(arguments) => registrar::registrar(&arguments.command),
+        Command::Beacon(arguments) => beacon::beacon(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),
         Command::Rounds(arguments) => rounds::rounds(&arguments),

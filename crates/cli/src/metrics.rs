@@ -162,6 +162,15 @@ fn rounds(text: &mut Text, tasks: &[TaskStatus]) {
     for task in tasks {
         text.labelled(name, &[("task", &task.task)], task.next_ms / 1000);
     }
+    let (name, help) = (
+        "veilsum_beacon_awaited",
+        "1 while the next round waits for the value of its beacon round.",
+    );
+    text.family(name, "gauge", help);
+    for task in tasks {
+        let waits = task.beacon_awaited.is_some();
+        text.labelled(name, &[("task", &task.task)], waits.into());
+    }
 }
 
 fn metrics(observer: &Observer) -> String {

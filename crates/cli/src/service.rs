@@ -7,15 +7,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use veilsum::params::{RoundParams, UploadSizes};
+use veilsum::params::{Beacon, UploadSizes};
 use veilsum::store::{RealDisk, replace_private};
-use veilsum::wire::Roster;
+use veilsum::wire::{BeaconProof, BeaconSource, Roster};
 use veilsum::{
-    RoundEvent, RoundReport, Server, ServerError, ServerOptions, Task, announced_params, now_ms,
+    RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, Task, announced_params,
+    now_ms,
 };
 
 use crate::args::ServerArguments;
-use crate::config::{ServerConfig, TaskConfig};
+use crate::beacon::{Values, beacon_round};
+use crate::config::{Problem, ServerConfig, TaskConfig, operator_beacon};
 use crate::error::CliError;
 use crate::ledger::Ledger;
 use crate::metrics;
@@ -26,6 +28,8 @@ use crate::update::npy_bytes;
 const GRACE: Duration = Duration::from_secs(10);
 /// How often a task without a round looks at the clock and for a command.
 const LOOK: Duration = Duration::from_millis(200);
+/// How often a task that waits for the value of a beacon looks for it.
+const LOOK_FOR_VALUE: Duration = Duration::from_millis(500);
 /// The file in a task's state directory that asks for a round.
 pub(crate) const START_FILE: &str = "start";
 
@@ -43,6 +47,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     }
     let roster = Arc::clone(&config.roster);
     let state = config.state.clone();
+    let config_values = config.values.clone();
     let mut options = ServerOptions::new(config.listen, config.keys, config.roster, config.state);
     config.limits.apply(&mut options);
     config.times.apply(&mut options);
@@ -50,7 +55,9 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     let ledger = if config.tasks.iter().any(|task| task.schedule.is_some()) {
         let used = config.tasks.iter().map(least_unused);
         let least = used.collect::<Result<Vec<u64>, CliError>>()?;
-        let least = least.into_iter().max().unwrap_or(1);
+        // Rounds before the beacon's first have no value.
+        let first = roster.beacon().first_round;
+        let least = least.into_iter().max().unwrap_or(1).max(first);
         Some(Arc::new(Mutex::new(Ledger::open(&state, least)?)))
     } else {
         None
@@ -64,6 +71,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
             task,
             config,
             roster: Arc::clone(&roster),
+            values: config_values.clone(),
             server_key,
             json: arguments.json,
         };
@@ -158,10 +166,17 @@ async fn told_to_stop() {
 fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError> {
     let mut tasks = Vec::new();
     for task in &config.tasks {
-        let round = task.first_round();
+        let (round, beacon) = task
+            .any_beacon(&config.roster, config.values.is_some())
+            .map_err(|problem| CliError::problems(vec![problem]))?;
         let (params, layout) = task
-            .params(&config.roster, server_key, round, now_ms())
+            .params(&config.roster, server_key, round, beacon, now_ms())
             .map_err(CliError::problems)?;
+        let proven = *config.roster.beacon_source() != BeaconSource::Operator;
+        let value = match &config.values {
+            Some(values) if proven => Some(values.find(&config.roster, round)?.is_some()),
+            _ => None,
+        };
         let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
         let schedule = task.schedule.as_ref();
         let next = schedule.and_then(|schedule| schedule.next(now_ms(), None));
@@ -170,6 +185,7 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
             "next_ms": next.map(|slot| slot.at_ms), "cohort": params.cohort_size,
             "committee": params.committee_size(), "threshold": params.threshold, "n_min": params.n_min,
             "dim": params.dim, "upload_bytes": sizes.total(),
+            "beacon_round": proven.then_some(beacon.round), "beacon_value": value,
         }));
     }
     Ok(json!({ "tasks": tasks }))
@@ -205,6 +221,7 @@ struct Runner {
     task: Task,
     config: TaskConfig,
     roster: Arc<Roster>,
+    values: Option<Values>,
     server_key: [u8; 32],
     json: bool,
 }
@@ -230,16 +247,77 @@ impl Runner {
         }
     }
 
-    fn params(&self, round: u64) -> Result<RoundParams, CliError> {
+    fn is_proven(&self) -> bool {
+        *self.roster.beacon_source() != BeaconSource::Operator
+    }
+
+    /// A round as it is configured now. Waits for its beacon's value, where the roster wants one that proves itself.
+    async fn plan(&self, round: u64) -> Result<RoundPlan, CliError> {
+        let (beacon, proof) = match self.config.given_beacon() {
+            Some(value) if !self.is_proven() => {
+                (operator_beacon(round, value), BeaconProof::none())
+            }
+            _ => self.proven(round).await?,
+        };
         let made = self
             .config
-            .params(&self.roster, self.server_key, round, now_ms());
-        Ok(made.map_err(CliError::problems)?.0)
+            .params(&self.roster, self.server_key, round, beacon, now_ms());
+        let (params, _) = made.map_err(CliError::problems)?;
+        Ok(RoundPlan {
+            params,
+            beacon: proof,
+        })
+    }
+
+    /// The value of a round's beacon with its proof, as soon as both are where the operator puts them. What is there and does
+    /// not verify is told of and not used.
+    async fn proven(&self, round: u64) -> Result<(Beacon, BeaconProof), CliError> {
+        if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
+            // Its log has the proof.
+            return Ok((params.beacon, BeaconProof::none()));
+        }
+        let missing = || CliError::problems(vec![Problem::NoBeaconValues]);
+        let values = self.values.as_ref().ok_or_else(missing)?;
+        let (task, front) = (self.config.name.as_str(), self.front());
+        let beacon_round = beacon_round(&self.roster, round)?;
+        let mut refused = None;
+        let mut waiting = false;
+        loop {
+            match values.find(&self.roster, round) {
+                Ok(Some(found)) => {
+                    self.task.await_beacon(None);
+                    tracing::info!(target: "veilsum", event = "beacon_taken", task, round, beacon_round);
+                    return Ok(found);
+                }
+                Ok(None) => refused = None,
+                Err(error) if refused.as_ref() == Some(&error) => {}
+                Err(error) => {
+                    let check = error.check().map(|check| check.id());
+                    tracing::warn!(target: "veilsum", event = "beacon_refused", task, round, beacon_round, check, %error);
+                    if !self.json {
+                        println!("{front}round {round}: {error}");
+                    }
+                    refused = Some(error);
+                }
+            }
+            if !waiting {
+                waiting = true;
+                self.task.set_next(None);
+                self.task.await_beacon(Some(beacon_round));
+                tracing::warn!(target: "veilsum", event = "beacon_awaited", task, round, beacon_round);
+                if !self.json {
+                    println!(
+                        "{front}round {round} waits for the value of beacon round {beacon_round}"
+                    );
+                }
+            }
+            tokio::time::sleep(LOOK_FOR_VALUE).await;
+        }
     }
 
     async fn single(&mut self) -> Result<(), CliError> {
-        let params = self.params(self.config.first_round())?;
-        let report = self.round(params).await?;
+        let plan = self.plan(self.config.first_round()).await?;
+        let report = self.round(plan).await?;
         let path = self.config.result_of(report.round_id);
         let missing = path.as_ref().filter(|path| !path.exists());
         // A round that had ended before is only told again to an operator who has not got its result yet.
@@ -261,7 +339,11 @@ impl Runner {
         if let Some(round) = unfinished {
             // With the parameters that it was announced with, whatever the configuration says now.
             if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
-                self.ended(params, ledger).await?;
+                self.ended(params.into(), ledger).await?;
+            } else if self.is_proven() {
+                // It has its number and so its value; another number would be another draw.
+                let plan = self.plan(round).await?;
+                self.ended(plan, ledger).await?;
             } else {
                 locked(ledger).end(&name)?;
             }
@@ -273,15 +355,15 @@ impl Runner {
                 Begin::Command => None,
             };
             let round = locked(ledger).begin(&name, slot)?;
-            let params = self.params(round)?;
-            self.ended(params, ledger).await?;
+            let plan = self.plan(round).await?;
+            self.ended(plan, ledger).await?;
         }
     }
 
     /// Runs a round of a schedule to its end; one without a result is nothing to stop for.
-    async fn ended(&mut self, params: RoundParams, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
-        let round = params.round_id;
-        match self.round(params).await {
+    async fn ended(&mut self, plan: RoundPlan, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
+        let round = plan.params.round_id;
+        match self.round(plan).await {
             Ok(report) => {
                 let path = self.config.result_of(round);
                 self.finish(&report, path.as_deref())?;
@@ -345,14 +427,14 @@ impl Runner {
         }
     }
 
-    async fn round(&mut self, params: RoundParams) -> Result<RoundReport, CliError> {
+    async fn round(&mut self, plan: RoundPlan) -> Result<RoundReport, CliError> {
         let (human, front) = (!self.json, self.front());
-        let round = params.round_id;
+        let round = plan.params.round_id;
         if human && self.config.schedule.is_some() {
             println!("{front}round {round} begins");
         }
         self.task.set_next(None);
-        let run = self.task.run(params, |event| {
+        let run = self.task.run(plan, |event| {
             if human {
                 tell(&front, &event);
             }

@@ -64,7 +64,9 @@ fn phase_of(status: &ServerStatus) -> Option<&'static str> {
 }
 
 fn task_json(task: &TaskStatus) -> Value {
-    let mut about = json!({ "task": task.task, "next_ms": task.next_ms, "round": null });
+    let mut about = json!({
+        "task": task.task, "next_ms": task.next_ms, "beacon_awaited": task.beacon_awaited, "round": null,
+    });
     if let (Some(s), Some(about)) = (&task.round, about.as_object_mut()) {
         let awaited: Vec<u16> = s.awaited.iter().map(|index| index.0).collect();
         let clients: Vec<u32> = s.clients_awaited.iter().map(|client| client.0).collect();
@@ -101,6 +103,9 @@ fn task_text(
     match &task.round {
         None => text += "no round yet",
         Some(s) => text += &round_text(s, before, now_ms),
+    }
+    if let Some(round) = task.beacon_awaited {
+        text += &format!("; the next round waits for the value of beacon round {round}");
     }
     if task.next_ms > now_ms {
         text += &format!("; the next round in {} s", (task.next_ms - now_ms) / 1000);
@@ -176,6 +181,7 @@ mod tests {
         let mut task = TaskStatus {
             task: "digits".to_owned(),
             next_ms: 0,
+            beacon_awaited: None,
             round: Some(status()),
         };
         assert_eq!(
@@ -199,5 +205,10 @@ mod tests {
         assert!(said.ends_with("; the next round in 60 s"), "{said}");
         task.round = None;
         assert_eq!(task_text(&task, None, 70_000), "no round yet");
+        task.beacon_awaited = Some(1000);
+        assert_eq!(
+            task_text(&task, None, 70_000),
+            "no round yet; the next round waits for the value of beacon round 1000"
+        );
     }
 }

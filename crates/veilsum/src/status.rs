@@ -21,6 +21,8 @@ pub struct TaskStatus {
     pub task: String,
     /// When its next round is due, in milliseconds since the Unix epoch; 0 when that is not known.
     pub next_ms: u64,
+    /// The beacon round without whose value its next round does not begin.
+    pub beacon_awaited: Option<u64>,
     /// Its newest round; none before there is one.
     pub round: Option<ServerStatus>,
 }
@@ -132,11 +134,13 @@ impl Wire for ServerStatus {
 }
 
 impl Wire for TaskStatus {
-    const MIN_LEN: usize = 4 + 8 + 4;
+    const MIN_LEN: usize = 4 + 8 + 4 + 4;
     fn encode(&self, out: &mut Vec<u8>) {
         Bytes(self.task.as_bytes().to_vec()).encode(out);
         self.next_ms.encode(out);
-        // A list of none or one.
+        // Lists of none or one.
+        let beacon: Vec<u64> = self.beacon_awaited.into_iter().collect();
+        beacon.encode(out);
         let round: Vec<ServerStatus> = self.round.iter().cloned().collect();
         round.encode(out);
     }
@@ -144,10 +148,12 @@ impl Wire for TaskStatus {
         let offset = r.offset();
         let task = text(&Wire::decode(r)?, offset, is_task)?;
         let next_ms = Wire::decode(r)?;
+        let beacons: Vec<u64> = Wire::decode(r)?;
         let rounds: Vec<ServerStatus> = Wire::decode(r)?;
         Ok(Self {
             task,
             next_ms,
+            beacon_awaited: beacons.into_iter().next(),
             round: rounds.into_iter().next(),
         })
     }
@@ -179,6 +185,7 @@ mod tests {
         let named = |task: &str, round| TaskStatus {
             task: task.to_owned(),
             next_ms: 12,
+            beacon_awaited: (task == "a").then_some(1000),
             round,
         };
         let all = vec![named("a", Some(round)), named("", None)];
@@ -210,6 +217,7 @@ mod tests {
             let status = TaskStatus {
                 task: task.to_owned(),
                 next_ms: 12,
+                beacon_awaited: None,
                 round: Some(round),
             };
             TaskStatus::from_bytes(&status.to_bytes()).is_ok()

@@ -327,6 +327,7 @@ impl Shared {
         let status = |home: Arc<TaskHome>| TaskStatus {
             task: home.name.as_str().to_owned(),
             next_ms: home.next_ms(),
+            beacon_awaited: home.beacon_awaited(),
             round: self.newest_of(&home.name).map(|run| round_status(&run)),
         };
         homes.into_iter().map(status).collect()

@@ -79,6 +79,8 @@ pub(super) struct TaskHome {
     pub(super) admissions: Arc<Semaphore>,
     /// When the next round is due, in milliseconds since the Unix epoch; 0 when that is not known.
     next_ms: Mutex<u64>,
+    /// The beacon round whose value the next round waits for.
+    beacon: Mutex<Option<u64>>,
     /// A round was opened, or there is none to go on with.
     settled: AtomicBool,
 }
@@ -91,6 +93,7 @@ impl TaskHome {
             gate: Arc::new(Semaphore::new(verifiers)),
             admissions: Arc::new(Semaphore::new(verifiers)),
             next_ms: Mutex::new(0),
+            beacon: Mutex::new(None),
             settled: AtomicBool::new(false),
         }
     }
@@ -101,6 +104,11 @@ impl TaskHome {
 
     pub(super) fn settle(&self) {
         self.settled.store(true, Ordering::Release);
+    }
+
+    /// See [`Task::await_beacon`].
+    pub(super) fn beacon_awaited(&self) -> Option<u64> {
+        *self.beacon.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// See [`Task::set_next`].
@@ -142,6 +150,13 @@ impl Task {
             .unwrap_or_else(PoisonError::into_inner);
         *next = at_ms.unwrap_or(0);
         drop(next);
+        self.shared.settle(&self.home);
+    }
+
+    /// Says that the next round waits for the value of a beacon round, or does no more; no round is open.
+    pub fn await_beacon(&self, round: Option<u64>) {
+        let home = &self.home.beacon;
+        *home.lock().unwrap_or_else(PoisonError::into_inner) = round;
         self.shared.settle(&self.home);
     }
 

@@ -1,0 +1,171 @@
+//! What a participant of commit and reveal must not forget: its secrets, and for which list it revealed each of them.
+//!
+//! Both are files that are made once and never changed: a crash leaves the file or none, and the same command then goes on
+//! with what there is (`specs/protocol.md`, "Beacon").
+
+use std::path::{Path, PathBuf};
+
+use rand_core::{OsRng, RngCore};
+use veilsum::ClientKeys;
+use veilsum::crypto::Digest;
+use veilsum::params::ClientId;
+use veilsum::store::{Disk as _, Operation, RealDisk, StoreError, open_state, write_private};
+use veilsum::wire::{
+    BeaconCommitContent, BeaconList, BeaconRevealContent, BeaconSource, Roster, Signed, Wire,
+    beacon_commitment, beacon_list_digest,
+};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::files::{self, BeaconFileError, Kind};
+
+/// A participant with its key and the directory beside it. One key has one directory, so that it has one memory.
+pub(crate) struct Participant<'a> {
+    roster: &'a Roster,
+    keys: ClientKeys,
+    dir: PathBuf,
+    source: Digest,
+}
+
+/// What a secret is for, and the secret.
+type Kept = ((Digest, u64), (ClientId, [u8; 32]));
+
+impl<'a> Participant<'a> {
+    /// # Errors
+    /// [`BeaconFileError`] if the key is not one of a participant of the roster's beacon.
+    pub(crate) fn new(
+        roster: &'a Roster,
+        keys: ClientKeys,
+        key_file: &Path,
+    ) -> Result<Self, BeaconFileError> {
+        let client = keys.client();
+        if *roster.beacon_source() != BeaconSource::CommitReveal {
+            return Err(BeaconFileError::NoParticipants);
+        }
+        if roster.beacon().participants.binary_search(&client).is_err() {
+            return Err(BeaconFileError::NotParticipant { client });
+        }
+        if roster.identity(client) != Some(&keys.identity().verifying_key()) {
+            return Err(BeaconFileError::OtherKey { client });
+        }
+        let mut dir = key_file.as_os_str().to_owned();
+        dir.push(".beacon");
+        let dir = PathBuf::from(dir);
+        open_state(&RealDisk, &dir)?;
+        let registrar = roster.registrar().to_bytes();
+        Ok(Self {
+            source: roster.beacon().source_digest(&registrar),
+            roster,
+            keys,
+            dir,
+        })
+    }
+
+    fn file(&self, round: u64, suffix: &str) -> PathBuf {
+        let source = self.source.to_hex();
+        let front = source.get(..16).unwrap_or_default();
+        self.dir.join(format!("{front}-{round}.{suffix}"))
+    }
+
+    fn secret(&self, round: u64) -> Result<Option<Zeroizing<[u8; 32]>>, BeaconFileError> {
+        let path = self.file(round, "secret");
+        let Some(mut kept) = files::kept::<Kept>(&path, Kind::Secret)? else {
+            return Ok(None);
+        };
+        let secret = Zeroizing::new(kept.1.1);
+        kept.1.1.zeroize();
+        if (kept.0, kept.1.0) != ((self.source, round), self.keys.client()) {
+            return Err(BeaconFileError::Format { path });
+        }
+        Ok(Some(secret))
+    }
+
+    /// The commitment to a secret for a beacon round: the secret is drawn once, and kept before anything is said of it.
+    ///
+    /// # Errors
+    /// Errors of the disk, or a damaged file.
+    pub(crate) fn commit(
+        &self,
+        round: u64,
+    ) -> Result<Signed<BeaconCommitContent>, BeaconFileError> {
+        if self.secret(round)?.is_none() {
+            let mut secret = Zeroizing::new([0; 32]);
+            OsRng.fill_bytes(&mut *secret);
+            let mut content = Zeroizing::new((self.source, round).to_bytes());
+            content.reserve_exact(36);
+            content.extend_from_slice(&self.keys.client().to_bytes());
+            content.extend_from_slice(&*secret);
+            self.keep(&self.file(round, "secret"), Kind::Secret, &content)?;
+        }
+        let secret = self.drawn(round)?;
+        let (source, client) = (self.source, self.keys.client());
+        let content = BeaconCommitContent {
+            source,
+            round,
+            client,
+            commitment: beacon_commitment(&source, round, client, &secret),
+        };
+        Ok(Signed::sign(content, self.keys.identity()))
+    }
+
+    /// Writes what must not change any more; what another process or an earlier run wrote counts. Durable in either case: a name
+    /// that a crash left may not be.
+    fn keep(&self, path: &Path, kind: Kind, content: &[u8]) -> Result<(), BeaconFileError> {
+        match write_private(&RealDisk, path, &files::seal(kind, content)) {
+            Err(StoreError::Exists { .. }) => {
+                let synced = RealDisk.sync_dir(&self.dir);
+                Ok(synced
+                    .map_err(|error| StoreError::from_io(Operation::Sync, &self.dir, &error))?)
+            }
+            written => Ok(written?),
+        }
+    }
+
+    fn drawn(&self, round: u64) -> Result<Zeroizing<[u8; 32]>, BeaconFileError> {
+        let secret = self.secret(round)?;
+        secret.ok_or_else(|| BeaconFileError::NotCommitted {
+            path: self.dir.clone(),
+            round,
+        })
+    }
+
+    /// The secret of a beacon round, for a list of commitments. For which list is kept before anything is revealed, and
+    /// there is no second one, whatever dies in between.
+    ///
+    /// # Errors
+    /// [`BeaconFileError::Revealed`] for another list than the first; [`BeaconFileError::NotListed`] for one without the own
+    /// commitment; others for a list that does not verify.
+    pub(crate) fn reveal(
+        &self,
+        round: u64,
+        path: &Path,
+        list: &BeaconList,
+    ) -> Result<Signed<BeaconRevealContent>, BeaconFileError> {
+        let secret = self.drawn(round)?;
+        let commitments = list.verify(self.roster, round).map_err(|cause| {
+            let path = path.to_owned();
+            BeaconFileError::Refused { path, round, cause }
+        })?;
+        let (source, client) = (self.source, self.keys.client());
+        let own = (client, beacon_commitment(&source, round, client, &secret));
+        if !commitments.contains(&own) {
+            let path = path.to_owned();
+            return Err(BeaconFileError::NotListed { path, client });
+        }
+        let list = beacon_list_digest(&source, round, &commitments);
+        let choice = self.file(round, "choice");
+        let chosen = ((source, round), list);
+        let content = chosen.to_bytes();
+        self.keep(&choice, Kind::Choice, &content)?;
+        if files::kept(&choice, Kind::Choice)? != Some(chosen) {
+            return Err(BeaconFileError::Revealed { round });
+        }
+        let content = BeaconRevealContent {
+            source,
+            round,
+            client,
+            list,
+            secret: *secret,
+        };
+        Ok(Signed::sign(content, self.keys.identity()))
+    }
+}
