@@ -294,7 +294,7 @@ impl<H: Handler> ConnectionTask<H> {
 
     async fn serve(&self, connection: &Connection) {
         let counters = &self.service.core().counters;
-        // Aborts what is in work when the connection ends.
+        // Aborts what is still in work some time after the connection has ended.
         let mut streams = JoinSet::new();
         let mut faults = 0u32;
         let mut active = Instant::now();
@@ -303,7 +303,8 @@ impl<H: Handler> ConnectionTask<H> {
             tokio::select! {
                 opened = connection.accept_bi() => {
                     let Ok((send, recv)) = opened else { break };
-                    let task = serve_stream(self.service.clone(), self.peer, send, recv);
+                    let buffered = self.config.send_window;
+                    let task = serve_stream(self.service.clone(), self.peer, buffered, send, recv);
                     streams.spawn(task.in_current_span());
                 }
                 Some(ended) = streams.join_next(), if !idle => {
@@ -324,6 +325,9 @@ impl<H: Handler> ConnectionTask<H> {
                 }
             }
         }
+        // A peer may acknowledge its last answer and close in one packet: its streams see both, and then they end.
+        let ended = async { while streams.join_next().await.is_some() {} };
+        let _ = at_most(CLOSE_WAIT, ended).await;
     }
 }
 
@@ -338,6 +342,7 @@ fn is_fault(end: StreamEnd) -> bool {
 async fn serve_stream<H: Handler>(
     service: RequestService<H>,
     peer: PeerInfo,
+    buffered: u32,
     mut send: SendStream,
     mut recv: RecvStream,
 ) -> StreamEnd {
@@ -355,7 +360,10 @@ async fn serve_stream<H: Handler>(
     }
     let _ = recv.stop(VarInt::from_u32(close_code::DONE));
     // The request is in work until the peer has the response, so that a shutdown does not cut it off.
-    let _ = at_most(service.core().stall_grace(), send.stopped()).await;
+    let acknowledged = timeout(service.core().acknowledge_in(buffered), send.stopped());
+    if let Ok(Ok(None)) = acknowledged.await {
+        outcome.delivered();
+    }
     drop(outcome);
     end
 }

@@ -1,5 +1,6 @@
 //! The request layer of the server: one request and its response over any stream.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -93,6 +94,18 @@ pub struct Response {
     pub head: Vec<u8>,
     /// The body.
     pub body: Body,
+    /// See [`Response::when_delivered`].
+    delivery: Delivery,
+}
+
+/// What a handler does when the peer has its answer.
+#[derive(Clone, Default)]
+struct Delivery(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Delivery" } else { "None" })
+    }
 }
 
 impl Response {
@@ -103,7 +116,17 @@ impl Response {
             status,
             head,
             body: Body::Empty,
+            delivery: Delivery::default(),
         }
+    }
+
+    /// The same, and `told` is called once the peer has acknowledged the last byte of it: not when it was made, and never if
+    /// the peer is gone before. It is dropped when the stream has ended, however it did; what it holds lives until then. Must
+    /// be quick.
+    #[must_use]
+    pub fn when_delivered(mut self, told: impl Fn() + Send + Sync + 'static) -> Self {
+        self.delivery = Delivery(Some(Arc::new(told)));
+        self
     }
 
     /// The same with a body.
@@ -160,7 +183,18 @@ pub enum StreamEnd {
 pub struct StreamOutcome {
     /// How it ended.
     pub end: StreamEnd,
+    delivery: Delivery,
     _share: Option<Share>,
+}
+
+impl StreamOutcome {
+    /// To be called when the peer has acknowledged the end of the response: tells the handler, if this is its answer
+    /// ([`Response::when_delivered`]).
+    pub fn delivered(&self) {
+        if let (Some(told), StreamEnd::Answered(_)) = (&self.delivery.0, self.end) {
+            told();
+        }
+    }
 }
 
 /// What all streams of a server share, whatever its handler is.
@@ -199,8 +233,12 @@ impl Core {
         self.shares.idle().await;
     }
 
-    pub(crate) fn stall_grace(&self) -> Duration {
-        self.config.stall_grace
+    /// How long a peer may take to acknowledge what QUIC has buffered of a response.
+    pub(crate) fn acknowledge_in(&self, buffered: u32) -> Duration {
+        let at_min_rate = u64::from(buffered) / self.config.min_rate.max(1);
+        self.config
+            .stall_grace
+            .saturating_add(Duration::from_secs(at_min_rate))
     }
 }
 
@@ -314,12 +352,16 @@ impl<H: Handler> RequestService<H> {
             }
         };
         core.counters.bytes_in.add(pacer.bytes());
+        let mut delivery = Delivery::default();
         let end = match read {
             Ok((request, deadline)) => {
                 let kind = request.kind;
                 let answer = self.handle(peer, request, deadline, abandoned).await;
                 let end = match answer {
-                    Some(Ok(response)) => self.respond(response, writer).await,
+                    Some(Ok(mut response)) => {
+                        delivery = std::mem::take(&mut response.delivery);
+                        self.respond(response, writer).await
+                    }
                     Some(Err(refusal)) => self.refuse(refusal, writer).await,
                     None => StreamEnd::GoneLate,
                 };
@@ -340,7 +382,11 @@ impl<H: Handler> RequestService<H> {
             // Counted by reason.
             StreamEnd::Refused(_) => {}
         }
-        StreamOutcome { end, _share: share }
+        StreamOutcome {
+            end,
+            delivery,
+            _share: share,
+        }
     }
 
     async fn read_request<R: AsyncRead + Unpin>(

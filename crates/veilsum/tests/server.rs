@@ -26,6 +26,9 @@ use veilsum::{
 #[path = "server/restarts.rs"]
 mod restarts;
 
+#[path = "server/ends.rs"]
+mod ends;
+
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);
 

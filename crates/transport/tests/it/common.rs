@@ -41,6 +41,17 @@ pub(crate) struct Shared {
     pub(crate) poll: Notify,
     pub(crate) handled: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    /// Answers to [`ZEROS`] that were acknowledged, and those that are over.
+    pub(crate) delivered: AtomicU64,
+    pub(crate) over: AtomicU64,
+}
+
+struct CountOver(Arc<Shared>);
+
+impl Drop for CountOver {
+    fn drop(&mut self) {
+        self.0.over.fetch_add(1, Ordering::SeqCst);
+    }
 }
 
 #[derive(Clone, Default)]
@@ -112,7 +123,12 @@ impl Handler for TestHandler {
             WHERE => Response::new(Status::OK, vec![u8::from(request.body.bytes().is_some())]),
             ZEROS => {
                 let len = u64::from_le_bytes(request.head.as_slice().try_into().unwrap());
-                Response::new(Status::OK, Vec::new()).with_body(vec![0; len as usize].into())
+                let over = CountOver(Arc::clone(&self.0));
+                Response::new(Status::OK, Vec::new())
+                    .with_body(vec![0; len as usize].into())
+                    .when_delivered(move || {
+                        over.0.delivered.fetch_add(1, Ordering::SeqCst);
+                    })
             }
             other => unreachable!("no limits for kind {other}"),
         };

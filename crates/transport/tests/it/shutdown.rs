@@ -94,7 +94,11 @@ async fn the_grace_is_a_bound_and_the_code_says_why() {
 }
 
 /// Asks for zeros and sleeps, its network included, while the answer comes.
-fn sleepy_client(addr: SocketAddr, len: u64) -> Result<Vec<u8>, quinn::ReadToEndError> {
+fn sleepy_client(
+    addr: SocketAddr,
+    len: u64,
+    sleep: impl FnOnce(),
+) -> Result<Vec<u8>, quinn::ReadToEndError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -108,9 +112,61 @@ fn sleepy_client(addr: SocketAddr, len: u64) -> Result<Vec<u8>, quinn::ReadToEnd
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        std::thread::sleep(Duration::from_millis(300));
+        sleep();
         recv.read_to_end(1 << 20).await
     })
+}
+
+fn nap() {
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn an_answer_is_delivered_when_the_peer_has_acknowledged_it() {
+    let world = start(|config| {
+        config.service.stall_grace = Duration::from_secs(2);
+        config.idle_timeout = Duration::from_secs(1);
+    });
+    let addr = world.server.local_addr();
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::SeqCst);
+    let shared = &world.shared;
+    let client = tokio::task::spawn_blocking(move || sleepy_client(addr, 50_000, nap));
+    eventually("answered", || world.server.stats().requests_answered == 1).await;
+    // It was made and written, and the peer has not a byte of it.
+    assert_eq!((count(&shared.delivered), count(&shared.over)), (0, 0));
+    assert_eq!(client.await.unwrap().unwrap().len(), 14 + 50_000);
+    eventually("told", || count(&shared.delivered) == 1).await;
+    eventually("over", || count(&shared.over) == 1).await;
+
+    // Who never wakes up was never told.
+    let (wake, woken) = std::sync::mpsc::channel();
+    let client = tokio::task::spawn_blocking(move || {
+        sleepy_client(addr, 50_000, move || woken.recv().unwrap())
+    });
+    let over = async {
+        while count(&shared.over) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), over)
+        .await
+        .unwrap();
+    wake.send(()).unwrap();
+    assert_eq!(count(&shared.delivered), 1);
+    // What the system had buffered for it may have been all of it.
+    let _ = client.await.unwrap();
+
+    // Who closes as soon as it has the answer acknowledges both at one time.
+    for times in 1..=20 {
+        let connection = raw::connect(addr).await;
+        let ask = encode_head(ZEROS, &10u64.to_le_bytes(), 0).unwrap();
+        let (mut send, mut recv) = raw::open(&connection, &ask).await;
+        send.finish().unwrap();
+        recv.read_to_end(100).await.unwrap();
+        connection.close(0u8.into(), b"");
+        eventually("over", || count(&shared.over) == 2 + times).await;
+        assert_eq!(count(&shared.delivered), 1 + times);
+    }
 }
 
 #[tokio::test]
@@ -118,7 +174,7 @@ async fn an_answer_on_its_way_is_not_cut_off() {
     let world = start(|config| config.service.stall_grace = Duration::from_secs(1));
     let addr = world.server.local_addr();
     // The server can hand all of it to QUIC at once, and QUIC can not send it without being acknowledged.
-    let client = std::thread::spawn(move || sleepy_client(addr, 50_000));
+    let client = std::thread::spawn(move || sleepy_client(addr, 50_000, nap));
     eventually("handled", || {
         world.shared.handled.load(Ordering::SeqCst) == 1
     })

@@ -16,7 +16,7 @@ use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, 
 
 use super::archive::{Answers, Ending};
 use super::outbox::Batch;
-use super::round::{Core, Denied, RoundRun, Wake, is_for_server};
+use super::round::{Core, Denied, PresenceGuard, RoundRun, Wake, is_for_server};
 use super::shared::Shared;
 use crate::requests::{WAIT, code, kind, member_message_max};
 
@@ -45,11 +45,19 @@ fn denied(denied: &Denied) -> Response {
     }
 }
 
-/// What a client hears of a void round; from then on it knows how the round ended.
-fn void(core: &mut Core, client: ClientId) -> Option<Response> {
-    let declaration = core.void()?.clone();
-    core.note_told(client);
-    Some(voided(&declaration))
+/// An answer that says how the round ended to a client that signed its request: the client counts as present until it has
+/// the answer, and as told from then on.
+fn telling(
+    run: &Arc<RoundRun>,
+    client: ClientId,
+    guard: Option<PresenceGuard>,
+    answer: Response,
+) -> Response {
+    let run = Arc::clone(run);
+    answer.when_delivered(move || {
+        let _present = &guard;
+        run.note_told(client);
+    })
 }
 
 fn voided(declaration: &Signed<VoidContent>) -> Response {
@@ -201,6 +209,8 @@ async fn answer_for(run: &RoundRun, look: impl FnMut(&mut Core) -> Option<Respon
 /// What a poll of a member finds.
 enum Found {
     Answer(Response),
+    /// The round is void.
+    Void(Signed<VoidContent>),
     /// A message to be made, and the cursor behind it.
     Owed(u64, Owed),
 }
@@ -309,22 +319,25 @@ impl Requests {
             Arc::clone(&self.0.verifiers),
             Arc::clone(&run.task.admissions),
         );
+        let (client, told_in) = (header.content.client, Arc::clone(&run));
         // A task of its own: what was verified is also stored when the client goes away meanwhile.
         let work = tokio::spawn(async move {
-            let client = header.content.client;
             let admission = admissions.acquire_owned().await;
             let looked_at = Arc::clone(&run);
             let admitted = tokio::task::spawn_blocking(move || admit(&looked_at, header));
             let header = match admitted.await.unwrap_or(Err(Denied::Storage))? {
-                Admitted::Known(receipt) => return Ok(Some(*receipt)),
+                Admitted::Known(receipt) => return Ok(Submitted::Receipt(receipt)),
                 Admitted::Verify(header) => *header,
+                Admitted::Void(declaration, signed) => {
+                    return Ok(Submitted::Void(declaration, signed));
+                }
             };
             drop(admission);
             // Only now, when it is certain that the client signed this, does it take the client's one place.
             let begin = |core: &mut Core| core.begin_verifying(client).then_some(());
             let place = wait_for(&run, Wake::Place, begin);
             if place.await.is_none() {
-                return Ok(None);
+                return Ok(Submitted::Later);
             }
             let place = Place {
                 run: Arc::clone(&run),
@@ -340,11 +353,19 @@ impl Requests {
                 let _place = place;
                 take(&run, header, &body)
             });
-            blocking.await.unwrap_or(Err(Denied::Storage)).map(Some)
+            match blocking.await.unwrap_or(Err(Denied::Storage)) {
+                Ok(receipt) => Ok(Submitted::Receipt(Box::new(receipt))),
+                Err(Denied::Void(declaration)) => Ok(Submitted::Void(declaration, true)),
+                Err(reason) => Err(reason),
+            }
         });
         Some(match work.await.unwrap_or(Err(Denied::Storage)) {
-            Ok(Some(receipt)) => Response::new(Status::OK, receipt.to_bytes()),
-            Ok(None) => status(code::AGAIN),
+            Ok(Submitted::Receipt(receipt)) => Response::new(Status::OK, receipt.to_bytes()),
+            Ok(Submitted::Later) => status(code::AGAIN),
+            Ok(Submitted::Void(declaration, true)) => {
+                telling(&told_in, client, None, voided(&declaration))
+            }
+            Ok(Submitted::Void(declaration, false)) => voided(&declaration),
             Err(reason) => denied(&reason),
         })
     }
@@ -359,7 +380,7 @@ impl Requests {
             Ok(found) => found,
             Err(refused) => return Some(refused),
         };
-        let _guard = run.present(Party::Member(index)).await;
+        let guard = run.present(Party::Member(index)).await;
         let found = wait_for(&run, Wake::Mail, |core| {
             let answer = match run.messages(core, index, cursor) {
                 Some((next, Batch::Owed(what))) => return Some(Found::Owed(next, what)),
@@ -369,7 +390,7 @@ impl Requests {
                     parts.extend(messages);
                     Response::new(Status::OK, next.to_bytes()).with_body(Body::Parts(parts))
                 }
-                None if core.void().is_some() => void(core, client)?,
+                None if core.void().is_some() => return core.void().cloned().map(Found::Void),
                 None if core.done().is_some() => status(code::OVER),
                 None => core.failure().map(|_| status(code::STORAGE))?,
             };
@@ -378,6 +399,10 @@ impl Requests {
         let (next, what) = match found.await {
             Some(Found::Owed(next, what)) => (next, what),
             Some(Found::Answer(answer)) => return Some(answer),
+            Some(Found::Void(declaration)) => {
+                let answer = voided(&declaration);
+                return Some(telling(&run, client, Some(guard), answer));
+            }
             None => return Some(status(code::AGAIN)),
         };
         let making = Arc::clone(&run);
@@ -448,28 +473,25 @@ impl Requests {
                 Err(refused) => return Some(refused),
             }
         };
-        let _guard = match own {
+        let guard = match own {
             true => Some(run.present(Party::Client(client)).await),
             false => None,
         };
-        Some(
-            answer_for(&run, |core| {
-                if own && (core.void().is_some() || core.done().is_some()) {
-                    core.note_told(client);
-                }
-                if let Some(declaration) = core.void() {
-                    return Some(voided(declaration));
-                }
-                if core.failure().is_some() {
-                    return Some(status(code::STORAGE));
-                }
-                if !matches!(core.done(), Some(Outcome::Certified { .. })) {
-                    return None;
-                }
-                Some(shown(core.result_parts(client)))
-            })
-            .await,
-        )
+        let found = wait_for(&run, Wake::Phase, |core| {
+            if let Some(declaration) = core.void() {
+                return Some((true, voided(declaration)));
+            }
+            if core.failure().is_some() {
+                return Some((false, status(code::STORAGE)));
+            }
+            let certified = matches!(core.done(), Some(Outcome::Certified { .. }));
+            certified.then(|| (true, shown(core.result_parts(client))))
+        });
+        Some(match found.await {
+            Some((true, answer)) if own => telling(&run, client, guard, answer),
+            Some((_, answer)) => answer,
+            None => status(code::AGAIN),
+        })
     }
 
     fn status(&self) -> Response {
@@ -477,9 +499,20 @@ impl Requests {
     }
 }
 
+/// What became of a contribution.
+enum Submitted {
+    Receipt(Box<Signed<ReceiptContent>>),
+    /// Another one of the client is being verified.
+    Later,
+    /// See [`Admitted::Void`].
+    Void(Box<Signed<VoidContent>>, bool),
+}
+
 enum Admitted {
     Known(Box<Signed<ReceiptContent>>),
     Verify(Box<CheckedHeader>),
+    /// The round is void; whether the header is signed by the client that it names.
+    Void(Box<Signed<VoidContent>>, bool),
 }
 
 /// The receipt of a contribution that is there already, or the checked header of one that is to be verified.
@@ -487,13 +520,12 @@ fn admit(run: &RoundRun, header: Header) -> Result<Admitted, Denied> {
     match standing(run, &header) {
         Ok(None) => {}
         Ok(Some(receipt)) => return Ok(Admitted::Known(Box::new(receipt))),
-        Err(denied) => {
-            let void = matches!(denied, Denied::Void(_));
-            if void && CheckedHeader::new(&run.context, header.clone()).is_ok() {
-                run.lock().note_told(header.content.client);
-            }
-            return Err(denied);
+        // Who signed the header hears how the round ended; whoever sends an unsigned one hears it for nobody.
+        Err(Denied::Void(declaration)) => {
+            let signed = CheckedHeader::new(&run.context, header).is_ok();
+            return Ok(Admitted::Void(declaration, signed));
         }
+        Err(denied) => return Err(denied),
     }
     match CheckedHeader::new(&run.context, header.clone()) {
         Ok(checked) => Ok(Admitted::Verify(Box::new(checked))),

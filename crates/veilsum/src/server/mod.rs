@@ -47,8 +47,8 @@ pub struct ServerTimes {
     pub tick: Duration,
     /// After this long in closing the round is declared void, if it still can be.
     pub give_up: Duration,
-    /// How long a round that has ended waits for the last members and for clients that have not heard the end, before its
-    /// log is closed.
+    /// How long a round that has ended waits for the last members and for clients that have not heard the end, from its end
+    /// and again from each client that has heard it, at most ten times this in all, before its log is closed.
     pub linger: Duration,
 }
 
@@ -337,7 +337,7 @@ fn step(
         let finals = outcome == Outcome::Void || core.settled(&run.context, times.quiet);
         return Ok(Step::Ended {
             outcome,
-            settled: finals && core.all_told(&run.context, times.quiet),
+            settled: finals && run.all_told(&core, times.quiet, times.linger),
         });
     }
     let failed = |core: &round::Core| ServerError::from_failure(core.failure().cloned());

@@ -26,6 +26,8 @@ use crate::journal::{Journal, Stored};
 
 mod ending;
 
+use ending::Told;
+
 /// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
 const RECORDED_BODY_MAX: usize = 15 << 20;
 
@@ -105,8 +107,6 @@ pub(super) struct Core {
     /// How many contributions this process has taken, and when the last.
     received: u32,
     received_at: Option<Instant>,
-    /// Clients that heard how the round ended.
-    told: BTreeSet<ClientId>,
     members: BTreeMap<MemberIndex, Presence>,
     finals: BTreeSet<MemberIndex>,
     endorsed: BTreeSet<MemberIndex>,
@@ -176,6 +176,8 @@ pub(super) struct RoundRun {
     core: Mutex<Core>,
     /// Signatures of requests that were checked: each client signs the same bytes again and again.
     signed: Mutex<BTreeMap<(ClientId, u16), Signed<RequestContent>>>,
+    /// Clients that have acknowledged how the round ended, and when the last one did.
+    told: Mutex<Told>,
     changed: [watch::Sender<u64>; Wake::COUNT],
     events: tokio::sync::mpsc::UnboundedSender<RoundEvent>,
 }
@@ -239,7 +241,6 @@ impl RoundRun {
             started: Instant::now(),
             received: 0,
             received_at: None,
-            told: BTreeSet::new(),
             members: BTreeMap::new(),
             finals: BTreeSet::new(),
             endorsed: BTreeSet::new(),
@@ -309,6 +310,7 @@ impl RoundRun {
             incarnation: OsRng.next_u32(),
             core: Mutex::new(core),
             signed: Mutex::new(BTreeMap::new()),
+            told: Mutex::default(),
             changed: std::array::from_fn(|_| watch::Sender::new(0)),
             events,
         });
@@ -838,23 +840,6 @@ impl Core {
     /// Whether each member has signed its Final or is silent.
     pub(super) fn settled(&self, context: &RoundContext, quiet: Duration) -> bool {
         self.finals.len() + self.silent(context, quiet).len() >= usize::from(context.members())
-    }
-
-    /// Notes that the client was told how the round ended.
-    pub(super) fn note_told(&mut self, client: ClientId) {
-        self.told.insert(client);
-    }
-
-    /// Whether each client that joined was told how the round ended, or is gone.
-    pub(super) fn all_told(&self, context: &RoundContext, quiet: Duration) -> bool {
-        let waited = self.started.elapsed() >= quiet;
-        let gone = |presence: Option<&Presence>| presence.map_or(waited, |p| p.gone_for(quiet));
-        self.joined.iter().all(|client| {
-            let serving = context.params().member_index(*client);
-            self.told.contains(client)
-                || (gone(self.clients.get(client))
-                    && gone(serving.and_then(|index| self.members.get(&index))))
-        })
     }
 
     /// Clients that joined and got no receipt, and clients of members that fell silent.

@@ -278,7 +278,9 @@ impl Task {
                 Step::Closing => closing_since = closing_since.or(Some(Instant::now())),
                 Step::Ended { outcome, settled } => {
                     let since = *ended_since.get_or_insert_with(Instant::now);
-                    if settled || since.elapsed() >= self.times.linger {
+                    let linger = self.times.linger;
+                    let heard = run.told_at().map_or(since, |told| told.max(since));
+                    if settled || heard.elapsed() >= linger || since.elapsed() >= 10 * linger {
                         break outcome;
                     }
                 }

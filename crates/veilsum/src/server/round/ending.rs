@@ -1,13 +1,65 @@
-//! What is written when a round is over.
+//! Who was told how a round ended, and what is written when it is over.
 
+use std::collections::BTreeSet;
+use std::sync::PoisonError;
+
+use tokio::time::{Duration, Instant};
 use veilsum_crypto::Digest;
+use veilsum_params::ClientId;
 use veilsum_store::StoreError;
 use veilsum_wire::Wire;
 
-use super::{Core, RoundRun};
+use super::{Core, Presence, RoundRun, Wake};
 use crate::server::archive::Answers;
 
+/// Clients that were told the end.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    clients: BTreeSet<ClientId>,
+    last: Option<Instant>,
+}
+
 impl RoundRun {
+    /// Notes that the client has acknowledged how the round ended: an answer that was made may still be lost.
+    pub(in crate::server) fn note_told(&self, client: ClientId) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.clients.insert(client) {
+            told.last = Some(Instant::now());
+            drop(told);
+            self.bump(Wake::Driver);
+        }
+    }
+
+    /// When the last client was told the end.
+    pub(in crate::server) fn told_at(&self) -> Option<Instant> {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.last
+    }
+
+    /// Whether each client that joined was told how the round ended, or is gone: one with a receipt, which is owed the end,
+    /// when it was not heard for `linger`, because a connection that is lost comes back after a pause; others for `quiet`.
+    pub(in crate::server) fn all_told(
+        &self,
+        core: &Core,
+        quiet: Duration,
+        linger: Duration,
+    ) -> bool {
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        core.joined.iter().all(|client| {
+            let patience = match core.receipts.contains_key(client) {
+                true => linger,
+                false => quiet,
+            };
+            let waited = core.started.elapsed() >= patience;
+            let gone =
+                |presence: Option<&Presence>| presence.map_or(waited, |p| p.gone_for(patience));
+            let serving = self.context.params().member_index(*client);
+            told.clients.contains(client)
+                || (gone(core.clients.get(client))
+                    && gone(serving.and_then(|index| core.members.get(&index))))
+        })
+    }
+
     /// Writes what is answered about this round from now on, and closes the log. To be called when it is over: the answers no
     /// longer change, and requests are answered while they are written.
     pub(in crate::server) fn close(&self) -> Result<(), StoreError> {
