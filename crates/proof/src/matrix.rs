@@ -7,8 +7,10 @@ use veilsum_params::{Layout, PROJECTIONS};
 use veilsum_simd::{Engine, Point, SmallInt};
 use zeroize::{Zeroize, Zeroizing};
 
-/// Rows that one task commits to: a multiple of the lanes of the kernels.
+/// Rows that one task blinds: a multiple of the lanes of the kernels.
 const ROWS_AT_ONCE: usize = 16;
+/// Most rows that one task commits to. The more, the less often the tables, which no near cache holds, are read.
+const ROWS_PER_PASS: usize = 80;
 /// Points of the key ciphertext that one task makes.
 const POINTS_AT_ONCE: usize = 256;
 
@@ -200,6 +202,13 @@ impl Drop for Masks {
     }
 }
 
+/// Rows for each task so that all threads have as many: a multiple of the lanes of the kernels.
+fn rows_per_task(rows: usize, threads: usize) -> usize {
+    let each = rows.div_ceil(threads.max(1)).max(1);
+    each.div_ceil(each.div_ceil(ROWS_PER_PASS))
+        .next_multiple_of(8)
+}
+
 fn commit_integers<T: SmallInt + Sync>(
     prepared: &Prepared,
     values: &[T],
@@ -211,7 +220,7 @@ fn commit_integers<T: SmallInt + Sync>(
         Ok(Zeroizing::new(halves))
     };
     let parts: Vec<Zeroizing<Vec<Point>>> = rows
-        .par_chunks(ROWS_AT_ONCE)
+        .par_chunks(rows_per_task(rows.len(), rayon::current_num_threads()))
         .map(commit)
         .collect::<Result<_, ProofError>>()?;
     let mut halves = Zeroizing::new(Vec::with_capacity(rows.len()));

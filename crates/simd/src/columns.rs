@@ -19,8 +19,8 @@ use crate::select::select;
 pub(crate) const PORTABLE_WIDTH: u32 = 6;
 const PORTABLE_ENTRIES: usize = 1 << (PORTABLE_WIDTH - 1);
 
-/// Accumulators taken together: as many as stay in the first-level cache beside a table.
-const BLOCK_ACCUMULATORS: usize = 128;
+/// Accumulators taken together: as many as a first-level cache of 48 KiB holds beside a table.
+const BLOCK_ACCUMULATORS: usize = 256;
 /// Columns recoded at a time.
 const BLOCK_COLUMNS: usize = 256;
 

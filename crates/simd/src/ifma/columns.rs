@@ -4,8 +4,9 @@ use core::arch::x86_64::*;
 
 use zeroize::Zeroize;
 
-use super::field::{F8, load, splat};
-use super::point::{MemP8, N8, P8, to_affine_batch};
+use super::field::{load, splat};
+use super::point::{MemN8, MemP8, P8, to_affine_batch};
+use super::sums::{Entry, Sum, widen};
 use super::{Token, enter};
 use crate::edwards::Point;
 
@@ -45,6 +46,7 @@ fn build(points: &[Point]) -> Vec<Column> {
             m.store(&p);
         }
         let affine = to_affine_batch(&multiples);
+        let affine: Vec<MemN8> = affine.iter().map(|n| widen(n)).collect();
         for lane in 0..chunk.len() {
             let mut column = Column([[[0; 8]; ENTRIES / 8]; 15]);
             for (entry, n) in affine.iter().enumerate() {
@@ -62,7 +64,7 @@ fn build(points: &[Point]) -> Vec<Column> {
 /// instructions nor the addresses depend on the digits.
 #[inline]
 #[target_feature(enable = "avx512ifma")]
-fn lookup(column: &Column, digits: __m512i) -> N8 {
+fn lookup(column: &Column, digits: __m512i) -> Entry {
     let magnitude = _mm512_abs_epi64(digits);
     let negative = _mm512_cmplt_epi64_mask(digits, _mm512_setzero_si512());
     let nonzero = _mm512_test_epi64_mask(magnitude, magnitude);
@@ -80,28 +82,28 @@ fn lookup(column: &Column, digits: __m512i) -> N8 {
     }
     // The identity is (1, 1, 0).
     let one = _mm512_maskz_set1_epi64(!nonzero, 1);
-    N8 {
-        ymx: F8([
+    Entry {
+        ymx: [
             _mm512_or_si512(limb!(0), one),
             limb!(1),
             limb!(2),
             limb!(3),
             limb!(4),
-        ]),
-        ypx: F8([
+        ],
+        ypx: [
             _mm512_or_si512(limb!(5), one),
             limb!(6),
             limb!(7),
             limb!(8),
             limb!(9),
-        ]),
-        t2d: F8([limb!(10), limb!(11), limb!(12), limb!(13), limb!(14)]),
+        ],
+        t2d: [limb!(10), limb!(11), limb!(12), limb!(13), limb!(14)],
+        negative,
     }
-    .neg_if(negative)
 }
 
 /// Running sums, eight to a group.
-pub(crate) struct Accumulators(Vec<MemP8>);
+pub(crate) struct Accumulators(Vec<Sum>);
 
 impl Drop for Accumulators {
     fn drop(&mut self) {
@@ -111,9 +113,7 @@ impl Drop for Accumulators {
 
 impl Accumulators {
     pub(crate) fn new(token: Token, groups: usize) -> Self {
-        let mut one = MemP8::ZERO;
-        enter!(token, one.store(&P8::identity()));
-        Self(vec![one; groups])
+        Self(vec![enter!(token, Sum::identity()); groups])
     }
 
     /// Adds digit times column for the columns from `first` on; `digits` holds eight digits a group a column.
@@ -139,35 +139,36 @@ impl Accumulators {
 }
 
 #[target_feature(enable = "avx512ifma")]
-fn add_columns(sums: &mut [MemP8], columns: &[Column], digits: &[i8]) {
+fn add_columns(sums: &mut [Sum], columns: &[Column], digits: &[i8]) {
     for (column, digits) in columns.iter().zip(digits.chunks_exact(8 * sums.len())) {
         for (sum, digits) in sums.iter_mut().zip(digits.as_chunks::<8>().0) {
             let packed = i64::from_le_bytes(digits.map(|d| d.to_le_bytes()[0]));
             let digits = _mm512_cvtepi8_epi64(_mm_cvtsi64_si128(packed));
             let entry = lookup(column, digits);
-            let next = sum.load().add_affine(&entry);
-            sum.store(&next);
+            sum.add_entry(&entry);
         }
     }
 }
 
 #[target_feature(enable = "avx512ifma")]
-fn join(sums: &[MemP8], count: usize, width: u32, out: &mut [Point]) {
+fn join(sums: &[Sum], count: usize, width: u32, out: &mut [Point]) {
     let groups = out.len() / 8;
     for (g, out) in out.chunks_exact_mut(8).enumerate() {
-        let mut sum = sums[(count - 1) * groups + g].load();
+        let mut sum = sums[(count - 1) * groups + g].to_point();
         for k in (0..count - 1).rev() {
-            sum = sum.double_times(width).add(&sums[k * groups + g].load());
+            sum = sum
+                .double_times(width)
+                .add(&sums[k * groups + g].to_point());
         }
         out.copy_from_slice(&sum.scatter());
     }
 }
 
 #[target_feature(enable = "avx512ifma")]
-fn extract(sums: &[MemP8]) -> Vec<Point> {
+fn extract(sums: &[Sum]) -> Vec<Point> {
     let mut out = Vec::with_capacity(sums.len() * 8);
     for sum in sums {
-        out.extend(sum.load().scatter());
+        out.extend(sum.to_point().scatter());
     }
     out
 }

@@ -11,6 +11,7 @@ pub(crate) mod ntt;
 pub(crate) mod order;
 mod point;
 mod ristretto;
+mod sums;
 #[cfg(test)]
 mod tests;
 
