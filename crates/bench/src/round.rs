@@ -157,7 +157,8 @@ fn measure(config: &BenchConfig, phases: &Phases) -> Result<BenchReport, BenchEr
     let encoder = step(
         "encoder",
         Encoder::new(config.dim as usize, 8, config.norm_bound.into()),
-    )?;
+    )?
+    .with_engine(engine);
     let mut plain = vec![0i64; config.dim as usize];
     let mut uploads = Vec::with_capacity(config.clients as usize);
     let (mut client_total, mut phase_total, mut peak) =

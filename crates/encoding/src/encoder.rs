@@ -3,6 +3,7 @@
 use core::fmt;
 
 use rand_core::CryptoRngCore;
+use veilsum_simd::Engine;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -28,6 +29,7 @@ pub struct Encoder {
     dim: usize,
     scale_bits: u8,
     norm_bound: u64,
+    engine: Engine,
 }
 
 impl Encoder {
@@ -51,7 +53,14 @@ impl Encoder {
             dim,
             scale_bits,
             norm_bound,
+            engine: Engine::auto(),
         })
+    }
+
+    /// The same encoder with a code path chosen by the caller instead of the processor's fastest. Results do not depend on it.
+    #[must_use]
+    pub fn with_engine(self, engine: Engine) -> Self {
+        Self { engine, ..self }
     }
 
     /// Number of coordinates `d` of an update.
@@ -103,7 +112,8 @@ impl Encoder {
                 got: update.len(),
             });
         }
-        let update = Normalised::new(update).map_err(|index| EncodingError::NotFinite { index })?;
+        let update = Normalised::new(self.engine, update)
+            .map_err(|index| EncodingError::NotFinite { index })?;
         let unclipped = pow2(i32::from(self.scale_bits) + update.exponent);
         let multiplier = update.fitting_multiplier(unclipped, self.norm_bound);
         let clipped = multiplier < unclipped;

@@ -5,6 +5,7 @@
 
 use rand_core::CryptoRngCore;
 use rayon::prelude::*;
+use veilsum_simd::Engine;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Standard deviations of room that the clip factor leaves for the rounding noise of the squared norm.
@@ -39,6 +40,7 @@ fn exponent_of(magnitude: f64) -> i32 {
 /// A vector brought to magnitude about one by a power of two, without copying it.
 pub(crate) struct Normalised<'a, T> {
     update: &'a [T],
+    engine: Engine,
     /// `2^-e`.
     down: f64,
     /// `e`.
@@ -49,21 +51,19 @@ pub(crate) struct Normalised<'a, T> {
 
 impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
     /// Normalises, or gives the index of the first coordinate that is not finite. Always walks the whole vector.
-    pub(crate) fn new(update: &'a [T]) -> Result<Self, usize> {
-        let extremes = by_piece(update, |piece| {
+    pub(crate) fn new(engine: Engine, update: &'a [T]) -> Result<Self, usize> {
+        let extremes = by_piece(engine, update, |piece| {
             let mut largest = [0.0_f64; LANES];
             let mut finite = [true; LANES];
-            for chunk in piece.chunks(LANES) {
-                for ((largest, finite), &v) in largest.iter_mut().zip(&mut finite).zip(chunk) {
-                    let magnitude = v.into().abs();
-                    *finite &= magnitude < f64::INFINITY;
-                    *largest = if magnitude > *largest {
-                        magnitude
-                    } else {
-                        *largest
-                    };
-                }
-            }
+            in_lanes(piece, |lane, v| {
+                let magnitude = v.abs();
+                finite[lane] &= magnitude < f64::INFINITY;
+                largest[lane] = if magnitude > largest[lane] {
+                    magnitude
+                } else {
+                    largest[lane]
+                };
+            });
             let largest = largest.into_iter().fold(0.0, f64::max);
             (largest, finite == [true; LANES])
         });
@@ -74,7 +74,7 @@ impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
         let largest = extremes.iter().map(|(l, _)| *l).fold(0.0, f64::max);
         let exponent = exponent_of(largest);
         let down = pow2(-exponent);
-        let squared = by_piece(update, |piece| {
+        let squared = by_piece(engine, update, |piece| {
             let mut squared = [0.0_f64; LANES];
             in_lanes(piece, |lane, v| {
                 let w = v * down;
@@ -84,6 +84,7 @@ impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
         });
         Ok(Self {
             update,
+            engine,
             down,
             exponent,
             norm: total(&squared).sqrt(),
@@ -92,7 +93,7 @@ impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
 
     /// The squared norm to expect after rounding `w * multiplier`.
     fn forecast(&self, multiplier: f64) -> Forecast {
-        let pieces = by_piece(self.update, |piece| {
+        let pieces = by_piece(self.engine, self.update, |piece| {
             let [mut expected, mut derivative, mut variance, mut worst] = [[0.0_f64; LANES]; 4];
             in_lanes(piece, |lane, v| {
                 let w = (v * self.down).abs();
@@ -173,17 +174,52 @@ impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
         draws: &[[u8; BYTES_PER_DRAW]],
         out: &mut [i64],
     ) -> u128 {
-        let mut squared = 0_u128;
-        for ((&v, draw), out) in update.iter().zip(draws).zip(out) {
+        // Sums of the products of the magnitudes' halves of 16 bits: magnitudes are at most 2^32.
+        let mut squared = [[0_u64; LANES]; 3];
+        let mut round = |lane: usize, v: T, draw: &[u8; BYTES_PER_DRAW], out: &mut i64| {
             let signed = v.into() * self.down;
             let u = signed.abs() * multiplier;
-            let whole = u as i64;
-            let threshold = ((u - whole as f64) * TWO_POW_53) as u64;
-            let up = i64::from(u64::from_le_bytes(*draw) >> 11 < threshold);
-            *out = with_sign(whole + up, signed);
-            squared += square(whole + up);
-        }
-        squared
+            let whole = f64_floor(u);
+            // A draw of 53 bits is below the integer part of the threshold when the next integer is at most the threshold.
+            let threshold = (u - whole) * TWO_POW_53;
+            let next = (u64::from_le_bytes(*draw) >> 11).wrapping_add(1) as f64;
+            let magnitude = integer(whole + if next <= threshold { 1.0 } else { 0.0 });
+            *out = with_sign(magnitude, signed);
+            // Wrapping, because a check of each would keep the loop from being vectorised; none of these comes near 2^64.
+            let (high, low) = (
+                magnitude.cast_unsigned() >> 16 & u64::from(u32::MAX),
+                magnitude.cast_unsigned() & 0xffff,
+            );
+            let products = [
+                high.wrapping_mul(high),
+                high.wrapping_mul(low),
+                low.wrapping_mul(low),
+            ];
+            for (sums, product) in squared.iter_mut().zip(products) {
+                sums[lane] = sums[lane].wrapping_add(product);
+            }
+        };
+        self.engine.vectorised(|| {
+            let (updates, last_updates) = update.as_chunks::<LANES>();
+            let (draws, last_draws) = draws.as_chunks::<LANES>();
+            let (outs, last_outs) = out.as_chunks_mut::<LANES>();
+            for ((update, draws), outs) in updates.iter().zip(draws).zip(outs) {
+                for lane in 0..LANES {
+                    round(lane, update[lane], &draws[lane], &mut outs[lane]);
+                }
+            }
+            for (lane, ((v, draw), out)) in last_updates
+                .iter()
+                .zip(last_draws)
+                .zip(last_outs)
+                .enumerate()
+            {
+                round(lane, *v, draw, out);
+            }
+        });
+        let [high, mixed, low] =
+            squared.map(|lanes| lanes.into_iter().map(u128::from).sum::<u128>());
+        (high << 32) + (mixed << 17) + low
     }
 
     /// Rounds each `w * multiplier` towards zero and then takes single units off the largest coordinate until the
@@ -250,10 +286,16 @@ fn in_lanes<T: Copy + Into<f64>>(update: &[T], mut sum: impl FnMut(usize, f64)) 
 
 /// What `work` makes of every piece, in order. Wiped: norms of parts of the update tell more than the update's norm does.
 fn by_piece<T: Sync, R: Send + Zeroize>(
+    engine: Engine,
     update: &[T],
     work: impl Fn(&[T]) -> R + Sync + Send,
 ) -> Zeroizing<Vec<R>> {
-    Zeroizing::new(update.par_chunks(PIECE).map(work).collect())
+    let pieces = update.par_chunks(PIECE);
+    Zeroizing::new(
+        pieces
+            .map(|piece| engine.vectorised(|| work(piece)))
+            .collect(),
+    )
 }
 
 /// In a fixed order.
@@ -267,10 +309,15 @@ fn f64_floor(u: f64) -> f64 {
     nearest - if nearest > u { 1.0 } else { 0.0 }
 }
 
+/// A whole number in `0..2^52` as an integer, in operations that every vector unit has.
+fn integer(whole: f64) -> i64 {
+    ((whole + TWO_POW_52).to_bits() & ((1 << 52) - 1)).cast_signed()
+}
+
 /// The magnitude with the sign of another number, without a branch.
 fn with_sign(magnitude: i64, sign_of: f64) -> i64 {
-    let negative = -i64::from(sign_of.is_sign_negative());
-    (magnitude ^ negative) - negative
+    let negative = sign_of.to_bits().cast_signed() >> 63;
+    (magnitude ^ negative).wrapping_sub(negative)
 }
 
 fn square(x: i64) -> u128 {

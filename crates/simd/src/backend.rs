@@ -36,7 +36,7 @@ impl Backend {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
@@ -56,7 +56,7 @@ impl Kind {
 }
 
 /// A backend that is known to be present, and the stateless batch operations on it. Copy it freely.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Engine {
     pub(crate) kind: Kind,
 }
@@ -96,6 +96,16 @@ impl Engine {
             Kind::Portable => Backend::Portable,
             #[cfg(target_arch = "x86_64")]
             Kind::Ifma(_) => Backend::Avx512Ifma,
+        }
+    }
+
+    /// Runs `work`, and what the compiler inlines into it, compiled for the instructions of this backend: plain loops then
+    /// use its vectors. Results are the same, floating point included, because nothing is reordered or fused for it.
+    pub fn vectorised<R>(&self, work: impl FnOnce() -> R) -> R {
+        match self.kind {
+            Kind::Portable => work(),
+            #[cfg(target_arch = "x86_64")]
+            Kind::Ifma(token) => crate::ifma::vectorised(token, work),
         }
     }
 

@@ -221,7 +221,7 @@ impl ColumnTables {
         bits: u32,
     ) -> Result<Vec<Point>, SimdError> {
         self.check_lengths(rows.iter().map(|r| r.len()))?;
-        check_bound(rows, bits)?;
+        self.engine.vectorised(|| check_bound(rows, bits))?;
         Ok(self.commit(&Integers {
             rows,
             recoder: Recoder::new(bits, self.width()),
@@ -313,7 +313,10 @@ impl ColumnTables {
         match &self.tables {
             Tables::Portable(t) => commit_block(t, rows, first, start, out),
             #[cfg(target_arch = "x86_64")]
-            Tables::Ifma(token, t) => commit_block(&(*token, t), rows, first, start, out),
+            // Recoding is plain code, which the same vectors make faster.
+            Tables::Ifma(token, t) => crate::ifma::vectorised(*token, || {
+                commit_block(&(*token, t), rows, first, start, out);
+            }),
         }
     }
 }
@@ -330,6 +333,7 @@ trait Kernel {
     fn join(&self, sums: Self::Sums, count: usize, out: &mut [Point]);
 }
 
+#[inline(always)]
 fn commit_block<K: Kernel>(
     kernel: &K,
     rows: &impl Rows,

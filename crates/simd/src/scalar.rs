@@ -71,6 +71,7 @@ fn reveal(verdict: Choice) -> bool {
 }
 
 /// Refuses unless every |v| < 2^bits. One verdict for all values, none of which decides a branch.
+#[inline(always)]
 pub(crate) fn check_bound<T: SmallInt>(rows: &[&[T]], bits: u32) -> Result<(), SimdError> {
     if bits == 0 || bits > T::MAX_BITS {
         return Err(SimdError::BoundUnsupported {
