@@ -113,7 +113,7 @@ pub(crate) enum CliError {
     NoTranscript { path: PathBuf },
     #[error("{}: this is no evidence; it holds {holds}", path.display())]
     NotEvidence { path: PathBuf, holds: &'static str },
-    #[error("{}: the client of this directory has no result of this round yet: take part first, or ask the server with --server", path.display())]
+    #[error("{}: no result was saved here: name the state directory of a client whose contribution is in the sum, or ask the server with --server", path.display())]
     NothingPublished { path: PathBuf },
     #[error("to ask a server, give its key and the registrar's: --server-key and --registrar")]
     PinsNeeded,
