@@ -1,4 +1,6 @@
-//! A client: `client ADDR SERVER.pub REGISTRAR.pub CLIENT.key STATE`. Its update is a vector of zeros.
+//! A client: `cargo run -p veilsum --example client -- ADDR SERVER.pub REGISTRAR.pub CLIENT.key STATE`. Its update is a
+//! vector of zeros. Keys are made with `veilsum keygen`.
+//! Four clients are enough to try it.
 
 use std::{env::args, fs::read, path::PathBuf, time::Duration};
 
@@ -13,14 +15,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .skip(1)
         .collect::<Vec<_>>()
         .try_into()
-        .map_err(|_| "see the first line of this file")?;
+        .map_err(|_| "five arguments are needed: see the first lines of this file")?;
     let mut client = Client::open(ClientOptions {
         server: server.parse()?,
         server_public: ServerPublic::from_text(&read(server_key)?)?,
         registrar: registrar_from_text(&read(registrar)?)?,
         keys: ClientKeys::from_text(&read(key)?)?,
         state: PathBuf::from(state),
-        policy: Policy::default(),
+        // The default asks for 10 contributions and 10 members at least.
+        policy: Policy {
+            n_min: 3,
+            committee: 4,
+            ..Policy::default()
+        },
         task: TaskName::default(),
         patience: Duration::from_secs(3600),
     })

@@ -1,4 +1,6 @@
-//! A server for one round of the whole roster: `server ADDR SERVER.key REGISTRAR.pub ROSTER STATE`.
+//! A server for one round of the whole roster:
+//! `cargo run -p veilsum --example server -- ADDR SERVER.key REGISTRAR.pub ROSTER STATE`. Keys and roster are made with
+//! `veilsum keygen` and `veilsum roster`; clients are `examples/client.rs`.
 
 use std::{env::args, fs::read, path::PathBuf, sync::Arc};
 
@@ -12,7 +14,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .skip(1)
         .collect::<Vec<_>>()
         .try_into()
-        .map_err(|_| "see the first line of this file")?;
+        .map_err(|_| "five arguments are needed: see the first lines of this file")?;
     let keys = ServerKeys::from_text(&read(key)?)?;
     let registrar = registrar_from_text(&read(registrar)?)?;
     let roster = Arc::new(Roster::verify(
