@@ -52,7 +52,7 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
     let (code, said) = check(&deployment, &[]);
     assert_eq!(code, Some(2), "{said}");
     for part in [
-        "server.toml: 7 to mend",
+        "server.toml: 7 mistakes",
         "line 1: listen: ",
         "state is missing",
         "limits.connections: ",
@@ -69,7 +69,7 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
     deployment.configure("dim = 0\nscale_bits = 99\nthreshold = 1");
     let (code, said) = check(&deployment, &[]);
     assert_eq!(code, Some(2), "{said}");
-    for part in ["3 to mend", "dim", "scale_bits", "threshold"] {
+    for part in ["3 mistakes", "dim", "scale_bits", "threshold"] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
 }

@@ -70,7 +70,7 @@ pub enum FaultKind {
         what: &'static str,
     },
     /// A statement that the server must not have accepted or made.
-    #[error("{what} fails {id}: {check}", id = .check.id())]
+    #[error("{what} fails a check: {check}")]
     Refused {
         /// What it is.
         what: &'static str,
@@ -86,7 +86,7 @@ pub enum FaultKind {
         cause: StoreError,
     },
     /// A contribution that does not verify.
-    #[error("the contribution of {client} fails {id}: {check}", id = .check.id())]
+    #[error("the contribution of {client} fails a check: {check}")]
     Contribution {
         /// Whose.
         client: ClientId,

@@ -1,5 +1,6 @@
 //! A report as one page that needs nothing else: no script, no font, no address of anything outside.
 
+use crate::Fault;
 use crate::report::{Convicted, MemberPart, Outcome, Part, Report, Step, Verdict, plural};
 use std::fmt::Write;
 use veilsum_params::{ClientId, RoundParams};
@@ -20,6 +21,8 @@ p{margin:4px 0}.soft{color:var(--soft)}.card{background:var(--card);border:1px s
 .invalid{border-color:var(--bad);background:var(--badback);color:var(--bad)}
 table{border-collapse:collapse;width:100%;font-size:14px}th{text-align:left;color:var(--soft);font-weight:600}
 th,td{padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top}tr:last-child td{border-bottom:0}
+td code{white-space:nowrap}td:has(~.h){white-space:nowrap}
+td.h,td.h code{white-space:normal;overflow-wrap:anywhere;font-size:12px}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 .tag{display:inline-block;border-radius:10px;padding:0 9px;font-size:13px}.tag.ok{background:var(--goodback);color:var(--good)}
 .tag.no{background:var(--badback);color:var(--bad)}.tag.out{background:var(--warnback);color:var(--warn)}
@@ -141,8 +144,22 @@ fn faults(page: &mut String, report: &Report) {
     page.push_str(
         "<h2>What is wrong</h2><div class=\"card\"><table><tr><th>record</th><th>fault</th></tr>",
     );
-    for fault in &report.faults {
-        let record = fault.record.map_or("&ndash;".to_owned(), |r| r.to_string());
+    // One damaged record makes many others wrong in the same way.
+    for same in report.faults.chunk_by(|a, b| a.kind == b.kind) {
+        let number = |fault: &Fault| fault.record.map_or("&ndash;".to_owned(), |r| r.to_string());
+        let (record, fault) = match same {
+            [only] => (number(only), only),
+            [first, .., last] => (
+                format!(
+                    "{} to {}, {} times",
+                    number(first),
+                    number(last),
+                    same.len()
+                ),
+                first,
+            ),
+            [] => continue,
+        };
         let _ = write!(
             page,
             "<tr><td>{record}</td><td>{}</td></tr>",
@@ -210,7 +227,7 @@ fn convictions(page: &mut String, convicted: &[Convicted]) {
             let file = found.file.as_deref().unwrap_or("in the log");
             let _ = write!(
                 page,
-                "<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td>{}</td></tr>",
+                "<tr><td>{}</td><td>{}</td><td><code>{}</code></td><td class=\"h\">{}</td></tr>",
                 escape(&found.culprit.to_string()),
                 found.kind,
                 found.check.id(),
@@ -355,7 +372,7 @@ fn parameters(page: &mut String, report: &Report, params: &RoundParams) {
     for (name, value) in rows {
         let _ = write!(
             page,
-            "<tr><td>{name}</td><td><code>{value}</code></td></tr>"
+            "<tr><td>{name}</td><td class=\"h\"><code>{value}</code></td></tr>"
         );
     }
     page.push_str("</table><p class=\"soft\">The verdict holds under these keys. Compare them with the ones that you know.</p></div>\n");

@@ -12,10 +12,17 @@ use crate::beacon::BeaconArguments;
 
 /// Private, verified sums of model updates.
 #[derive(Debug, Parser)]
-#[command(name = "veilsum", version, about)]
+#[command(name = "veilsum", version)]
 pub(crate) struct Arguments {
-    /// How logs are written to standard error; RUST_LOG says which
-    #[arg(long, global = true, value_enum, default_value = "text")]
+    /// How logs are written to standard error: as lines of text, or each as one JSON object; RUST_LOG says which are
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value = "text",
+        hide_possible_values = true,
+        display_order = 900
+    )]
     pub(crate) log_format: LogFormat,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -33,6 +40,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// A federated training with attackers, in one process, over QUIC on loopback
     Demo(DemoArguments),
+    /// Propose cohort, committee, threshold and n_min for a population
+    Params(ParamsArguments),
     /// Make a key pair: a secret file that only you can read, and a public one beside it (.pub)
     Keygen(KeygenArguments),
     /// As prospective client: make keys and a signed request to join
@@ -45,16 +54,22 @@ pub(crate) enum Command {
     Beacon(BeaconArguments),
     /// Run rounds as server: one at once, or by schedule and by command
     Server(ServerArguments),
-    /// Take part in a round as client
-    Client(ClientArguments),
     /// Ask a server what it is doing
     Status(StatusArguments),
-    /// Show what a file holds: keys, rosters, messages, proofs, results, logs, evidence
-    Inspect(InspectArguments),
     /// Start, list, export or prune rounds of a server
     Rounds(RoundsArguments),
-    /// Propose cohort, committee, threshold and n_min for a population
-    Params(ParamsArguments),
+    /// Take part in a round as client
+    Client(ClientArguments),
+    /// Check a published result as a client that contributed to it
+    Check(CheckArguments),
+    /// Replay the transcript of a round, or judge one evidence file
+    Audit(AuditArguments),
+    /// Show what a file holds: keys, rosters, messages, proofs, results, logs, evidence
+    Inspect(InspectArguments),
+    /// Simulate rounds with random faults and adversaries, all from one seed, and check them against the truth
+    Lab(LabArguments),
+    /// Measure the whole cryptographic path of a round in one process
+    Bench(BenchArguments),
     /// Print the completions of a shell
     Completions {
         /// The shell
@@ -66,14 +81,13 @@ pub(crate) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-    /// Check a published result as a client that contributed to it
-    Check(CheckArguments),
-    /// Replay the transcript of a round, or judge one evidence file
-    Audit(AuditArguments),
-    /// Measure the whole cryptographic path of a round in one process
-    Bench(BenchArguments),
-    /// Simulate rounds with random faults and adversaries, all from one seed, and check them against the truth
-    Lab(LabArguments),
+}
+
+/// An IP address and a port.
+fn address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(
+        |_| "write an IP address and a port, for example 192.0.2.1:7000; names are not looked up",
+    )
 }
 
 #[derive(Debug, Args)]
@@ -106,7 +120,7 @@ pub(crate) struct LabArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// The file, or a state directory; - is standard input
+    /// The file, or a directory with a log in it; - is standard input
     pub(crate) file: PathBuf,
     /// Announcement of the round (or a state directory of it): shows the parts of a contribution and the challenges of its proof
     #[arg(long)]
@@ -198,7 +212,7 @@ pub(crate) struct CheckArguments {
     #[arg(long)]
     pub(crate) round: Option<u64>,
     /// Ask this running server for the result, instead of checking what was saved
-    #[arg(long)]
+    #[arg(long, value_parser = address)]
     pub(crate) server: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) pins: PinArguments,
@@ -279,7 +293,7 @@ pub(crate) struct DemoArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum KeyRole {
-    /// A client: needs --id and --epoch
+    /// A client: needs --id
     Client,
     /// A server
     Server,
@@ -486,8 +500,8 @@ pub(crate) struct ServerArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ClientArguments {
-    /// The server's address and port
-    #[arg(long)]
+    /// The server's IP address and port
+    #[arg(long, value_parser = address)]
     pub(crate) server: SocketAddr,
     /// The server's public file
     #[arg(long)]
@@ -538,8 +552,8 @@ pub(crate) struct ClientArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
-    /// The server's address and port
-    #[arg(long)]
+    /// The server's IP address and port
+    #[arg(long, value_parser = address)]
     pub(crate) server: SocketAddr,
     /// The server's public file
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! `audit`: a transcript, or one evidence file.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -245,9 +246,12 @@ fn transcripts(arguments: &AuditArguments, pins: Pins) -> Result<u8, CliError> {
             }
         }
         if !arguments.json {
-            tell(&report, &pins);
+            tell(&report);
         }
         reports.push(report);
+    }
+    if !arguments.json {
+        remarks(&reports, &pins);
     }
     if let Some(path) = &arguments.html {
         replace_private(&RealDisk, path, html(&reports).as_bytes())?;
@@ -324,14 +328,18 @@ fn file_of(
     Ok(path)
 }
 
-fn tell(report: &Report, pins: &Pins) {
+fn tell(report: &Report) {
     let round = report
         .params
         .as_ref()
         .map_or("unknown".to_owned(), |p| p.round_id.to_string());
     println!(
-        "round {round}: {}, {}{}: {} contributions, {} bytes of log, {} bytes of bodies",
+        "round {round}: {}, {}{}{}; {} contributions, {} bytes of log, {} bytes of bodies",
         report.verdict(),
+        match report.verdict() {
+            Verdict::Valid => "",
+            Verdict::Invalid => "by its log ",
+        },
         report.outcome,
         if report.sum_only {
             " (sum only: norms were not verified)"
@@ -342,19 +350,47 @@ fn tell(report: &Report, pins: &Pins) {
         report.sizes.log,
         report.sizes.bodies
     );
-    if let (Some(params), Some(registrar)) = (&report.params, &report.registrar)
-        && (pins.server.is_none() || pins.registrar.is_none())
-    {
+    // One damaged record makes many others wrong in the same way.
+    for faults in report.faults.chunk_by(|a, b| a.kind == b.kind) {
+        match faults {
+            [first, .., last] if first.record.is_some() => println!(
+                "  fault: {first} ({} more until record {})",
+                faults.len() - 1,
+                last.record.unwrap_or_default()
+            ),
+            _ => faults.iter().for_each(|fault| println!("  fault: {fault}")),
+        }
+    }
+    if report.faults.len() > 1 {
+        println!("  what follows the first fault may follow from it");
+    }
+}
+
+/// What is said of all transcripts together.
+fn remarks(reports: &[Report], pins: &Pins) {
+    let others: BTreeSet<&str> = reports
+        .iter()
+        .flat_map(|report| report.others.iter().map(String::as_str))
+        .collect();
+    if !others.is_empty() {
+        let others: Vec<&str> = others.into_iter().collect();
         println!(
-            "  under the keys that it names: server {}, registrar {}; compare them, or give --server-key and --registrar",
-            hex::encode(params.server_key),
-            hex::encode(registrar)
+            "not part of a transcript, not looked at: {}",
+            others.join(", ")
         );
     }
-    for fault in &report.faults {
-        println!("  fault: {fault}");
+    if pins.server.is_some() && pins.registrar.is_some() {
+        return;
     }
-    for other in &report.others {
-        println!("  not part of the transcript, not looked at: {other}");
+    let keys: BTreeSet<(String, String)> = reports
+        .iter()
+        .filter_map(|report| Some((report.params.as_ref()?, report.registrar.as_ref()?)))
+        .map(|(params, registrar)| (hex::encode(params.server_key), hex::encode(registrar)))
+        .collect();
+    for (server, registrar) in keys {
+        println!(
+            "The keys were taken from the transcript: server {server}, registrar {registrar}. Compare them with those that you \
+             know, or give these with --server-key and --registrar."
+        );
     }
 }

@@ -30,13 +30,20 @@ pub(crate) enum ConfigError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Everything that is wrong with it.
-    #[error("{}: {} to mend{}", path.display(), problems.len(), listed(problems))]
+    #[error("{}: {}{}", path.display(), counted(problems.len()), listed(problems))]
     Problems {
         /// The file.
         path: PathBuf,
         /// In the order found.
         problems: Vec<Problem>,
     },
+}
+
+fn counted(mistakes: usize) -> String {
+    match mistakes {
+        1 => "1 mistake".to_owned(),
+        n => format!("{n} mistakes"),
+    }
 }
 
 pub(crate) fn listed(problems: &[Problem]) -> String {

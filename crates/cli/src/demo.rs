@@ -163,8 +163,11 @@ fn conclude(report: &DemoReport) {
     }
     conclude_server(report);
     println!(
-        "\naccuracy on digits that nobody trained on, after {} rounds:",
-        report.rounds.len()
+        "\naccuracy on digits that nobody trained on, after {}:",
+        match report.rounds.len() {
+            1 => "1 round".to_owned(),
+            rounds => format!("{rounds} rounds"),
+        }
     );
     println!(
         "  Veilsum                               {:>5.1} %",

@@ -176,7 +176,15 @@ fn print(report: &LabReport) {
         };
         println!("{name:<28}{count:>12}{caught:>12}");
     }
-    println!("\nlog {}", report.digest);
+    println!(
+        "\nA harmless adversary is convicted of nothing, and another one not where the round ends before its deed is seen; \
+         `veilsum lab --list` says which. Rounds without an end are those of a server that cheats, or of a committee \
+         corrupted beyond its bounds."
+    );
+    println!(
+        "The same again: --seed {} --rounds {}; digest of all traces {}",
+        report.seed, report.rounds, report.digest
+    );
     for failure in &report.violations {
         println!(
             "\nVIOLATION in round {}, {:?}: {}",

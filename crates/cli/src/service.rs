@@ -22,6 +22,7 @@ use crate::error::CliError;
 use crate::ledger::Ledger;
 use crate::metrics;
 use crate::schedule::{Schedule, Slot};
+use crate::status::duration;
 use crate::update::npy_bytes;
 
 /// How long requests in work may go on when the server stops.
@@ -41,7 +42,11 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         if arguments.json {
             println!("{facts}");
         } else {
-            println!("the configuration is valid: {facts}");
+            println!("the configuration is valid");
+            let about = facts.get("tasks").and_then(Value::as_array);
+            for (task, about) in config.tasks.iter().zip(about.into_iter().flatten()) {
+                println!("  {}: {}", described(task), facts_text(about));
+            }
         }
         return Ok(0);
     }
@@ -189,6 +194,25 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
         }));
     }
     Ok(json!({ "tasks": tasks }))
+}
+
+/// The facts of a task for people.
+fn facts_text(about: &Value) -> String {
+    let number = |key| about.get(key).and_then(Value::as_u64).unwrap_or_default();
+    let mut text = format!(
+        "{} clients are asked and at least {} must contribute; any {} of {} members open the sum; {} coordinates, {} bytes an upload",
+        number("cohort"),
+        number("n_min"),
+        number("threshold"),
+        number("committee"),
+        number("dim"),
+        number("upload_bytes")
+    );
+    if let Some(next) = about.get("next_ms").and_then(Value::as_u64) {
+        let seconds = next.saturating_sub(now_ms()) / 1000;
+        text += &format!("; the next round in {}", duration(seconds));
+    }
+    text
 }
 
 /// A number above those of all rounds in a task's state directory, and no less than the configuration says: the number of a

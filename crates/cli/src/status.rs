@@ -90,6 +90,17 @@ fn listed<T: ToString>(all: &[T]) -> String {
     }
 }
 
+/// Seconds for people: the two largest units.
+pub(crate) fn duration(seconds: u64) -> String {
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (minutes, hours) {
+        (0..=1, _) => format!("{seconds} s"),
+        (_, 0..=1) => format!("{minutes} min"),
+        (_, 2..=47) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
 /// One line for people.
 fn task_text(
     task: &TaskStatus,
@@ -108,7 +119,8 @@ fn task_text(
         text += &format!("; the next round waits for the value of beacon round {round}");
     }
     if task.next_ms > now_ms {
-        text += &format!("; the next round in {} s", (task.next_ms - now_ms) / 1000);
+        let seconds = (task.next_ms - now_ms) / 1000;
+        text += &format!("; the next round in {}", duration(seconds));
     }
     text
 }
@@ -130,7 +142,7 @@ fn round_text(
     let taking = s.phase == 0;
     if taking {
         let left = s.deadline_ms.saturating_sub(now_ms) / 1000;
-        text += &format!("; {left} s left");
+        text += &format!("; {} left", duration(left));
     }
     let now = before.filter(|(round, ..)| taking && *round == s.round);
     let rate = now.map_or_else(
@@ -210,5 +222,14 @@ mod tests {
             task_text(&task, None, 70_000),
             "no round yet; the next round waits for the value of beacon round 1000"
         );
+        for (seconds, said) in [
+            (119, "119 s"),
+            (120, "2 min"),
+            (7_199, "119 min"),
+            (53_104, "14 h 45 min"),
+            (180_000, "2 d 2 h"),
+        ] {
+            assert_eq!(duration(seconds), said);
+        }
     }
 }

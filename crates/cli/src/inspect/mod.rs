@@ -53,6 +53,10 @@ pub(crate) enum InspectError {
     Body(String),
     #[error("{name}: {cause}")]
     File { name: String, cause: FileError },
+    #[error(
+        "{0}: there is no log in this directory: name a round of a server (rounds/1), or a client's log (client, or member/1)"
+    )]
+    NoLog(String),
     #[error("standard input: {0}")]
     Input(io::ErrorKind),
 }
@@ -514,6 +518,9 @@ fn show(arguments: &InspectArguments) -> Result<(Shown, u64), CliError> {
     let path = &arguments.file;
     let name = named(path);
     if path.is_dir() {
+        if !path.join(LOG_FILE).exists() {
+            return Err(InspectError::NoLog(name).into());
+        }
         return Ok((log(&path.join(LOG_FILE), arguments.all)?, 0));
     }
     let bytes = read(path)?;
