@@ -364,6 +364,10 @@ impl Client {
     /// Takes part in a round from beginning to end: contributes the update, serves on the committee if drawn, and checks
     /// the published result.
     ///
+    /// The update has `dim` floats of the round's parameters. One whose L2 norm is above `norm_bound` / 2^`scale_bits` is scaled
+    /// down to it. The model digest is that of the model that was trained on: a round with another one is refused. A client that
+    /// contributed to the round before sends that contribution, and the update is not looked at.
+    ///
     /// # Errors
     /// [`ClientError`]; [`EncodingError`] in it names what is wrong with the update.
     pub async fn take_part<T: Copy + Into<f64> + Sync>(

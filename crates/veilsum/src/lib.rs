@@ -1,8 +1,9 @@
 //! What an application adds to its Cargo.toml: a client and a server for private, verified sums.
 //!
 //! [`Server`] and [`Client`] drive the state machines of `veilsum-protocol` over QUIC, with a durable log: what a party
-//! signs is on its disk before it leaves. `examples/server.rs` and `examples/client.rs` are whole programs; the table of
-//! requests is in this crate's README.
+//! signs is on its disk before it leaves. A client calls [`Client::open`], [`Client::join`] and [`Client::take_part`]; a server
+//! [`Server::bind`] and [`Server::run`]. `examples/server.rs` and `examples/client.rs` are whole programs; the table of requests
+//! is in this crate's README.
 
 mod client;
 mod journal;
