@@ -14,7 +14,7 @@ const ROWS_PER_PASS: usize = 80;
 /// Points of the key ciphertext that one task makes.
 const POINTS_AT_ONCE: usize = 256;
 
-/// Entries that one task copies.
+/// Entries that one task splits.
 const ENTRIES_AT_ONCE: usize = 1 << 15;
 
 /// Bits of the lower part of a wide integer; the upper part has no more.
@@ -22,10 +22,12 @@ const PART_BITS: u32 = 50;
 
 /// The witness: the first rows as small integers, then rows of wide integers, the rest as field elements. Zero rows up to a
 /// power of two are implicit.
-pub(crate) struct Matrix {
+pub(crate) struct Matrix<'a> {
     pub(crate) columns: usize,
-    /// X-rows: absolute values below 2^`small_bits`, at most 2^32.
-    pub(crate) small: Zeroizing<Vec<i64>>,
+    /// X-rows: absolute values below 2^`small_bits`, at most 2^32. Those that the update fills stand where it stands.
+    small: &'a [i64],
+    /// The X-rows after them, padded.
+    small_rest: Zeroizing<Vec<i64>>,
     pub(crate) small_bits: u32,
     /// E-, S- and R-rows: low + 2^50 high, low of 50 bits, high of 50 bits and a sign.
     pub(crate) wide: [Zeroizing<Vec<i64>>; 2],
@@ -33,8 +35,8 @@ pub(crate) struct Matrix {
     pub(crate) full: Zeroizing<Vec<Fe>>,
 }
 
-const _: fn(&Matrix) = |s| {
-    veilsum_crypto::wiped(&s.small);
+const _: fn(&Matrix<'_>) = |s| {
+    veilsum_crypto::wiped(&s.small_rest);
     s.wide.iter().for_each(veilsum_crypto::wiped);
     veilsum_crypto::wiped(&s.full);
 };
@@ -52,12 +54,13 @@ pub(crate) fn upper_weight() -> Fe {
     Fe::from_u64(1 << PART_BITS)
 }
 
-impl Matrix {
+impl Matrix<'_> {
     /// A matrix of field elements.
     pub(crate) fn of_elements(columns: usize, full: Vec<Fe>) -> Self {
         Self {
             columns,
-            small: Zeroizing::default(),
+            small: &[],
+            small_rest: Zeroizing::default(),
             small_bits: 1,
             wide: Default::default(),
             full: Zeroizing::new(full),
@@ -65,7 +68,12 @@ impl Matrix {
     }
 
     pub(crate) fn small_rows(&self) -> usize {
-        self.small.len() / self.columns
+        (self.small.len() + self.small_rest.len()) / self.columns
+    }
+    /// The X-rows.
+    pub(crate) fn small(&self) -> Vec<&[i64]> {
+        let filled = self.small.chunks(self.columns);
+        filled.chain(self.small_rest.chunks(self.columns)).collect()
     }
     pub(crate) fn wide_rows(&self) -> usize {
         self.wide[0].len() / self.columns
@@ -79,10 +87,13 @@ impl Matrix {
     }
     /// Row `a`; `None` beyond the last.
     pub(crate) fn row(&self, a: usize) -> Option<Row<'_>> {
+        let filled = self.small.len() / self.columns;
         let (small, wide) = (self.small_rows(), self.small_rows() + self.wide_rows());
         let range = |first: usize| (a - first) * self.columns..(a - first + 1) * self.columns;
-        if a < small {
+        if a < filled {
             self.small.get(range(0)).map(Row::Small)
+        } else if a < small {
+            self.small_rest.get(range(filled)).map(Row::Small)
         } else if a < wide {
             let [low, high] = &self.wide;
             Some(Row::Wide([low.get(range(small))?, high.get(range(small))?]))
@@ -269,7 +280,7 @@ pub(crate) fn encode(prepared: &Prepared, halves: &[Point]) -> Vec<[u8; 32]> {
         .concat()
 }
 
-impl Material<'_> {
+impl<'a> Material<'a> {
     /// Halves of the X-rows' commitments, without blinding.
     pub(crate) fn commit_update(
         &self,
@@ -299,14 +310,12 @@ impl Material<'_> {
     }
 
     /// The matrix with these Z-rows.
-    pub(crate) fn matrix(&self, layout: &Layout, masks: &Masks) -> Matrix {
+    pub(crate) fn matrix(&self, layout: &Layout, masks: &Masks) -> Matrix<'a> {
         let columns = layout.columns as usize;
-        let mut small = Zeroizing::new(vec![0i64; layout.x_rows as usize * columns]);
-        // In parallel, because the first touch of fresh memory takes longer than the copy.
-        small
-            .par_chunks_mut(ENTRIES_AT_ONCE)
-            .zip(self.update.par_chunks(ENTRIES_AT_ONCE))
-            .for_each(|(to, from)| to[..from.len()].copy_from_slice(from));
+        let (small, rest) = self.update.split_at(self.update.len() / columns * columns);
+        let mut small_rest =
+            Zeroizing::new(vec![0; layout.x_rows as usize * columns - small.len()]);
+        small_rest[..rest.len()].copy_from_slice(rest);
         let mut wide: [Zeroizing<Vec<i64>>; 2] = Default::default();
         if let Some(m) = &self.masked {
             let integers = m.witness.noise.len() + m.witness.key.len() + m.slack.len();
@@ -340,6 +349,7 @@ impl Material<'_> {
         Matrix {
             columns,
             small,
+            small_rest,
             small_bits: bit_len(layout.norm_bound.into()),
             wide,
             full,

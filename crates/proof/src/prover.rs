@@ -375,7 +375,7 @@ pub(crate) struct Session<'a> {
     pub(crate) context: &'a Context,
     pub(crate) f_z: &'a CanonicalPoint,
     pub(crate) y: &'a [Limbs],
-    pub(crate) matrix: &'a Matrix,
+    pub(crate) matrix: &'a Matrix<'a>,
     pub(crate) secrets: &'a Secrets,
 }
 

@@ -86,7 +86,7 @@ fn bind_rows<R: AsMut<[Fe]> + AsRef<[Fe]> + Send>(engine: Engine, rows: &mut Vec
 }
 
 impl Products {
-    fn new(engine: Engine, matrix: &Matrix, claims: &Claims, sums: &RowSums) -> Self {
+    fn new(engine: Engine, matrix: &Matrix<'_>, claims: &Claims, sums: &RowSums) -> Self {
         let weights = &claims.projection_weights;
         let images: Vec<Zeroizing<Vec<Fe>>> = (claims.rank_one.iter())
             .map(|part| images(engine, matrix, &part.column))
@@ -149,7 +149,7 @@ impl Products {
 const ROWS_AT_ONCE: usize = 32;
 
 /// <v, w_a> for every row a.
-fn images(engine: Engine, matrix: &Matrix, v: &[Fe]) -> Zeroizing<Vec<Fe>> {
+fn images(engine: Engine, matrix: &Matrix<'_>, v: &[Fe]) -> Zeroizing<Vec<Fe>> {
     let rows = matrix.rows();
     let parts: Vec<Zeroizing<Vec<Fe>>> = (0..rows.div_ceil(ROWS_AT_ONCE))
         .into_par_iter()
@@ -182,13 +182,12 @@ const _: fn(&RowSums) = |s| {
 };
 
 impl RowSums {
-    pub(crate) fn new(engine: Engine, matrix: &Matrix, projections: &Projections) -> Self {
+    pub(crate) fn new(engine: Engine, matrix: &Matrix<'_>, projections: &Projections) -> Self {
         let subsets = &projections.columns;
         let selections: Vec<Vec<u8>> = (0..matrix.columns.div_ceil(8))
             .map(|group| subsets.iter().map(|t| t[group]).collect())
             .collect();
-        let sums = |values: &[i64], bits: u32| {
-            let rows: Vec<&[i64]> = values.chunks(matrix.columns).collect();
+        let sums = |rows: &[&[i64]], bits: u32| {
             let parts: Vec<Zeroizing<Vec<i64>>> = rows
                 .par_chunks(ROWS_AT_ONCE)
                 .map(|rows| Zeroizing::new(engine.subset_sums(rows, bits, &selections)))
@@ -197,14 +196,15 @@ impl RowSums {
             parts.iter().for_each(|part| out.extend_from_slice(part));
             out
         };
+        let wide = |part: &[i64]| {
+            let rows: Vec<&[i64]> = part.chunks(matrix.columns).collect();
+            sums(&rows, matrix.wide_bits())
+        };
         let [low, high] = &matrix.wide;
         Self {
             count: subsets.len(),
-            small: sums(&matrix.small, matrix.small_bits),
-            wide: [
-                sums(low, matrix.wide_bits()),
-                sums(high, matrix.wide_bits()),
-            ],
+            small: sums(&matrix.small(), matrix.small_bits),
+            wide: [wide(low), wide(high)],
             full: matrix
                 .full
                 .par_chunks(matrix.columns)
@@ -278,7 +278,13 @@ const _: fn(&Group) = |s| {
 };
 
 impl Group {
-    fn new(engine: Engine, matrix: &Matrix, claims: &Claims, first: usize, size: usize) -> Self {
+    fn new(
+        engine: Engine,
+        matrix: &Matrix<'_>,
+        claims: &Claims,
+        first: usize,
+        size: usize,
+    ) -> Self {
         let live = matrix.rows().saturating_sub(first).min(size);
         let mut gram = Zeroizing::new(vec![Fe::ZERO; size * size]);
         for p in 0..live {
@@ -382,7 +388,7 @@ impl Rows {
     /// Folds the groups of the matrix with the Lagrange weights `eq`.
     fn new(
         engine: Engine,
-        matrix: &Matrix,
+        matrix: &Matrix<'_>,
         claims: &Claims,
         groups: Vec<Group>,
         eq: &[Fe],
@@ -458,7 +464,7 @@ impl Rows {
 /// Runs the sumcheck from the claimed `sum` (which the transcript holds already).
 pub(crate) fn prove(
     prepared: &Prepared,
-    matrix: &Matrix,
+    matrix: &Matrix<'_>,
     claims: &Claims,
     sums: &RowSums,
     pi: &[Fe],

@@ -254,14 +254,14 @@ impl Masking<'_> {
         let product = self.key_product(block, key)?;
         let sampler = DiscreteGaussian::new(layout.log2_sigma())?;
         let max_abs = (NOISE_BOUND_SIGMAS << layout.log2_sigma()) - 1;
-        let mut rng = seed.stream(stream_number(block));
+        let mut samples = sampler.samples(seed.stream(stream_number(block)));
         for (i, ((y, noise), product)) in y.iter_mut().zip(noise).zip(product.iter()).enumerate() {
             let index = start + i;
             let packed = field::from_signed(&layout.pack_slots(index, update));
             let base = field::add(product, &packed);
             let mut redraws = 0;
             loop {
-                let raw = i128::from(sampler.sample_bounded(max_abs, &mut rng)?);
+                let raw = i128::from(samples.next_bounded(max_abs));
                 let exact = field::add(&base, &field::from_i128(raw));
                 if let Some((rounded, correction)) = layout.round(&exact) {
                     *y = rounded;

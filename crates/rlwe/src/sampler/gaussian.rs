@@ -14,6 +14,7 @@
 //! it is, and only how many are rejected shows. 1.4 candidates are needed on average, each of 24 random bytes.
 
 use rand_core::{CryptoRng, RngCore};
+use zeroize::Zeroizing;
 
 use super::SamplerError;
 use super::exact::{LazyUniform, Target};
@@ -125,13 +126,8 @@ impl DiscreteGaussian {
     /// One proposal: `None` when it is rejected.
     #[inline]
     fn candidate<R: RngCore + CryptoRng>(self, rng: &mut R) -> Option<i64> {
-        let k = self.log2_sigma;
         let table_word = rng.next_u64();
-        let (mut v, mut tie) = (0u64, false);
-        for bound in MAGNITUDE_TABLE {
-            v = v.wrapping_add(u64::from(table_word > bound));
-            tie |= table_word == bound;
-        }
+        let (mut v, tie) = magnitude_class(table_word);
         let mut exact = false;
         if tie {
             v = resolve_magnitude(table_word, rng)?;
@@ -141,30 +137,49 @@ impl DiscreteGaussian {
             return None;
         }
         let word = rng.next_u64();
-        // U is the top k bits of the word; the sign is its lowest bit, which is not among them.
-        let fraction = word & (u64::MAX << (63 - k) << 1);
-        let sign = word & 1;
         let trial = rng.next_u64();
-        let approximation = exp_neg(fraction, v);
-        let half = trial >> 1;
-        let accept = half < approximation.saturating_sub(EXP_ERROR);
-        let undecided = !accept && half < approximation.saturating_add(EXP_ERROR);
+        let fraction = self.fraction(word);
+        let [approximation] = exp_neg([fraction], [v]);
+        let (accept, undecided) = compare(trial, approximation);
         let accept = if exact || undecided {
             self.resolve_trial(fraction, v, trial, rng)
         } else {
             accept
         };
-        if !accept {
-            return None;
-        }
+        let (value, extra_zero) = self.value(word, v);
+        (accept && !extra_zero).then_some(value)
+    }
+
+    /// U: the top k bits of the word. The sign is its lowest bit, which is not among them.
+    #[inline]
+    fn fraction(self, word: u64) -> u64 {
+        word & (u64::MAX << (63 - self.log2_sigma) << 1)
+    }
+
+    /// The number that a word and a class stand for, and whether it is zero with a sign: zero would otherwise come out twice.
+    #[inline]
+    fn value(self, word: u64, v: u64) -> (i64, bool) {
         // U + V 2^k: at most 64 * 2^56.
-        let magnitude = (fraction >> (63 - k) >> 1).wrapping_add(v << k);
-        if sign == 1 && magnitude == 0 {
-            // Zero would otherwise come out twice, once with each sign.
-            return None;
+        let k = self.log2_sigma;
+        let magnitude = (self.fraction(word) >> (63 - k) >> 1).wrapping_add(v << k);
+        let sign = word & 1;
+        let value = (magnitude ^ sign.wrapping_neg()).wrapping_add(sign);
+        (value.cast_signed(), (sign == 1) & (magnitude == 0))
+    }
+
+    /// The same samples as from [`Self::sample`] again and again, faster: proposals are evaluated several at a time.
+    pub(crate) fn samples<R: RngCore + CryptoRng>(self, rng: R) -> Samples<R> {
+        Samples {
+            sampler: self,
+            words: Lookahead {
+                rng,
+                buffer: Zeroizing::new([0; AHEAD]),
+                read: AHEAD,
+            },
+            values: Zeroizing::new([0; TOGETHER]),
+            taken: 0,
+            count: 0,
         }
-        let flip = sign.wrapping_neg();
-        Some((magnitude ^ flip).wrapping_add(sign).cast_signed())
     }
 
     /// The Bernoulli trial again, with exact comparison: `trial` is the first word of the uniform number.
@@ -191,22 +206,169 @@ fn resolve_magnitude(word: u64, rng: &mut impl RngCore) -> Option<u64> {
         .map(u64::from)
 }
 
-/// `2^63 exp(-u (2V + u)/2)`, within [`EXP_ERROR`], for `u = fraction / 2^64` and `V <= 9`.
+/// V for the first word of a proposal, 10 beyond the table; and whether the word equals an entry, which leaves it open.
 #[inline]
-fn exp_neg(fraction: u64, v: u64) -> u64 {
-    // u V + u^2/2 with 64 fractional bits, then the division by 2^6: below 9.5 * 2^58.
-    let exponent = (u128::from(fraction) * u128::from(v))
-        .wrapping_add(u128::from(mul_high(fraction, fraction) >> 1));
-    let x = low(exponent >> SQUARINGS);
+fn magnitude_class(word: u64) -> (u64, bool) {
+    let (mut v, mut tie) = (0u64, false);
+    for bound in MAGNITUDE_TABLE {
+        v = v.wrapping_add(u64::from(word > bound));
+        tie |= word == bound;
+    }
+    (v, tie)
+}
+
+/// Whether the trial succeeds, and whether its first word is too near the approximation to say.
+#[inline]
+fn compare(trial: u64, approximation: u64) -> (bool, bool) {
+    let half = trial >> 1;
+    let accept = half < approximation.saturating_sub(EXP_ERROR);
+    (
+        accept,
+        !accept & (half < approximation.saturating_add(EXP_ERROR)),
+    )
+}
+
+/// `2^63 exp(-u (2V + u)/2)`, within [`EXP_ERROR`], for `u = fraction / 2^64` and `V <= 9`. Several at once, step by step,
+/// because one is a chain of products that wait for each other.
+#[inline]
+fn exp_neg<const N: usize>(fraction: [u64; N], v: [u64; N]) -> [u64; N] {
+    let mut x = [0u64; N];
+    for ((x, fraction), v) in x.iter_mut().zip(fraction).zip(v) {
+        // u V + u^2/2 with 64 fractional bits, then the division by 2^6: below 9.5 * 2^58.
+        let exponent = (u128::from(fraction) * u128::from(v))
+            .wrapping_add(u128::from(mul_high(fraction, fraction) >> 1));
+        *x = low(exponent >> SQUARINGS);
+    }
     let mut series = SERIES.iter().rev();
-    let last = series.next().copied().unwrap_or(0);
-    let mut value = series.fold(last, |acc, &coefficient| {
-        coefficient.wrapping_sub(mul_high(acc, x))
-    });
+    let mut value = [series.next().copied().unwrap_or(0); N];
+    for &coefficient in series {
+        for (value, x) in value.iter_mut().zip(x) {
+            *value = coefficient.wrapping_sub(mul_high(*value, x));
+        }
+    }
     for _ in 0..SQUARINGS {
-        value = low((u128::from(value) * u128::from(value)) >> 63);
+        for value in &mut value {
+            *value = low((u128::from(*value) * u128::from(*value)) >> 63);
+        }
     }
     value
+}
+
+/// Proposals that are evaluated together.
+const TOGETHER: usize = 8;
+/// Words that they take.
+const AHEAD: usize = 3 * TOGETHER;
+
+/// A generator that was read ahead.
+struct Lookahead<R> {
+    rng: R,
+    buffer: Zeroizing<[u64; AHEAD]>,
+    /// Words of the buffer that were used up.
+    read: usize,
+}
+
+impl<R: RngCore> Lookahead<R> {
+    /// The next words, without using them up.
+    fn ahead(&mut self) -> &[[u64; 3]] {
+        let left = AHEAD.saturating_sub(self.read);
+        self.buffer.copy_within(AHEAD - left.., 0);
+        for word in self.buffer.iter_mut().skip(left) {
+            *word = self.rng.next_u64();
+        }
+        self.read = 0;
+        self.buffer.as_chunks().0
+    }
+}
+
+impl<R: CryptoRng> CryptoRng for Lookahead<R> {}
+
+impl<R: RngCore> RngCore for Lookahead<R> {
+    fn next_u32(&mut self) -> u32 {
+        rand_core::impls::next_u32_via_fill(self)
+    }
+    fn next_u64(&mut self) -> u64 {
+        match self.buffer.get(self.read) {
+            Some(word) => {
+                self.read = self.read.wrapping_add(1);
+                *word
+            }
+            None => self.rng.next_u64(),
+        }
+    }
+    fn fill_bytes(&mut self, dest: &mut [u8]) {
+        rand_core::impls::fill_bytes_via_next(self, dest);
+    }
+    fn try_fill_bytes(&mut self, dest: &mut [u8]) -> Result<(), rand_core::Error> {
+        self.fill_bytes(dest);
+        Ok(())
+    }
+}
+
+/// Samples in a row, from [`DiscreteGaussian::samples`].
+pub(crate) struct Samples<R> {
+    sampler: DiscreteGaussian,
+    words: Lookahead<R>,
+    /// Accepted values, of which `taken` are handed out.
+    values: Zeroizing<[i64; TOGETHER]>,
+    taken: usize,
+    count: usize,
+}
+
+impl<R> zeroize::ZeroizeOnDrop for Samples<R> {}
+const _: fn(&Samples<()>) = |s| {
+    crate::secret::wiped(&s.values);
+    crate::secret::wiped(&s.words.buffer);
+};
+
+impl<R: RngCore + CryptoRng> Samples<R> {
+    /// As [`DiscreteGaussian::sample_bounded`] with an admissible bound.
+    pub(crate) fn next_bounded(&mut self, max_abs: u64) -> i64 {
+        loop {
+            while self.taken >= self.count {
+                self.propose();
+            }
+            let value = self.values.get(self.taken).copied().unwrap_or_default();
+            self.taken = self.taken.wrapping_add(1);
+            if value.unsigned_abs() <= max_abs {
+                return value;
+            }
+        }
+    }
+
+    /// Evaluates some proposals, all alike; the first that needs more is made again by itself, and those after it wait.
+    fn propose(&mut self) {
+        (self.taken, self.count) = (0, 0);
+        let mut words = Zeroizing::new([[0u64; 3]; TOGETHER]);
+        words.copy_from_slice(self.words.ahead());
+        let classes = words.map(|[first, ..]| magnitude_class(first));
+        let fractions = words.map(|[_, word, _]| self.sampler.fraction(word));
+        let approximations = exp_neg(fractions, classes.map(|(v, _)| v));
+        let mut read = 0usize;
+        for (([_, word, trial], (v, tie)), approximation) in
+            words.iter().zip(classes).zip(approximations)
+        {
+            let (accept, undecided) = compare(*trial, approximation);
+            if tie | (v > 9) | undecided {
+                self.words.read = read;
+                if let Some(value) = self.sampler.candidate(&mut self.words) {
+                    self.push(value, true);
+                }
+                return;
+            }
+            let (value, extra_zero) = self.sampler.value(*word, v);
+            self.push(value, accept & !extra_zero);
+            read = read.wrapping_add(3);
+        }
+        self.words.read = read;
+    }
+
+    /// Without a branch on whether the value is kept.
+    fn push(&mut self, value: i64, keep: bool) {
+        if let Some(slot) = self.values.get_mut(self.count) {
+            *slot = value;
+        }
+        self.count = self.count.wrapping_add(usize::from(keep));
+    }
 }
 
 #[cfg(test)]
@@ -216,6 +378,10 @@ mod tests {
     use rand_core::SeedableRng;
 
     use super::*;
+
+    fn exp_neg_one(fraction: u64, v: u64) -> u64 {
+        exp_neg([fraction], [v])[0]
+    }
 
     /// `exp(-a/2^b) 2^256`, within a few units.
     fn exp_reference(a: u128, b: u32) -> BigUint {
@@ -270,7 +436,7 @@ mod tests {
                 };
                 let u = u128::from(fraction >> 8);
                 let exact = exp_reference(u * ((u128::from(v) << 57) + u), 113) >> (256 - 63 - 20);
-                let got = BigUint::from(exp_neg(fraction, v)) << 20;
+                let got = BigUint::from(exp_neg_one(fraction, v)) << 20;
                 let difference = if got > exact {
                     &got - &exact
                 } else {
@@ -292,7 +458,7 @@ mod tests {
             let fraction = rng.next_u64() & (u64::MAX << 8);
             let v = rng.next_u64() % 4;
             let trial = rng.next_u64();
-            let approximation = exp_neg(fraction, v);
+            let approximation = exp_neg_one(fraction, v);
             let fast = (trial >> 1) < approximation;
             if (trial >> 1).abs_diff(approximation) > EXP_ERROR {
                 assert_eq!(sampler.resolve_trial(fraction, v, trial, &mut rng), fast);
@@ -348,7 +514,7 @@ mod tests {
         assert_eq!(value, (10 << 55) + 1);
         // An undecided trial: the word next to the approximation, the fraction 1/2, class 1.
         let fraction = 1u64 << 63;
-        let near = exp_neg(fraction, 1) << 1;
+        let near = exp_neg_one(fraction, 1) << 1;
         let outcomes: Vec<bool> = [near - 1000, near + 1000]
             .iter()
             .map(|&trial| {
@@ -365,6 +531,55 @@ mod tests {
                 .is_some();
             if BigUint::from(trial) != exact {
                 assert_eq!(accepted, BigUint::from(trial) < exact);
+            }
+        }
+    }
+
+    #[test]
+    fn several_proposals_at_a_time_give_the_same_samples() {
+        for k in [3, 20, 55, 56] {
+            let sampler = DiscreteGaussian::new(k).unwrap();
+            let mut rng = ChaCha20Rng::from_seed([11; 32]);
+            let mut samples = sampler.samples(rng.clone());
+            for i in 0..20_000 {
+                assert_eq!(
+                    samples.next_bounded(u64::MAX),
+                    sampler.sample(&mut rng),
+                    "{k} {i}"
+                );
+            }
+        }
+    }
+
+    /// Words that lead to exact comparisons, to the end of the table and to the second zero, at every place among the
+    /// proposals evaluated together.
+    #[test]
+    fn several_proposals_at_a_time_meet_the_rare_cases() {
+        let sampler = DiscreteGaussian::new(55).unwrap();
+        let fraction = 1u64 << 63;
+        let near = exp_neg_one(fraction, 1) << 1;
+        let class_one = MAGNITUDE_TABLE[0] + 1;
+        let rare: [&[u64]; 5] = [
+            &[MAGNITUDE_TABLE[0], 7, fraction, 0],
+            &[MAGNITUDE_TABLE[9], u64::MAX],
+            &[u64::MAX],
+            &[class_one, fraction, near],
+            &[0, 1, 0],
+        ];
+        for ordinary in 0..3 * TOGETHER {
+            for case in rare {
+                let mut words = Vec::new();
+                for i in 0..ordinary {
+                    words.extend([(i as u64) << 60, fraction | i as u64, (i as u64) << 61]);
+                }
+                words.extend(case);
+                words.extend(case);
+                words.reverse();
+                let replay = || Replay(words.clone(), ChaCha20Rng::from_seed([12; 32]));
+                let (mut rng, mut samples) = (replay(), sampler.samples(replay()));
+                for _ in 0..ordinary + 50 {
+                    assert_eq!(samples.next_bounded(u64::MAX), sampler.sample(&mut rng));
+                }
             }
         }
     }
