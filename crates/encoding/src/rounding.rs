@@ -15,7 +15,8 @@ const NEWTON_STEPS: usize = 3;
 /// Coordinates that one task takes. Sums are taken piece by piece and then over the pieces in order, so that results do not
 /// depend on the number of threads. A multiple of [`LANES`].
 const PIECE: usize = 1 << 15;
-/// Pieces for which randomness is drawn at once.
+/// Most pieces for which randomness is drawn at once: no more than there are threads, because fresh memory costs more than
+/// what is drawn into it.
 const PIECES_PER_DRAW: usize = 8;
 const BYTES_PER_DRAW: usize = 8;
 const TWO_POW_53: f64 = 9_007_199_254_740_992.0;
@@ -150,7 +151,7 @@ impl<'a, T: Copy + Into<f64> + Sync> Normalised<'a, T> {
         out: &mut [i64],
         rng: &mut impl CryptoRngCore,
     ) -> u128 {
-        let at_once = PIECE * PIECES_PER_DRAW;
+        let at_once = PIECE * rayon::current_num_threads().clamp(1, PIECES_PER_DRAW);
         let mut bytes = Zeroizing::new(vec![0; at_once.min(out.len()) * BYTES_PER_DRAW]);
         let mut squared = 0_u128;
         for (update, out) in self.update.chunks(at_once).zip(out.chunks_mut(at_once)) {

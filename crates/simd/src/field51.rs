@@ -6,6 +6,7 @@
 //! may stand between two products without a carry. All arithmetic wraps explicitly: the bounds above are the proof
 //! that nothing is lost, and overflow checks would cost a branch per limb.
 
+use crate::field64::Fe64;
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroize;
 
@@ -107,6 +108,21 @@ fn carry_columns(mut c: [u128; 5]) -> Fe {
     Fe([r0 & MASK51, r1, low51(c[2]), low51(c[3]), low51(c[4])])
 }
 
+/// Each squared `count` times.
+fn squares<const N: usize>(x: &[Fe64; N], count: u32) -> [Fe64; N] {
+    let mut r = *x;
+    for _ in 0..count {
+        for r in &mut r {
+            *r = r.square();
+        }
+    }
+    r
+}
+
+fn products<const N: usize>(x: &[Fe64; N], y: &[Fe64; N]) -> [Fe64; N] {
+    core::array::from_fn(|i| x[i].mul(&y[i]))
+}
+
 impl Fe {
     pub(crate) const ZERO: Self = Self([0; 5]);
     pub(crate) const ONE: Self = Self([1, 0, 0, 0, 0]);
@@ -161,15 +177,6 @@ impl Fe {
         let c3 = mul64(a4, a4_19).wrapping_add(twice(mul64(a0, a3).wrapping_add(mul64(a1, a2))));
         let c4 = mul64(a2, a2).wrapping_add(twice(mul64(a0, a4).wrapping_add(mul64(a1, a3))));
         carry_columns([c0, c1, c2, c3, c4])
-    }
-
-    /// Square `count` times.
-    pub(crate) fn square_times(&self, count: u32) -> Self {
-        let mut r = *self;
-        for _ in 0..count {
-            r = r.square();
-        }
-        r
     }
 
     /// Sum without a carry.
@@ -286,45 +293,54 @@ impl Fe {
         self.neg_if(self.is_negative())
     }
 
-    /// x^(2^250 - 1) and x^11, common to inversion and square roots.
-    fn pow_250_and_11(&self) -> (Self, Self) {
-        let x2 = self.square();
-        let x9 = x2.square_times(2).mul(self);
-        let x11 = x9.mul(&x2);
-        let e5 = x11.square().mul(&x9);
-        let e10 = e5.square_times(5).mul(&e5);
-        let e20 = e10.square_times(10).mul(&e10);
-        let e40 = e20.square_times(20).mul(&e20);
-        let e50 = e40.square_times(10).mul(&e10);
-        let e100 = e50.square_times(50).mul(&e50);
-        let e200 = e100.square_times(100).mul(&e100);
-        (e200.square_times(50).mul(&e50), x11)
+    /// x^(2^250 - 1) and x^11 of each x, common to inversion and square roots. A power is a chain of squares that wait for each
+    /// other: several chains side by side take little longer than one.
+    fn powers_250_and_11<const N: usize>(x: &[Self; N]) -> ([Self; N], [Self; N]) {
+        let x = &x.map(|x| Fe64::from_limbs(&x));
+        let x2 = squares(x, 1);
+        let x9 = products(&squares(&x2, 2), x);
+        let x11 = products(&x9, &x2);
+        let e5 = products(&squares(&x11, 1), &x9);
+        let e10 = products(&squares(&e5, 5), &e5);
+        let e20 = products(&squares(&e10, 10), &e10);
+        let e40 = products(&squares(&e20, 20), &e20);
+        let e50 = products(&squares(&e40, 10), &e10);
+        let e100 = products(&squares(&e50, 50), &e50);
+        let e200 = products(&squares(&e100, 100), &e100);
+        let e250 = products(&squares(&e200, 50), &e50);
+        (e250.map(Fe64::to_limbs), x11.map(Fe64::to_limbs))
     }
 
     /// x^(p - 2): the inverse, and 0 for 0.
     pub(crate) fn invert(&self) -> Self {
-        let (e250, x11) = self.pow_250_and_11();
-        e250.square_times(5).mul(&x11)
-    }
-
-    /// x^((p - 5) / 8).
-    fn pow_p58(&self) -> Self {
-        let (e250, _) = self.pow_250_and_11();
-        e250.square_times(2).mul(self)
+        let (e250, x11) = Self::powers_250_and_11(&[*self]);
+        (0..5).fold(e250[0], |r, _| r.square()).mul(&x11[0])
     }
 
     /// SQRT_RATIO_M1 of RFC 9496, 4.2: whether u/v is a square, and the non-negative root of u/v (of i u/v if not).
     pub(crate) fn sqrt_ratio(u: &Self, v: &Self) -> (Choice, Self) {
-        let v3 = v.square().mul(v);
-        let v7 = v3.square().mul(v);
-        let r = u.mul(&v3).mul(&u.mul(&v7).pow_p58());
-        let check = v.mul(&r.square());
-        let minus_u = u.neg();
-        let correct = check.equals(u);
-        let flipped = check.equals(&minus_u);
-        let flipped_i = check.equals(&minus_u.mul(&SQRT_M1));
-        let r = Self::select(&r, &r.mul(&SQRT_M1), flipped | flipped_i);
-        (correct | flipped, r.abs())
+        let [root] = Self::sqrt_ratios([*u], [*v]);
+        root
+    }
+
+    /// [`Self::sqrt_ratio`] of several.
+    pub(crate) fn sqrt_ratios<const N: usize>(u: [Self; N], v: [Self; N]) -> [(Choice, Self); N] {
+        let v3 = v.map(|v| v.square().mul(&v));
+        let base: [Self; N] = core::array::from_fn(|i| u[i].mul(&v3[i].square().mul(&v[i])));
+        // base^((p - 5) / 8).
+        let (e250, _) = Self::powers_250_and_11(&base);
+        core::array::from_fn(|i| {
+            let (u, v) = (&u[i], &v[i]);
+            let power = e250[i].square().square().mul(&base[i]);
+            let r = u.mul(&v3[i]).mul(&power);
+            let check = v.mul(&r.square());
+            let minus_u = u.neg();
+            let correct = check.equals(u);
+            let flipped = check.equals(&minus_u);
+            let flipped_i = check.equals(&minus_u.mul(&SQRT_M1));
+            let r = Self::select(&r, &r.mul(&SQRT_M1), flipped | flipped_i);
+            (correct | flipped, r.abs())
+        })
     }
 
     /// Inverts all with one inversion; 0 stays 0.

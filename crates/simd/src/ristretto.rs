@@ -43,47 +43,64 @@ impl Point {
 
 /// Whether the string is a canonical encoding, and the point (meaningless when it is not). The point has Z = 1.
 pub(crate) fn decode(bytes: &[u8; 32]) -> (Choice, Point) {
-    let s = Fe::from_bytes(bytes);
-    // Canonical and non-negative: the round trip is the identity (bit 255 included) and bit 0 is clear.
-    let mut differ = 0u8;
-    for (a, b) in s.to_bytes().iter().zip(bytes) {
-        differ |= a ^ b;
-    }
-    differ |= bytes[0] & 1;
-    let canonical = subtle::ConstantTimeEq::ct_eq(&differ, &0);
+    let [decoded] = decode_each([bytes]);
+    decoded
+}
 
-    let ss = s.square();
-    let u1 = Fe::ONE.sub(&ss);
-    let u2 = Fe::ONE.add(&ss);
-    let u2_sq = u2.square();
-    let v = D.mul(&u1.square()).add(&u2_sq).neg();
-    let (square, inv) = Fe::sqrt_ratio(&Fe::ONE, &v.mul(&u2_sq));
-    let dx = inv.mul(&u2);
-    let dy = inv.mul(&dx).mul(&v);
-    let x = s.add(&s).mul(&dx).abs();
-    let y = u1.mul(&dy);
-    let t = x.mul(&y);
-    let valid = canonical & square & !t.is_negative() & !y.is_zero();
-    (
-        valid,
-        Point {
+/// [`decode`] for several, whose square roots are taken side by side.
+fn decode_each<const N: usize>(strings: [&[u8; 32]; N]) -> [(Choice, Point); N] {
+    let s = strings.map(Fe::from_bytes);
+    let ss = s.map(|s| s.square());
+    let u1 = ss.map(|ss| Fe::ONE.sub(&ss));
+    let u2 = ss.map(|ss| Fe::ONE.add(&ss));
+    let u2_sq = u2.map(|u2| u2.square());
+    let v: [Fe; N] = core::array::from_fn(|i| D.mul(&u1[i].square()).add(&u2_sq[i]).neg());
+    let roots = Fe::sqrt_ratios([Fe::ONE; N], core::array::from_fn(|i| v[i].mul(&u2_sq[i])));
+    core::array::from_fn(|i| {
+        // Canonical and non-negative: the round trip is the identity (bit 255 included) and bit 0 is clear.
+        let mut differ = strings[i][0] & 1;
+        for (a, b) in s[i].to_bytes().iter().zip(strings[i]) {
+            differ |= a ^ b;
+        }
+        let canonical = subtle::ConstantTimeEq::ct_eq(&differ, &0);
+        let (square, inv) = &roots[i];
+        let dx = inv.mul(&u2[i]);
+        let dy = inv.mul(&dx).mul(&v[i]);
+        let x = s[i].add(&s[i]).mul(&dx).abs();
+        let y = u1[i].mul(&dy);
+        let t = x.mul(&y);
+        let valid = canonical & *square & !t.is_negative() & !y.is_zero();
+        let point = Point {
             x,
             y,
             z: Fe::ONE,
             t,
-        },
-    )
+        };
+        (valid, point)
+    })
 }
+
+/// Strings that are decoded side by side.
+const TOGETHER: usize = 2;
 
 pub(crate) fn decompress_portable(encodings: &[[u8; 32]]) -> Result<Vec<Point>, SimdError> {
     let mut out = Vec::with_capacity(encodings.len());
-    for (index, bytes) in encodings.iter().enumerate() {
-        let (valid, point) = decode(bytes);
-        if !bool::from(valid) {
-            return Err(SimdError::InvalidEncoding { index });
-        }
+    let mut push = |(valid, point): (Choice, Point)| {
+        let index = out.len();
         out.push(point);
+        if bool::from(valid) {
+            Ok(())
+        } else {
+            Err(SimdError::InvalidEncoding { index })
+        }
+    };
+    let (groups, rest) = encodings.as_chunks::<TOGETHER>();
+    for group in groups {
+        decode_each(group.each_ref())
+            .into_iter()
+            .try_for_each(&mut push)?;
     }
+    rest.iter().map(decode).try_for_each(push)?;
     Ok(out)
 }
 
@@ -164,34 +181,37 @@ pub(crate) fn uniform_halves(bytes: &[u8; 64]) -> [Fe; 2] {
     [Fe::from_bytes(&low), Fe::from_bytes(&high)]
 }
 
-/// MAP of RFC 9496, 4.3.4 (Elligator 2 on the Jacobi quartic).
-fn map(t: &Fe) -> Point {
-    let r = SQRT_M1.mul(&t.square());
-    let u = r.add(&Fe::ONE).mul(&ONE_MINUS_D_SQ);
-    let v = Fe::ONE.add(&r.mul(&D)).neg().mul(&r.add(&D));
-    let (square, s) = Fe::sqrt_ratio(&u, &v);
-    let s = Fe::select(&s.mul(t).abs().neg(), &s, square);
-    let c = Fe::select(&r, &Fe::ONE.neg(), square);
-    let n = c.mul(&r.sub(&Fe::ONE)).mul(&D_MINUS_ONE_SQ).sub(&v);
-    let ss = s.square();
-    let w0 = s.add(&s).mul(&v);
-    let w1 = n.mul(&SQRT_AD_MINUS_ONE);
-    let w2 = Fe::ONE.sub(&ss);
-    let w3 = Fe::ONE.add(&ss);
-    Point {
-        x: w0.mul(&w3),
-        y: w2.mul(&w1),
-        z: w1.mul(&w3),
-        t: w0.mul(&w2),
-    }
+/// MAP of RFC 9496, 4.3.4 (Elligator 2 on the Jacobi quartic), of several.
+fn map_each<const N: usize>(t: [Fe; N]) -> [Point; N] {
+    let r = t.map(|t| SQRT_M1.mul(&t.square()));
+    let u = r.map(|r| r.add(&Fe::ONE).mul(&ONE_MINUS_D_SQ));
+    let v = r.map(|r| Fe::ONE.add(&r.mul(&D)).neg().mul(&r.add(&D)));
+    let roots = Fe::sqrt_ratios(u, v);
+    core::array::from_fn(|i| {
+        let (t, r, v, (square, s)) = (&t[i], &r[i], &v[i], &roots[i]);
+        let s = Fe::select(&s.mul(t).abs().neg(), s, *square);
+        let c = Fe::select(r, &Fe::ONE.neg(), *square);
+        let n = c.mul(&r.sub(&Fe::ONE)).mul(&D_MINUS_ONE_SQ).sub(v);
+        let ss = s.square();
+        let w0 = s.add(&s).mul(v);
+        let w1 = n.mul(&SQRT_AD_MINUS_ONE);
+        let w2 = Fe::ONE.sub(&ss);
+        let w3 = Fe::ONE.add(&ss);
+        Point {
+            x: w0.mul(&w3),
+            y: w2.mul(&w1),
+            z: w1.mul(&w3),
+            t: w0.mul(&w2),
+        }
+    })
 }
 
 pub(crate) fn from_uniform_portable(strings: &[[u8; 64]]) -> Vec<Point> {
     strings
         .iter()
         .map(|bytes| {
-            let [a, b] = uniform_halves(bytes);
-            map(&a) + map(&b)
+            let [a, b] = map_each(uniform_halves(bytes));
+            a + b
         })
         .collect()
 }

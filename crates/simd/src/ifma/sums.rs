@@ -90,10 +90,10 @@ fn product(a: Limbs, b: Limbs, start: Columns) -> Columns {
             $( t[$i + $j] = _mm512_madd52lo_epu64(t[$i + $j], a[$i], b[$j]); )*
         };
     }
-    high!(0 4, 1 4, 2 4, 3 4, 4 4, 1 3, 2 3, 3 3, 4 3, 2 2, 3 2, 4 2, 3 1, 4 1, 4 0);
-    low!(1 4, 2 4, 3 4, 4 4, 2 3, 3 3, 4 3, 3 2, 4 2, 4 1);
     low!(0 4, 0 3, 0 2, 0 1, 0 0, 1 3, 1 2, 1 1, 1 0, 2 2, 2 1, 2 0, 3 1, 3 0, 4 0);
     high!(0 3, 0 2, 0 1, 0 0, 1 2, 1 1, 1 0, 2 1, 2 0, 3 0);
+    high!(0 4, 1 4, 2 4, 3 4, 4 4, 1 3, 2 3, 3 3, 4 3, 2 2, 3 2, 4 2, 3 1, 4 1, 4 0);
+    low!(1 4, 2 4, 3 4, 4 4, 2 3, 3 3, 4 3, 3 2, 4 2, 4 1);
     // The multiplier takes the low 52 bits of an upper column; what is above, a few bits, is folded one limb up. The last
     // stays below 2^43, and 608 times it below 2^52.
     let fold = splat(FOLD);
