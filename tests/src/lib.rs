@@ -175,6 +175,67 @@ impl Deployment {
         this
     }
 
+    /// As [`Self::new`], but the clients ask to join, and the registrar, whose directory is `R`, admits them.
+    ///
+    /// # Panics
+    /// When a command fails.
+    #[must_use]
+    pub fn enrolled(clients: u32) -> Self {
+        let this = Self {
+            dir: tempfile::tempdir().unwrap(),
+            clients,
+        };
+        run_ok([
+            "keygen",
+            "--role",
+            "server",
+            "--out",
+            &this.file("server.key"),
+        ]);
+        this.registrar(&["init"]);
+        fs::copy(this.file("R/registrar.pub"), this.file("registrar.key.pub")).unwrap();
+        let requests: Vec<String> = (1..=clients).map(|id| this.request(id)).collect();
+        let mut words = vec!["admit"];
+        words.extend(requests.iter().map(String::as_str));
+        this.registrar(&words);
+        this.sign_roster();
+        this.configure("");
+        this
+    }
+
+    /// Runs a command of the registrar in `R`.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn registrar(&self, words: &[&str]) -> Value {
+        let dir = self.file("R");
+        let front = ["registrar", words[0], "--json", "--dir", &dir];
+        json(&run_ok([&front, &words[1..]].concat()))
+    }
+
+    /// A client's request to join, and its keys if there are none.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    #[must_use]
+    pub fn request(&self, id: u32) -> String {
+        let key = self.file(&format!("client-{id}.key"));
+        let (id, registrar) = (id.to_string(), self.file("R/registrar.pub"));
+        let words = ["enrol", "request", "--registrar", &registrar, "--key", &key];
+        run_ok([&words[..], &["--id", &id]].concat());
+        format!("{key}.join")
+    }
+
+    /// Signs the next roster and puts it where the server looks for it; gives its version.
+    ///
+    /// # Panics
+    /// When nothing was decided since the last one.
+    pub fn sign_roster(&self) -> u64 {
+        let signed = self.registrar(&["sign", "--out", &self.file("roster.bin")]);
+        assert_eq!(signed["changed"], true);
+        signed["version"].as_u64().unwrap()
+    }
+
     /// Its directory.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -428,6 +428,18 @@ pub(crate) enum RegistrarCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Have the next roster name where beacon values come from
+    Beacon {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// The rule (TOML)
+        #[arg(long)]
+        rule: PathBuf,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget what was decided since the last roster was signed
     Discard {
         /// The registrar's directory

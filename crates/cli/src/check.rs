@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use rand_core::{OsRng, RngCore};
 use serde_json::json;
+use veilsum::crypto::Digest;
 use veilsum::protocol::{Document, Pins, Record, RoundContext};
 use veilsum::store::{LOG_FILE, RealDisk, Records, read_bounded, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 use veilsum::{
-    Answer, ClientError, Notes, Requests, ServerPublic, evidence_file, is_void, published_file,
-    registrar_from_text,
+    Answer, ClientError, Notes, Requests, RosterMemory, ServerPublic, evidence_file, is_void,
+    published_file, registrar_from_text,
 };
 
 use crate::args::CheckArguments;
@@ -253,8 +254,17 @@ async fn fetch(arguments: &CheckArguments) -> Result<Fetched, CliError> {
     let connection = Connection::new(server, public.transport, TransportConfig::new(jitter))
         .map_err(ClientError::from)?;
     let requests = Requests::new(connection, patience);
-    let roster = requests.roster(0).await.map_err(ClientError::from)?;
-    let roster = Arc::new(Roster::verify(roster, &registrar)?);
+    // That of the round, which may be an older one.
+    let seen = RosterMemory::open(Arc::new(RealDisk), &arguments.path, &registrar);
+    let seen = seen.and_then(|seen| seen.by_digest(&Digest(announcement.params.roster_digest)));
+    let roster = match seen.map_err(ClientError::from)? {
+        Some(roster) => Arc::new(roster),
+        None => {
+            let round = announcement.params.round_id;
+            let roster = requests.roster(round).await.map_err(ClientError::from)?;
+            Arc::new(Roster::verify(roster, &registrar)?)
+        }
+    };
     let context = RoundContext::from_announcement(&announcement, &public.signing, roster.clone())?;
     let until = tokio::time::Instant::now() + patience;
     let client = header.content.client;

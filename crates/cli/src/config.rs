@@ -123,6 +123,8 @@ pub(crate) struct ServerConfig {
     pub(crate) keys: ServerKeys,
     /// The registrar's roster, verified.
     pub(crate) roster: Arc<Roster>,
+    /// The file that it is in.
+    pub(crate) roster_file: PathBuf,
     /// Directory for the rounds' logs and for uploads in work.
     pub(crate) state: PathBuf,
     /// Where the address that was really bound is written, for port 0.
@@ -339,6 +341,7 @@ impl ServerConfig {
             }
             _ => None,
         };
+        let roster_file = base.join(roster.clone().unwrap_or_default());
         let roster_of = || {
             let registrar = read_key(&base.join(registrar?), registrar_from_text);
             let registrar = registrar.map_err(|e| problems.push(e.into())).ok()?;
@@ -379,6 +382,7 @@ impl ServerConfig {
             listen,
             keys,
             roster,
+            roster_file,
             state: base.join(state),
             address_file: address_file.map(|path| base.join(path)),
             metrics,

@@ -162,7 +162,16 @@ pub(crate) fn read_roster(
     registrar: &veilsum::crypto::VerifyingKey,
 ) -> Result<Roster, FileError> {
     let bytes = read_bounded(&RealDisk, path, veilsum::ROSTER_BYTES_MAX)?;
-    let signed = Wire::from_bytes(&bytes).map_err(|cause| FileError::Roster {
+    roster_from(path, &bytes, registrar)
+}
+
+/// Verifies what a roster file holds.
+pub(crate) fn roster_from(
+    path: &Path,
+    bytes: &[u8],
+    registrar: &veilsum::crypto::VerifyingKey,
+) -> Result<Roster, FileError> {
+    let signed = Wire::from_bytes(bytes).map_err(|cause| FileError::Roster {
         path: path.to_owned(),
         cause,
     })?;

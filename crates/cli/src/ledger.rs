@@ -81,6 +81,11 @@ impl Ledger {
         Ok(())
     }
 
+    /// Leaves numbers below `least` out from now on.
+    pub(crate) fn skip_to(&mut self, least: u64) {
+        self.used.next_round = self.used.next_round.max(least);
+    }
+
     /// Takes the next number for a round, in a slot of a task if it is not begun by command. Both are used up then, also when
     /// the server dies before the round is announced: a slot is rather missed than begun twice.
     pub(crate) fn begin(&mut self, task: &str, slot: Option<u64>) -> Result<u64, LedgerError> {
@@ -129,6 +134,11 @@ mod tests {
             Ledger::open(dir.path(), 100).unwrap().begin("a", None),
             Ok(100)
         );
+        let mut skipping = Ledger::open(dir.path(), 1).unwrap();
+        skipping.skip_to(50);
+        assert_eq!(skipping.begin("a", None), Ok(101));
+        skipping.skip_to(200);
+        assert_eq!(skipping.begin("a", None), Ok(200));
 
         let path = dir.path().join(FILE);
         for bad in ["", "{}", "{\"next_round\": -1, \"slots\": {}}", "[1]"] {

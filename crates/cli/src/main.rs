@@ -16,6 +16,7 @@ mod lab;
 mod ledger;
 mod limits;
 mod metrics;
+mod newest;
 mod pages;
 mod propose;
 mod registrar;

@@ -15,6 +15,7 @@ use veilsum::{
 };
 
 use crate::args::{EnrolCommand, RegistrarCommand};
+use crate::beacon::read_rule;
 use crate::error::{CliError, exit};
 use crate::keys::{FileError, read_key, read_roster};
 
@@ -193,6 +194,16 @@ pub(crate) fn registrar(command: &RegistrarCommand) -> Result<u8, CliError> {
             identity,
             json,
         } => revoke(open(dir)?, id, identity, *json),
+        RegistrarCommand::Beacon { dir, rule, json } => {
+            let mut registrar = open(dir)?;
+            registrar.set_beacon(read_rule(rule)?)?;
+            let words = format!(
+                "roster version {} will name this beacon",
+                registrar.draft().version()
+            );
+            told(*json, &summary(&registrar), &words);
+            Ok(0)
+        }
         RegistrarCommand::Discard { dir, json } => {
             let mut registrar = open(dir)?;
             registrar.discard()?;
@@ -447,7 +458,7 @@ fn summary(registrar: &Registrar) -> Value {
         "registrar": hex::encode(registrar.public().to_bytes()),
         "signed": registrar.last().map(of_roster),
         "next": {
-            "version": draft.version(), "epoch": draft.epoch(), "admitted": admitted, "revoked": revoked,
+            "version": draft.version(), "epoch": draft.epoch(), "beacon_scheme": draft.beacon().scheme, "admitted": admitted, "revoked": revoked,
             "clients": entries.collect::<Vec<Value>>(),
             "all_revoked": draft.revoked().map(hex::encode).collect::<Vec<String>>(),
         },

@@ -11,16 +11,17 @@ use veilsum::params::{Beacon, UploadSizes};
 use veilsum::store::{RealDisk, replace_private};
 use veilsum::wire::{BeaconProof, BeaconSource, Roster};
 use veilsum::{
-    RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, Task, announced_params,
-    now_ms,
+    RosterMemory, RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, Task,
+    announced_params, announced_roster, now_ms,
 };
 
 use crate::args::ServerArguments;
 use crate::beacon::{Values, beacon_round};
-use crate::config::{Problem, ServerConfig, TaskConfig, operator_beacon};
+use crate::config::{Problem, ServerConfig, TaskConfig, listed, operator_beacon};
 use crate::error::CliError;
 use crate::ledger::Ledger;
 use crate::metrics;
+use crate::newest::RosterFile;
 use crate::schedule::{Schedule, Slot};
 use crate::status::duration;
 use crate::update::npy_bytes;
@@ -38,6 +39,9 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     let config = ServerConfig::read(&arguments.config, now_ms())?;
     let server_key = config.keys.signing().verifying_key().to_bytes();
     if arguments.check {
+        let seen = RosterMemory::open(Arc::new(RealDisk), &config.state, config.roster.registrar());
+        let checked = seen.and_then(|seen| seen.check(&config.roster));
+        checked.map_err(ServerError::from)?;
         let facts = facts(&config, server_key)?;
         if arguments.json {
             println!("{facts}");
@@ -50,9 +54,11 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
         return Ok(0);
     }
-    let roster = Arc::clone(&config.roster);
+    let registrar = *config.roster.registrar();
+    let roster = Arc::new(RosterFile::new(config.roster_file, registrar));
     let state = config.state.clone();
     let config_values = config.values.clone();
+    let beacon_first = config.roster.beacon().first_round;
     let mut options = ServerOptions::new(config.listen, config.keys, config.roster, config.state);
     config.limits.apply(&mut options);
     config.times.apply(&mut options);
@@ -61,8 +67,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         let used = config.tasks.iter().map(least_unused);
         let least = used.collect::<Result<Vec<u64>, CliError>>()?;
         // Rounds before the beacon's first have no value.
-        let first = roster.beacon().first_round;
-        let least = least.into_iter().max().unwrap_or(1).max(first);
+        let least = least.into_iter().max().unwrap_or(1).max(beacon_first);
         Some(Arc::new(Mutex::new(Ledger::open(&state, least)?)))
     } else {
         None
@@ -244,7 +249,7 @@ fn least_unused(config: &TaskConfig) -> Result<u64, CliError> {
 struct Runner {
     task: Task,
     config: TaskConfig,
-    roster: Arc<Roster>,
+    roster: Arc<RosterFile>,
     values: Option<Values>,
     server_key: [u8; 32],
     json: bool,
@@ -260,6 +265,10 @@ fn locked(ledger: &Mutex<Ledger>) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn is_proven(roster: &Roster) -> bool {
+    *roster.beacon_source() != BeaconSource::Operator
+}
+
 impl Runner {
     async fn run(mut self, ledger: Option<Arc<Mutex<Ledger>>>) -> Result<(), Ended> {
         match (self.config.schedule.clone(), ledger) {
@@ -271,21 +280,26 @@ impl Runner {
         }
     }
 
-    fn is_proven(&self) -> bool {
-        *self.roster.beacon_source() != BeaconSource::Operator
+    /// The roster of a round: of one that is open its own, of a new one the newest.
+    fn roster_of(&self, round: u64) -> Result<Arc<Roster>, CliError> {
+        let announced = announced_roster(&RealDisk, self.task.state(), round)?;
+        let newest = || tokio::task::block_in_place(|| self.roster.refresh(&self.task));
+        Ok(announced.unwrap_or_else(newest))
     }
 
-    /// A round as it is configured now. Waits for its beacon's value, where the roster wants one that proves itself.
+    /// A round as it is configured now. Waits for its beacon's value, where the roster wants one that proves itself; the
+    /// roster is taken before that.
     async fn plan(&self, round: u64) -> Result<RoundPlan, CliError> {
+        let roster = self.roster_of(round)?;
         let (beacon, proof) = match self.config.given_beacon() {
-            Some(value) if !self.is_proven() => {
+            Some(value) if !is_proven(&roster) => {
                 (operator_beacon(round, value), BeaconProof::none())
             }
-            _ => self.proven(round).await?,
+            _ => self.proven(&roster, round).await?,
         };
         let made = self
             .config
-            .params(&self.roster, self.server_key, round, beacon, now_ms());
+            .params(&roster, self.server_key, round, beacon, now_ms());
         let (params, _) = made.map_err(CliError::problems)?;
         Ok(RoundPlan {
             params,
@@ -295,7 +309,7 @@ impl Runner {
 
     /// The value of a round's beacon with its proof, as soon as both are where the operator puts them. What is there and does
     /// not verify is told of and not used.
-    async fn proven(&self, round: u64) -> Result<(Beacon, BeaconProof), CliError> {
+    async fn proven(&self, roster: &Roster, round: u64) -> Result<(Beacon, BeaconProof), CliError> {
         if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
             // Its log has the proof.
             return Ok((params.beacon, BeaconProof::none()));
@@ -303,11 +317,11 @@ impl Runner {
         let missing = || CliError::problems(vec![Problem::NoBeaconValues]);
         let values = self.values.as_ref().ok_or_else(missing)?;
         let (task, front) = (self.config.name.as_str(), self.front());
-        let beacon_round = beacon_round(&self.roster, round)?;
+        let beacon_round = beacon_round(roster, round)?;
         let mut refused = None;
         let mut waiting = false;
         loop {
-            match values.find(&self.roster, round) {
+            match values.find(roster, round) {
                 Ok(Some(found)) => {
                     self.task.await_beacon(None);
                     tracing::info!(target: "veilsum", event = "beacon_taken", task, round, beacon_round);
@@ -364,10 +378,9 @@ impl Runner {
             // With the parameters that it was announced with, whatever the configuration says now.
             if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
                 self.ended(params.into(), ledger).await?;
-            } else if self.is_proven() {
+            } else if is_proven(&self.task.roster()) {
                 // It has its number and so its value; another number would be another draw.
-                let plan = self.plan(round).await?;
-                self.ended(plan, ledger).await?;
+                self.new_round(round, ledger).await?;
             } else {
                 locked(ledger).end(&name)?;
             }
@@ -378,9 +391,19 @@ impl Runner {
                 Begin::Slot(slot) => Some(slot.number),
                 Begin::Command => None,
             };
+            // Rounds before the beacon's first, which a new roster may have moved, have no value.
+            let roster = tokio::task::block_in_place(|| self.roster.refresh(&self.task));
+            locked(ledger).skip_to(roster.beacon().first_round);
             let round = locked(ledger).begin(&name, slot)?;
-            let plan = self.plan(round).await?;
-            self.ended(plan, ledger).await?;
+            match self.new_round(round, ledger).await {
+                // A new roster may be too small for the configuration: other tasks go on, and the next slot may do better.
+                Err(CliError::Params(problems)) => {
+                    let (task, problems) = (self.config.name.as_str(), listed(&problems));
+                    tracing::error!(target: "veilsum", event = "round_not_begun", task, round, %problems);
+                    locked(ledger).end(&name)?;
+                }
+                ended => ended?,
+            }
         }
     }
 
@@ -448,6 +471,20 @@ impl Runner {
         if let Some(slot) = slot {
             let in_s = slot.at_ms.saturating_sub(now_ms()) / 1000;
             tracing::info!(target: "veilsum", event = "next_round", task, slot = slot.number, in_s);
+        }
+    }
+
+    /// A new round, under the newest roster that there is when it is announced.
+    async fn new_round(&mut self, round: u64, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
+        loop {
+            let plan = self.plan(round).await?;
+            let roster = plan.params.roster_digest;
+            match self.ended(plan, ledger).await {
+                // Another task has taken a newer roster meanwhile.
+                Err(CliError::Server(ServerError::Context(_)))
+                    if self.task.roster().digest().0 != roster => {}
+                ended => return ended,
+            }
         }
     }
 

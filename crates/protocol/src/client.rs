@@ -103,6 +103,16 @@ pub enum ClientError {
         /// The client.
         client: ClientId,
     },
+    /// The roster revokes the identity key of this client.
+    #[error(
+        "version {version} of the roster revokes the identity key of {client}: it takes part in no round any more; ask the registrar, and join again with new keys"
+    )]
+    Revoked {
+        /// The client.
+        client: ClientId,
+        /// The roster.
+        version: u64,
+    },
     /// The log is not that of this client.
     #[error(
         "record {position} of the log is not one that this client wrote; restore the right log"
@@ -170,7 +180,7 @@ impl Client {
     /// twice.
     ///
     /// # Errors
-    /// [`ClientError::NotRegistered`], [`ClientError::Log`].
+    /// [`ClientError::Revoked`], [`ClientError::NotRegistered`], [`ClientError::Log`].
     pub fn new(
         config: ClientConfig,
         identity: IdentityKey,
@@ -190,17 +200,32 @@ impl Client {
         Ok(client)
     }
 
-    /// Goes on with the roster of another epoch.
+    /// Goes on with another roster.
     ///
     /// # Errors
-    /// [`ClientError::NotRegistered`]; the roster is unchanged then.
+    /// [`ClientError::Revoked`], [`ClientError::NotRegistered`]; the roster is unchanged then.
     pub fn use_roster(&mut self, roster: Arc<Roster>) -> Result<(), ClientError> {
         let client = self.config.client;
-        if roster.identity(client) != Some(&self.identity.verifying_key()) {
+        let key = self.identity.verifying_key();
+        if roster.is_revoked(&key.to_bytes()) {
+            let version = roster.version();
+            return Err(ClientError::Revoked { client, version });
+        }
+        if roster.identity(client) != Some(&key) {
             return Err(ClientError::NotRegistered { client });
         }
         self.roster = roster;
         Ok(())
+    }
+
+    /// Whether this client has contributed to the round that is announced, with these very parameters: then it goes on with
+    /// it under the roster that it was announced under, though it may have seen a newer one since.
+    #[must_use]
+    pub fn has_contributed(&self, announcement: &Announcement) -> bool {
+        let known = self.rounds.get(&announcement.params.round_id);
+        known.is_some_and(|known| {
+            known.sent.is_some() && known.digest == params_digest(&announcement.params)
+        })
     }
 
     fn replay(&mut self, record: Record) -> Option<()> {

@@ -1,146 +1,43 @@
 //! The client: one contribution for each round, committee duty where it is drawn, the light check at the end.
 
+mod error;
+
+pub use error::ClientError;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rand_core::{OsRng, RngCore};
-use thiserror::Error;
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey, VerifyingKey};
-use veilsum_encoding::{Encoder, EncodingError};
+use veilsum_encoding::Encoder;
 use veilsum_params::{ClientId, MemberIndex, Policy};
-use veilsum_proof::{Prepared, ProofError, Round as ProofRound};
+use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{
     Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Document, Event,
-    Evidence, Member, Message, Output, Party, Record, Refusal, ReplayError, RoundContext, Update,
-    Upload,
+    Evidence, Member, Message, Output, Party, Record, RoundContext, Update, Upload,
 };
 use veilsum_store::{
     Disk, LogIdentity, RealDisk, Role, StoreError, open_state, replace_private, write_private,
 };
-use veilsum_transport::{
-    Client as Connection, ClientConfig as TransportConfig, ClientError as TransportError,
-};
+use veilsum_transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum_wire::{
-    LightBundle, Proposal, ReceiptContent, Roster, RosterError, RoundResult, Signed, VoidContent,
+    Announcement, LightBundle, Proposal, ReceiptContent, Roster, RoundResult, Signed, VoidContent,
     Wire,
 };
 use zeroize::Zeroizing;
 
-use crate::journal::{Journal, JournalError};
+use crate::journal::Journal;
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
 use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
 use crate::requests::{Answer, RequestError, Requests, RoundRequests, is_void};
+use crate::rosters::{RosterMemory, RosterMemoryError};
 use crate::server::TaskName;
 
 /// How long a client that joins waits for the server's first answer: that comes at once, or after the long poll.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
-
-/// Why a client could not take part to the end.
-#[derive(Clone, Debug, PartialEq, Error)]
-#[non_exhaustive]
-pub enum ClientError {
-    /// No usable answer from the server.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The client's own logs.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A log holds what this version cannot read.
-    #[error(transparent)]
-    Journal(JournalError),
-    /// The log of a committee member does not fit together.
-    #[error("the log of the committee member cannot be replayed: {0}")]
-    Replay(#[from] ReplayError),
-    /// The server's roster is not the registrar's.
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-    /// The round, the update or a message of the server was refused.
-    #[error(transparent)]
-    Machine(#[from] MachineError),
-    /// Committee duty was refused.
-    #[error(transparent)]
-    Refusal(#[from] Refusal),
-    /// The tables of the proof could not be made.
-    #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// The update cannot be encoded.
-    #[error(transparent)]
-    Encoding(#[from] EncodingError),
-    /// The client's keys.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// Nothing more was heard that would have ended the wait.
-    #[error("waited {seconds} seconds for {what}: check that the server runs, or wait longer")]
-    Patience {
-        /// For what.
-        what: &'static str,
-        /// How long.
-        seconds: u64,
-    },
-    /// The round has no result; the update is spent.
-    #[error(
-        "the server declared the round void: the update is spent, train again for the next round"
-    )]
-    Void,
-    /// A void declaration that the server did not sign, or for another round.
-    #[error("the server's declaration that the round is void is not signed by it for this round")]
-    VoidSignature,
-    /// A defect of this library.
-    #[error(
-        "internal error: a task of the client ended unexpectedly; start it again, and report this"
-    )]
-    Internal,
-}
-
-impl From<TransportError> for ClientError {
-    fn from(error: TransportError) -> Self {
-        Self::Request(error.into())
-    }
-}
-
-impl From<JournalError> for ClientError {
-    fn from(error: JournalError) -> Self {
-        match error {
-            JournalError::Store(error) => Self::Store(error),
-            other => Self::Journal(other),
-        }
-    }
-}
-
-impl ClientError {
-    /// Whether input or usage is to be changed.
-    #[must_use]
-    pub fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Encoding(_)
-                | Self::Key(_)
-                | Self::Proof(_)
-                | Self::Request(RequestError::NoTask { .. })
-        )
-    }
-
-    /// Whether something that was signed, stored or published does not verify.
-    #[must_use]
-    pub fn is_verification(&self) -> bool {
-        matches!(
-            self,
-            Self::Journal(_)
-                | Self::Replay(_)
-                | Self::Roster(_)
-                | Self::Machine(_)
-                | Self::Refusal(_)
-                | Self::VoidSignature
-                | Self::Request(
-                    RequestError::Refused(_)
-                        | RequestError::Transport(TransportError::ServerKeyMismatch { .. })
-                )
-        )
-    }
-}
 
 /// What a client needs.
 #[derive(Debug)]
@@ -170,7 +67,7 @@ pub struct Joined {
     pub context: Arc<RoundContext>,
     /// The client's place on the committee, if it has one.
     pub member: Option<MemberIndex>,
-    announcement: veilsum_wire::Announcement,
+    announcement: Announcement,
     own: RoundRequests,
 }
 
@@ -203,7 +100,11 @@ pub struct Client {
     machine: Machine,
     journal: Journal,
     keys: ClientKeys,
+    registrar: VerifyingKey,
+    /// That of the round that was joined last; before there is one, the newest that the server has.
     roster: Arc<Roster>,
+    /// The rosters of rounds that were announced to this client.
+    seen: RosterMemory,
     disk: Arc<dyn Disk>,
     state: PathBuf,
     patience: Duration,
@@ -224,7 +125,8 @@ impl Drop for Presence {
 }
 
 impl Client {
-    /// Opens the client's state and connects; the roster comes from the server and must be the registrar's.
+    /// Opens the client's state and connects; the roster comes from the server and must be the registrar's, and not older
+    /// than that of any round that was announced to this client before.
     ///
     /// # Errors
     /// [`ClientError`].
@@ -247,10 +149,10 @@ impl Client {
         open_state(&*disk, &options.state)?;
         let (journal, records) =
             Journal::open(Arc::clone(&disk), &client_dir(&options.state), identity)?;
-        let signed = requests.roster(0).await?;
         let registrar = options.registrar;
-        let verified = tokio::task::spawn_blocking(move || Roster::verify(signed, &registrar));
-        let roster = Arc::new(verified.await.map_err(|_| ClientError::Internal)??);
+        let seen = RosterMemory::open(Arc::clone(&disk), &options.state, &registrar)?;
+        let roster = fetch_roster(&requests, registrar, 0).await?;
+        seen.check(&roster)?;
         let config = MachineConfig {
             client: options.keys.client(),
             policy: options.policy,
@@ -268,7 +170,9 @@ impl Client {
             machine,
             journal,
             keys: options.keys,
+            registrar,
             roster,
+            seen,
             disk,
             state: options.state,
             patience: options.patience,
@@ -283,7 +187,7 @@ impl Client {
     pub fn id(&self) -> ClientId {
         self.keys.client()
     }
-    /// The roster.
+    /// The roster of the round that was joined last; before there is one, the newest that the server has.
     #[must_use]
     pub fn roster(&self) -> &Arc<Roster> {
         &self.roster
@@ -324,6 +228,7 @@ impl Client {
                 Answer::Void(_) => return Err(ClientError::VoidSignature),
             }
         };
+        self.take_roster_of(&announcement).await?;
         let context = self
             .machine
             .announcement(&announcement)
@@ -345,6 +250,35 @@ impl Client {
             member,
             announcement,
         })
+    }
+
+    /// Goes on with the roster of a round that is announced. From then on no round is joined under an older one, whatever
+    /// becomes of this process; only a round that this client has contributed to already goes on under its own.
+    async fn take_roster_of(&mut self, announcement: &Announcement) -> Result<(), ClientError> {
+        let (round_id, named) = (
+            announcement.params.round_id,
+            announcement.params.roster_digest,
+        );
+        let mut roster = Arc::clone(&self.roster);
+        if roster.digest().0 != named {
+            roster = fetch_roster(&self.requests, self.registrar, round_id).await?;
+            let differs = roster.digest() != self.roster.digest();
+            if differs && roster.version() == self.roster.version() {
+                return Err(self.seen.against(&self.roster, &roster)?.into());
+            }
+        }
+        // Another one than the parameters name is for the check of the announcement to refuse.
+        if roster.digest().0 == named {
+            match self.seen.accept(&roster) {
+                Ok(()) => {}
+                Err(RosterMemoryError::Older { .. })
+                    if self.machine.has_contributed(announcement) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.machine.use_roster(Arc::clone(&roster))?;
+            self.roster = roster;
+        }
+        Ok(())
     }
 
     /// Tells the server that a contribution is on its way, and stays present. A server that hears of this client for the
@@ -369,7 +303,7 @@ impl Client {
     /// contributed to the round before sends that contribution, and the update is not looked at.
     ///
     /// # Errors
-    /// [`ClientError`]; [`EncodingError`] in it names what is wrong with the update.
+    /// [`ClientError`]; [`veilsum_encoding::EncodingError`] in it names what is wrong with the update.
     pub async fn take_part<T: Copy + Into<f64> + Sync>(
         &mut self,
         round: &Joined,
@@ -714,7 +648,13 @@ impl Client {
         let Some(announcement) = self.machine.announcement_of(round_id) else {
             return;
         };
-        let bytes = Document::accusation(&self.roster, &announcement.params, evidence).to_file();
+        let named = Digest(announcement.params.roster_digest);
+        let remembered = match self.roster.digest() == named {
+            true => None,
+            false => self.seen.by_digest(&named).unwrap_or_default(),
+        };
+        let roster = remembered.as_ref().unwrap_or(&self.roster);
+        let bytes = Document::accusation(roster, &announcement.params, evidence).to_file();
         let path = evidence_file(&self.state, &bytes);
         match write_private(&*self.disk, &path, &bytes) {
             Ok(()) | Err(StoreError::Exists { .. }) => {
@@ -732,6 +672,19 @@ impl Client {
         }
         error.into()
     }
+}
+
+/// The roster of a round, or with 0 the newest that the server has, its every signature checked.
+async fn fetch_roster(
+    requests: &Requests,
+    registrar: VerifyingKey,
+    round_id: u64,
+) -> Result<Arc<Roster>, ClientError> {
+    let signed = requests.roster(round_id).await?;
+    let verified = tokio::task::spawn_blocking(move || Roster::verify(signed, &registrar));
+    Ok(Arc::new(
+        verified.await.map_err(|_| ClientError::Internal)??,
+    ))
 }
 
 fn void(context: &RoundContext, void: &Signed<VoidContent>) -> ClientError {

@@ -125,10 +125,6 @@ impl Decisions {
         }
     }
 
-    fn is_empty(&self) -> bool {
-        self.revoked.is_empty() && self.admitted.is_empty()
-    }
-
     fn to_text(&self) -> Result<Vec<u8>, RegistrarError> {
         let front = ((self.base, self.epoch), self.beacon.clone());
         let mut payload = front.to_bytes();
@@ -169,6 +165,9 @@ impl Decisions {
             Some(last) => RosterDraft::after(last).ok_or(RegistrarError::UsedUp)?,
             None => RosterDraft::first(*registrar, self.epoch, self.beacon.clone()),
         };
+        draft
+            .set_beacon(self.beacon.clone())
+            .map_err(RosterError::from)?;
         for key in &self.revoked {
             draft.revoke(key)?;
         }
@@ -324,7 +323,12 @@ impl Registrar {
     /// Whether anything was decided since the last one.
     #[must_use]
     pub fn has_changes(&self) -> bool {
-        !self.decisions.is_empty()
+        let beacon = self.last.as_ref().map(Roster::beacon);
+        let same = beacon.is_none_or(|beacon| *beacon == self.decisions.beacon);
+        let Decisions {
+            revoked, admitted, ..
+        } = &self.decisions;
+        !(same && revoked.is_empty() && admitted.is_empty())
     }
     /// Clients that were admitted since the last one.
     pub fn admitted(&self) -> impl ExactSizeIterator<Item = ClientId> {
@@ -400,6 +404,16 @@ impl Registrar {
         Ok(holders)
     }
 
+    /// Has the next roster name this beacon. Its values must not be known to anybody when the roster is signed.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Roster`] for a rule that is none; errors of the disk.
+    pub fn set_beacon(&mut self, rule: BeaconRule) -> Result<(), RegistrarError> {
+        let mut decisions = self.decisions.clone();
+        decisions.beacon = rule;
+        self.write(decisions)
+    }
+
     /// Forgets what was decided since the last roster was signed.
     ///
     /// # Errors
@@ -408,6 +422,10 @@ impl Registrar {
         let mut decisions = self.decisions.clone();
         decisions.admitted.clear();
         decisions.revoked.clear();
+        decisions.beacon = match &self.last {
+            Some(last) => last.beacon().clone(),
+            None => BeaconRule::operator(),
+        };
         self.write(decisions)
     }
 

@@ -237,7 +237,18 @@ impl RosterMemory {
         Ok(())
     }
 
-    /// Writes down two rosters of one version.
+    /// Writes two different rosters of one version down, as evidence in the state directory, and says so.
+    ///
+    /// # Errors
+    /// [`RosterMemoryError::Store`] when it cannot be written.
+    pub(crate) fn against(
+        &self,
+        first: &Roster,
+        second: &Roster,
+    ) -> Result<RosterMemoryError, RosterMemoryError> {
+        self.contradiction(first.signed().clone(), second)
+    }
+
     fn contradiction(
         &self,
         first: Signed<RosterContent>,

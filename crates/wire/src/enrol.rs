@@ -1,7 +1,8 @@
 //! The next roster of a registrar while it is being made (`specs/protocol.md`, "Enrolment").
 
 use crate::{
-    BeaconRule, JoinContent, JoinError, Roster, RosterContent, RosterEntry, RosterError, Signed,
+    BeaconError, BeaconRule, JoinContent, JoinError, Roster, RosterContent, RosterEntry,
+    RosterError, Signed,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
@@ -117,6 +118,16 @@ impl RosterDraft {
         Some(draft)
     }
 
+    /// Has values come from elsewhere from this roster on. Whether participants are in the roster shows when it is signed.
+    ///
+    /// # Errors
+    /// [`BeaconError`] for a rule that is none.
+    pub fn set_beacon(&mut self, rule: BeaconRule) -> Result<(), BeaconError> {
+        rule.source()?;
+        self.beacon = rule;
+        Ok(())
+    }
+
     fn insert(&mut self, entry: RosterEntry) {
         self.holders.insert(entry.identity_key, entry.client);
         self.holders
@@ -131,6 +142,10 @@ impl RosterDraft {
     /// Epoch of the share keys.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+    /// The rule by which rounds get their beacon values.
+    pub fn beacon(&self) -> &BeaconRule {
+        &self.beacon
     }
     /// The clients, by increasing id.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = &RosterEntry> {

@@ -9,6 +9,7 @@ use veilsum_transport::BindError;
 
 use crate::journal::JournalError;
 use crate::keys::KeyError;
+use crate::rosters::RosterMemoryError;
 
 /// Why a server could not start or a round could not end.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -44,6 +45,14 @@ pub enum ServerError {
     /// The parameters allow no encoder.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
+    /// A roster that new rounds must not be announced under, or what is remembered of earlier ones.
+    #[error("the server's roster: {0}")]
+    Roster(#[from] RosterMemoryError),
+    /// The roster of another registrar than the one that the server was started with.
+    #[error(
+        "the roster is signed by another registrar: start the server with that registrar's public file"
+    )]
+    OtherRegistrar,
     /// The round id was used up.
     #[error(
         "round {round_id} was run already, perhaps by another task, and is never run again: take the next number"
@@ -120,6 +129,7 @@ impl ServerError {
                 | Self::OtherParams { .. }
                 | Self::RoundTooLarge { .. }
                 | Self::TaskTaken { .. }
+                | Self::OtherRegistrar
                 | Self::Bind(BindError::Config(_))
         )
     }
@@ -127,6 +137,10 @@ impl ServerError {
     /// Whether bytes that were signed or stored do not hold together.
     #[must_use]
     pub fn is_verification(&self) -> bool {
-        matches!(self, Self::Journal(_) | Self::Replay(_) | Self::Fault(_))
+        match self {
+            Self::Journal(_) | Self::Replay(_) | Self::Fault(_) => true,
+            Self::Roster(error) => error.is_verification(),
+            _ => false,
+        }
     }
 }

@@ -165,10 +165,7 @@ impl Handler for Requests {
     async fn handle(&self, _: PeerInfo, request: Request) -> Response {
         let answer = match request.kind {
             kind::ANNOUNCEMENT => self.announcement(&request.head).await,
-            kind::ROSTER => Some(
-                Response::new(Status::OK, Vec::new())
-                    .with_body(Body::Bytes(Arc::clone(&self.0.roster_bytes))),
-            ),
+            kind::ROSTER => self.roster(&request.head).await,
             kind::SUBMIT => self.submit(&request.head, request.body).await,
             kind::MEMBER_POLL => self.member_poll(&request.head).await,
             kind::MEMBER_SEND => self.member_send(&request.head, request.body).await,
@@ -246,6 +243,14 @@ impl Requests {
             Response::new(Status::OK, Vec::new())
                 .with_body(Body::Bytes(Arc::clone(&run.announcement))),
         )
+    }
+
+    async fn roster(&self, head: &[u8]) -> Option<Response> {
+        let round = u64::from_bytes(head).ok()?;
+        Some(match self.0.roster_bytes(round).await {
+            Some(bytes) => Response::new(Status::OK, Vec::new()).with_body(Body::Bytes(bytes)),
+            None => status(code::NO_ROUND),
+        })
     }
 
     async fn prepare(&self, head: &[u8]) -> Option<Response> {

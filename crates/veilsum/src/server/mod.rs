@@ -6,6 +6,7 @@ mod evidence;
 mod handler;
 mod observe;
 mod outbox;
+mod rosters;
 mod round;
 mod shared;
 mod task;
@@ -28,12 +29,14 @@ use veilsum_wire::{BeaconProof, Roster, RoundResult};
 pub use archive::{AnswersSummary, answers_summary, are_answers};
 pub use error::ServerError;
 pub use observe::Observer;
+pub use rosters::announced_roster;
 pub use round::{RoundEvent, log_identity as server_log_identity};
 pub use task::{Task, TaskName, TaskNameError};
 
 use crate::journal::{Journal, JournalError};
 use crate::keys::ServerKeys;
 use handler::Requests;
+use rosters::Rosters;
 use round::RoundRun;
 use shared::Shared;
 use task::TaskHome;
@@ -160,12 +163,14 @@ impl Server {
     /// Binds the address and serves; there is no round yet. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory.
+    /// [`ServerError::Bind`] for the address, the spool or the bounds; [`ServerError::Store`] for the state directory;
+    /// [`ServerError::Roster`] for a roster that is older than one that the state directory remembers.
     pub fn bind(options: ServerOptions) -> Result<Self, ServerError> {
         open_state(&*options.disk, &options.state)?;
         let verifiers = options.verifiers.max(1);
         let disk = Arc::clone(&options.disk);
-        let shared = Shared::new(options.roster, disk, &options.state, verifiers);
+        let rosters = Rosters::open(Arc::clone(&disk), &options.state, options.roster)?;
+        let shared = Shared::new(rosters, disk, &options.state, verifiers);
         let shared = Arc::new(shared);
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");
@@ -217,6 +222,14 @@ impl Server {
     /// Stops: requests in work may end for at most `grace`.
     pub async fn shutdown(self, grace: Duration) -> ServerStats {
         self.transport.shutdown(grace).await
+    }
+
+    /// As [`Task::use_roster`]; rosters are those of all tasks.
+    ///
+    /// # Errors
+    /// As [`Task::use_roster`].
+    pub fn use_roster(&self, roster: Arc<Roster>) -> Result<(), ServerError> {
+        self.only.use_roster(roster)
     }
 
     /// Uses tables that others made for the same layout, in processes with clients of their own.

@@ -12,15 +12,16 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Bytes, Check, Document, Event, Evidence, Fault, Input, Message, Outcome,
-    Output, Owed, Party, Record, Refusal, RoundContext, ServerRound, check_request, judge_with,
+    Blame, BodySource, Bytes, Check, Event, Evidence, Fault, Input, Message, Outcome, Output, Owed,
+    Party, Record, Refusal, RoundContext, ServerRound, check_request, judge_with,
 };
-use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError, write_private};
+use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError};
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::ServerError;
 use super::evidence::keep;
 use super::outbox::{Batch, Outgoing};
+use super::rosters;
 use super::task::TaskHome;
 use crate::journal::{Journal, Stored};
 
@@ -30,9 +31,6 @@ use ending::Told;
 
 /// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
 const RECORDED_BODY_MAX: usize = 15 << 20;
-
-/// The roster beside the log of a round.
-const ROSTER_FILE: &str = "roster.veilsum";
 
 /// What happens in a round, for whoever watches it; nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -288,14 +286,7 @@ impl RoundRun {
             }
         };
         // Whoever reads the transcript needs the roster too.
-        match write_private(
-            &*disk,
-            &dir.join(ROSTER_FILE),
-            &Document::roster(context.roster()).to_file(),
-        ) {
-            Ok(()) | Err(StoreError::Exists { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        rosters::write(&*disk, &dir, context.roster())?;
         let announcement = machine.announcement().to_bytes().into();
         core.machine = Some(machine);
         let run = Arc::new(Self {

@@ -10,9 +10,10 @@ use veilsum_protocol::Outcome;
 use veilsum_store::{
     Disk, LOG_FILE, Operation, StoreError, ensure_dir, read_bounded, write_private,
 };
-use veilsum_wire::{Roster, Wire};
+use veilsum_wire::Wire;
 
 use super::archive::{Answers, Ending};
+use super::rosters::{self, Rosters};
 use super::round::RoundRun;
 use super::task::{NAME_MAX, TaskHome, TaskName};
 use super::{ServerError, round_dir};
@@ -37,8 +38,7 @@ struct Tasks {
 
 /// What all requests share.
 pub(super) struct Shared {
-    pub(super) roster: Arc<Roster>,
-    pub(super) roster_bytes: Arc<[u8]>,
+    pub(super) rosters: Rosters,
     disk: Arc<dyn Disk>,
     tasks: Mutex<Tasks>,
     /// Rounds that are over and were asked for lately, the last at the end.
@@ -58,14 +58,13 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        roster: Arc<Roster>,
+        rosters: Rosters,
         disk: Arc<dyn Disk>,
         state: &Path,
         verifiers: usize,
     ) -> Self {
         Self {
-            roster_bytes: roster.signed().to_bytes().into(),
-            roster,
+            rosters,
             disk,
             tasks: Mutex::default(),
             archived: Mutex::default(),
@@ -169,7 +168,10 @@ impl Shared {
         for old in own.iter().rev().skip(kept) {
             tasks.rounds.remove(old);
         }
+        let rounds = tasks.rounds.values();
+        let used = rounds.map(|run| run.context.roster().digest().0).collect();
         drop(tasks);
+        self.rosters.retain(&used);
         self.newest.send_modify(|newest| {
             newest.insert(name, id);
         });
@@ -218,6 +220,25 @@ impl Shared {
         let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
         let look = move || dirs.iter().find_map(|dir| Ending::read(&*disk, dir));
         tokio::task::spawn_blocking(look).await.ok()?
+    }
+
+    /// The roster of a round, signed: of one that is kept, or that is over and in its directory; the newest one for 0.
+    pub(super) async fn roster_bytes(&self, id: u64) -> Option<Arc<[u8]>> {
+        if id == 0 {
+            return Some(self.rosters.current_bytes());
+        }
+        if let Some(run) = self.round(id) {
+            return self.rosters.bytes_of(&run.context.roster().digest());
+        }
+        // As for results: one file at a time, for whoever asks has not shown who it is.
+        let _turn = self.archivist.acquire().await.ok()?;
+        let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
+        let read = tokio::task::spawn_blocking(move || {
+            let found = |dir: &PathBuf| rosters::read(&*disk, dir).ok().flatten();
+            dirs.iter().find_map(found)
+        });
+        let roster = read.await.ok()??;
+        Some(roster.signed().to_bytes().into())
     }
 
     fn recent(&self, id: u64) -> Option<Arc<Answers>> {

@@ -16,6 +16,7 @@ use veilsum_params::Layout;
 use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{Check, Outcome, Record, RoundContext};
 use veilsum_store::Disk;
+use veilsum_wire::Roster;
 
 use super::round::{RoundEvent, RoundRun, RoundStart, Wake, log_identity};
 use super::shared::Shared;
@@ -140,6 +141,23 @@ impl Task {
         &self.home.state
     }
 
+    /// The roster under which new rounds are announced.
+    #[must_use]
+    pub fn roster(&self) -> Arc<Roster> {
+        self.shared.rosters.current()
+    }
+
+    /// Announces new rounds, of all tasks of the server, under this roster. Rounds that are open keep the one under which
+    /// they were announced. The version is on disk when this returns, and no older one is taken from then on, neither by
+    /// this process nor by a later one. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`ServerError::Roster`] for an older roster, another one of the same version (then there is evidence against the
+    /// registrar in the server's state directory), or the disk; [`ServerError::OtherRegistrar`]. Nothing is changed then.
+    pub fn use_roster(&self, roster: Arc<Roster>) -> Result<(), ServerError> {
+        self.shared.rosters.replace(roster)
+    }
+
     /// Says that no round is open and when the next is due, in milliseconds since the Unix epoch, if that is known. Uploads
     /// after a restart wait until each task has said this or opened a round.
     pub fn set_next(&self, at_ms: Option<u64>) {
@@ -190,11 +208,17 @@ impl Task {
             }
             Some(_) => return Err(ServerError::RoundUsed { round_id }),
         };
-        let context = Arc::new(RoundContext::with_beacon(
-            params,
-            beacon,
-            Arc::clone(&self.shared.roster),
-        )?);
+        let roster = match &first {
+            None => self.shared.rosters.current(),
+            Some(_) => {
+                let (shared, disk) = (Arc::clone(&self.shared), Arc::clone(&self.disk));
+                let (dir, params) = (dir.clone(), params.clone());
+                let find = move || shared.rosters.of_round(&*disk, &dir, &params);
+                let found = tokio::task::spawn_blocking(find).await;
+                found.map_err(|_| ServerError::Internal)??
+            }
+        };
+        let context = Arc::new(RoundContext::with_beacon(params, beacon, roster)?);
         check_round_size(context.params(), context.layout())?;
         let prepared = self.prepare(context.layout()).await?;
         let proof = Arc::new(ProofRound::new(prepared, *context.digest())?);
