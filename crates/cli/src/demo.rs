@@ -114,6 +114,11 @@ impl View {
                 let line = round_line(summary);
                 self.bar.suspend(|| println!("{line}"));
             }
+            DemoEvent::Enrolled { requests, version } if self.lines => {
+                println!(
+                    "The registrar admitted {requests} requests to join and signed roster version {version}.\n"
+                );
+            }
             DemoEvent::Comparing => self.bar.set_message("plain averaging, for comparison"),
             _ => {}
         }

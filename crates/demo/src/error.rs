@@ -8,7 +8,7 @@ use veilsum::encoding::EncodingError;
 use veilsum::params::ParameterError;
 use veilsum::proof::ProofError;
 use veilsum::store::StoreError;
-use veilsum::wire::RosterError;
+use veilsum::wire::{AdmitError, RosterError};
 use veilsum::{ClientError, KeyError, ServerError};
 
 use crate::forge::ForgeError;
@@ -57,6 +57,9 @@ pub enum DemoError {
     /// The roster.
     #[error(transparent)]
     Roster(#[from] RosterError),
+    /// A request to join.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
     /// Parameters.
     #[error(transparent)]
     Parameters(#[from] ParameterError),

@@ -12,11 +12,13 @@ use veilsum::crypto::{Digest, IdentityKey, VerifyingKey, labels};
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
 use veilsum::proof::Prepared;
 use veilsum::protocol::{Check, RoundContext};
-use veilsum::store::{RealDisk, replace_private};
-use veilsum::wire::{Roster, Wire, cohort_and_committee};
+use veilsum::store::{RealDisk, ensure_dir, replace_private};
+use veilsum::wire::{
+    BeaconRule, JoinContent, Roster, RosterDraft, Signed, Wire, cohort_and_committee,
+};
 use veilsum::{
     ClientKeys, RegistrarKeys, RoundEvent, RoundReport, Server, ServerKeys, ServerOptions,
-    ServerPublic, ServerTimes, now_ms, registrar_to_text,
+    ServerPublic, ServerTimes, now_ms, registrar_to_text, request_to_text,
 };
 
 use crate::cheat::{CheatingServer, Front, FrontOptions, Scene};
@@ -26,6 +28,8 @@ use crate::investigate::{Cheating, Misbehaviour, investigate};
 use crate::learning::{Attack as PlainAttack, Federation, Sharding, apply_mean, plain_averaging};
 use crate::plan::{Attack, Behaviour, Plan, usize_of};
 
+/// Below the output: what the clients asked the registrar for.
+const REQUESTS_DIR: &str = "requests";
 /// Longest time for which contributions are taken; a round in which nobody is missing ends it earlier.
 const CONTRIBUTE: Duration = Duration::from_secs(600);
 /// Who is not heard for this long has vanished.
@@ -74,6 +78,13 @@ impl Ledger {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum DemoEvent {
+    /// The registrar has admitted all clients.
+    Enrolled {
+        /// Requests to join.
+        requests: u32,
+        /// The roster that it signed.
+        version: u64,
+    },
     /// A round begins.
     Round {
         /// Its number.
@@ -169,7 +180,7 @@ const MARK: &str = "veilsum-demo-output";
 
 /// Makes the directory ready: what an earlier demo left in it is removed, anything else is not touched.
 fn clear(out: &Path) -> Result<(), DemoError> {
-    let parts = ["server", "clients", "evidence", "relay"].map(|part| out.join(part));
+    let parts = ["server", "clients", "evidence", "relay", REQUESTS_DIR].map(|part| out.join(part));
     let failed = |error: std::io::Error| DemoError::Directory {
         path: out.to_owned(),
         kind: error.kind(),
@@ -229,6 +240,15 @@ pub async fn run_with(
     write("registrar.pub", &registrar_to_text(&parties.registrar))?;
     write("server.pub", &parties.server_public.to_text())?;
     write("roster.bin", &parties.roster.signed().to_bytes())?;
+    ensure_dir(&RealDisk, &out.join(REQUESTS_DIR))?;
+    for request in &parties.requests {
+        let name = format!("{REQUESTS_DIR}/{}.join", request.content.entry.client);
+        write(&name, &request_to_text(request))?;
+    }
+    on_event(DemoEvent::Enrolled {
+        requests: plan.clients(),
+        version: parties.roster.version(),
+    });
     let mut options = ServerOptions::new(
         SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         parties.server,
@@ -484,22 +504,31 @@ struct Parties {
     registrar: VerifyingKey,
     roster: Arc<Roster>,
     clients: Vec<ClientKeys>,
+    requests: Vec<Signed<JoinContent>>,
 }
 
 impl Parties {
+    /// Keys for all, and a registrar that admits the clients by their requests to join.
     fn new(plan: &Plan) -> Result<Self, DemoError> {
         let registrar = RegistrarKeys::generate(&mut OsRng);
         let server = ServerKeys::generate(&mut OsRng);
         let clients: Vec<ClientKeys> = (1..=plan.clients())
             .map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng))
             .collect();
-        let signed = registrar.sign_roster(1, clients.iter().map(ClientKeys::entry).collect());
+        let public = registrar.public();
+        let ask = |keys: &ClientKeys| keys.request(&public, &mut OsRng);
+        let requests: Vec<Signed<JoinContent>> = clients.iter().map(ask).collect();
+        let mut draft = RosterDraft::first(public, 1, BeaconRule::operator());
+        for request in &requests {
+            draft.admit(request)?;
+        }
         Ok(Self {
             server_public: server.public()?,
             server,
-            registrar: registrar.public(),
-            roster: Arc::new(Roster::verify(signed, &registrar.public())?),
+            registrar: public,
+            roster: Arc::new(registrar.sign(&draft)?),
             clients,
+            requests,
         })
     }
 }

@@ -9,7 +9,7 @@ use veilsum::params::ClientId;
 use veilsum::protocol::{Culprit, Fault, Record, RoundContext, judge};
 use veilsum::store::{ClosedLog, RealDisk};
 use veilsum::wire::{Roster, Signed, Wire};
-use veilsum::{ServerError, registrar_from_text};
+use veilsum::{ServerError, registrar_from_text, request_from_text};
 use veilsum_demo::learning::DemoConfig;
 use veilsum_demo::{
     Attack, Behaviour, CheatingServer, DemoError, DemoReport, Dropout, Interference, Plan, run_with,
@@ -121,8 +121,16 @@ async fn the_transcript_shows_who_was_rejected_and_convicts() {
         panic!("the announcement comes first")
     };
     let registrar = registrar_from_text(&fs::read(out.path().join("registrar.pub")).unwrap());
+    let registrar = registrar.unwrap();
     let roster = Signed::from_bytes(&fs::read(out.path().join("roster.bin")).unwrap()).unwrap();
-    let roster = Arc::new(Roster::verify(roster, &registrar.unwrap()).unwrap());
+    let roster = Arc::new(Roster::verify(roster, &registrar).unwrap());
+    // Everybody in the roster has asked to be, and proved that it has its keys.
+    let asked = roster.entries().iter().map(|entry| {
+        let file = out.path().join(format!("requests/{}.join", entry.client));
+        let request = request_from_text(&fs::read(file).unwrap()).unwrap();
+        assert_eq!(request.admissible(&registrar, roster.epoch()), Ok(entry));
+    });
+    assert_eq!(asked.count(), 5);
     let context = RoundContext::new(sent.params.clone(), roster).unwrap();
     let convicted: Vec<(Culprit, &str)> = records
         .iter()
