@@ -521,16 +521,9 @@ pub fn build_with_key<R: CryptoRngCore>(
     let (dealing, ephemeral, shares) = phase!("sharing", {
         let dealing = feldman::deal(&r, ctx.threshold(), ctx.members(), rng)?;
         let ephemeral = EphemeralSecret::generate(rng);
-        // Collected before the first error is picked, so that the same one is reported whichever thread was faster.
-        let shares: Vec<Result<_, _>> = dealing
-            .shares
-            .par_iter()
-            .zip(ctx.share_keys())
-            .map(|(share, key)| {
-                ephemeral.encrypt(&digest, client, share.index, key, share.expose())
-            })
-            .collect();
-        let shares = shares.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let engine = round.prepared().engine();
+        let keys = ctx.share_keys();
+        let shares = ephemeral.encrypt_each(engine, &digest, client, keys, &dealing.shares)?;
         (dealing, ephemeral, shares)
     });
     let share_root = merkle::root(labels::SHARE_TREE, &share_leaves(&shares));
