@@ -626,6 +626,51 @@ mod tests {
     }
 
     #[test]
+    fn a_later_roster_may_name_another_beacon_and_its_participants_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = keys().public();
+        let disk = || Arc::new(RealDisk);
+        let mut registrar = Registrar::init(disk(), dir.path(), &public, 1, None).unwrap();
+        registrar
+            .admit(&[request(&client(1, 1)), request(&client(2, 2))])
+            .unwrap();
+        registrar.sign(&keys()).unwrap();
+        let rule = |participants: &[u32]| BeaconRule {
+            scheme: 3,
+            participants: participants.iter().map(|n| ClientId(*n)).collect(),
+            least: 1,
+            first_round: 5,
+            ..BeaconRule::operator()
+        };
+        let refused = registrar.set_beacon(rule(&[2, 1]));
+        assert!(matches!(
+            refused,
+            Err(RegistrarError::Roster(RosterError::Beacon(_)))
+        ));
+        registrar.set_beacon(rule(&[9])).unwrap();
+        let stranger = RosterError::Participant {
+            client: ClientId(9),
+        };
+        assert_eq!(registrar.sign(&keys()), Err(stranger.into()));
+        registrar.discard().unwrap();
+        assert!(!registrar.has_changes());
+        registrar.set_beacon(rule(&[1])).unwrap();
+        drop(registrar);
+        let mut registrar = Registrar::open(disk(), dir.path()).unwrap();
+        assert!(registrar.has_changes());
+        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
+        let last = registrar.last().unwrap();
+        assert_eq!((last.version(), last.beacon()), (2, &rule(&[1])));
+        let key = |n: u32| client(n, n.into()).identity().verifying_key().to_bytes();
+        let participant = RevokeError::Participant {
+            client: ClientId(1),
+        };
+        assert_eq!(registrar.revoke(&[key(1)]), Err(participant.into()));
+        registrar.revoke(&[key(2)]).unwrap();
+        assert_eq!(ids(&registrar), [1]);
+    }
+
+    #[test]
     fn a_directory_that_does_not_fit_together_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let public = keys().public();
