@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use veilsum_audit::{Options, ROSTER_FILE, Report, audit};
 use veilsum_crypto::Digest;
-use veilsum_protocol::{Document, Message, Pins, Record};
+use veilsum_protocol::{Check, Culprit, Document, EvidenceKind, Message, Pins, Record, judge_file};
 use veilsum_sim::{Faults, Plan, Simulation, World};
 use veilsum_store::{
     BodyDigest, DirEntry, Disk, DiskFile, DiskLock, Log, LogIdentity, OpenMode, RealDisk, Role,
@@ -86,6 +86,56 @@ impl Disk for Memory {
     }
     fn unique(&self) -> u64 {
         0
+    }
+}
+
+type Opened = io::Result<Box<dyn DiskFile>>;
+
+/// What opening this file gives instead.
+type Hook = dyn Fn(&Path) -> Option<Opened> + Send + Sync;
+
+/// Files some of which are not what they were, or cannot be opened, when they are opened.
+pub(crate) struct Hooked {
+    pub(crate) memory: Memory,
+    pub(crate) open: Box<Hook>,
+}
+
+impl std::fmt::Debug for Hooked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.memory.fmt(f)
+    }
+}
+
+impl Disk for Hooked {
+    fn open(&self, path: &Path, mode: OpenMode) -> Opened {
+        (self.open)(path).unwrap_or_else(|| self.memory.open(path, mode))
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.memory.lock(path)
+    }
+    fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.create_dir(path)
+    }
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.memory.exists(path)
+    }
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        self.memory.list(dir)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.rename(from, to)
+    }
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.memory.hard_link(from, to)
+    }
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.memory.remove_file(path)
+    }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        self.memory.sync_dir(path)
+    }
+    fn unique(&self) -> u64 {
+        self.memory.unique()
     }
 }
 
@@ -185,4 +235,47 @@ pub(crate) fn report(memory: &Memory, sum_only: bool) -> Report {
 /// What is wrong, in words.
 pub(crate) fn faults(report: &Report) -> Vec<String> {
     report.faults.iter().map(ToString::to_string).collect()
+}
+
+/// Audits what the server made of the honest records.
+pub(crate) fn audited(
+    played: &Played,
+    sum_only: bool,
+    change: impl FnOnce(&mut Vec<Record>),
+) -> Report {
+    let mut records = played.records.clone();
+    change(&mut records);
+    report(&played.transcript(&records, &[]), sum_only)
+}
+
+/// Exactly this is proven, and the files that the auditor writes prove it by themselves, to whom knows the keys.
+#[track_caller]
+pub(crate) fn convicts(
+    played: &Played,
+    report: &Report,
+    expected: &[(EvidenceKind, Culprit, Check)],
+) {
+    let found: Vec<_> = report
+        .convicted
+        .iter()
+        .map(|c| (c.kind, c.culprit, c.check))
+        .collect();
+    assert_eq!(found, expected, "{:?}", faults(report));
+    let world = &played.world;
+    let pins = Pins {
+        registrar: Some(world.registrar.verifying_key().to_bytes()),
+        server: Some(world.server.verifying_key().to_bytes()),
+    };
+    for convicted in &report.convicted {
+        let file = Document::accusation(&world.roster, world.context.params(), &convicted.evidence);
+        let (_, conviction) = judge_file(&file.to_file(), &pins).unwrap();
+        assert_eq!(
+            (conviction.kind, conviction.culprit, conviction.check),
+            (convicted.kind, convicted.culprit, convicted.check)
+        );
+    }
+}
+
+pub(crate) fn has(report: &Report, text: &str) -> bool {
+    faults(report).iter().any(|fault| fault.contains(text))
 }

@@ -1,17 +1,16 @@
 //! A changed byte, a swapped, dropped or doubled record, a missing file: never valid, never a panic.
 
-use crate::common::{Memory, Played, faults, play, report};
+use crate::common::{Hooked, Memory, Played, faults, play, report};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use rayon::prelude::*;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use veilsum_audit::{Fault, FaultKind, Options, Outcome, Verdict, audit};
 use veilsum_protocol::{Document, Evidence, FILE_VERSION, FileError, Pins, Record};
 use veilsum_sim::{Plan, Setup, World};
-use veilsum_store::{DirEntry, Disk, DiskFile, DiskLock, FORMAT_VERSION, OpenMode, StoreError};
+use veilsum_store::{Disk, FORMAT_VERSION, OpenMode, StoreError};
 use veilsum_wire::{Announcement, AnnouncementContent, Signed, params_digest};
 
 fn played() -> &'static Played {
@@ -425,49 +424,6 @@ fn another_version_is_named() {
     assert!(found[0].to_string().contains("version"), "{}", found[0]);
 }
 
-/// A disk whose log changes after it was read for the first time.
-#[derive(Debug)]
-struct Changing {
-    before: Memory,
-    after: Memory,
-    opened: AtomicUsize,
-}
-
-impl Disk for Changing {
-    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
-        let again = path.ends_with("log") && self.opened.fetch_add(1, Ordering::Relaxed) > 0;
-        let of = if again { &self.after } else { &self.before };
-        of.open(path, mode)
-    }
-    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
-        self.before.lock(path)
-    }
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.before.create_dir(path)
-    }
-    fn exists(&self, path: &Path) -> io::Result<bool> {
-        self.before.exists(path)
-    }
-    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
-        self.before.list(dir)
-    }
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.before.rename(from, to)
-    }
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.before.hard_link(from, to)
-    }
-    fn remove_file(&self, path: &Path) -> io::Result<()> {
-        self.before.remove_file(path)
-    }
-    fn sync_dir(&self, path: &Path) -> io::Result<()> {
-        self.before.sync_dir(path)
-    }
-    fn unique(&self) -> u64 {
-        self.before.unique()
-    }
-}
-
 /// The chain is verified in one reading and the records are taken from another: they must be those that the head covers.
 #[test]
 fn a_log_that_changes_between_two_readings_is_found() {
@@ -495,10 +451,13 @@ fn a_log_that_changes_between_two_readings_is_found() {
             }],
         ),
     ] {
-        let disk = Changing {
-            before: before.clone(),
-            after: second.clone(),
-            opened: AtomicUsize::new(0),
+        let (after, opened) = (second.clone(), AtomicUsize::new(0));
+        let disk = Hooked {
+            memory: before.clone(),
+            open: Box::new(move |path| {
+                let again = path.ends_with("log") && opened.fetch_add(1, Ordering::Relaxed) > 0;
+                again.then(|| after.open(path, OpenMode::Read))
+            }),
         };
         let report = audit(Arc::new(disk), Path::new("/t"), &options).unwrap();
         assert_eq!(report.faults, expected);

@@ -1,13 +1,13 @@
 //! Servers that lie and sign what they wrote: the auditor names the fault and convicts whom it can, and its evidence stands
 //! without the transcript.
 
-use crate::common::{Played, faults, play, report};
+use crate::common::{Played, audited, convicts, faults, has, play, report};
 use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use veilsum_audit::{Options, Report, Verdict, audit};
+use veilsum_audit::{Options, Verdict, audit};
 use veilsum_params::ClientId;
 use veilsum_protocol::{Check, Culprit, Document, EvidenceKind, Pins, Record, judge_file};
 use veilsum_sim::{Deviation, Plan, Setup, World, forge};
@@ -20,41 +20,6 @@ use veilsum_wire::{
 fn played() -> &'static Played {
     static PLAYED: OnceLock<Played> = OnceLock::new();
     PLAYED.get_or_init(|| play(World::new(Setup::small(5)).unwrap(), Plan::default()))
-}
-
-/// Audits what the server made of the honest records.
-fn audited(played: &Played, sum_only: bool, change: impl FnOnce(&mut Vec<Record>)) -> Report {
-    let mut records = played.records.clone();
-    change(&mut records);
-    report(&played.transcript(&records, &[]), sum_only)
-}
-
-/// Exactly this is proven, and the files that the auditor writes prove it by themselves, to whom knows the keys.
-#[track_caller]
-fn convicts(played: &Played, report: &Report, expected: &[(EvidenceKind, Culprit, Check)]) {
-    let found: Vec<_> = report
-        .convicted
-        .iter()
-        .map(|c| (c.kind, c.culprit, c.check))
-        .collect();
-    assert_eq!(found, expected, "{:?}", faults(report));
-    let world = &played.world;
-    let pins = Pins {
-        registrar: Some(world.registrar.verifying_key().to_bytes()),
-        server: Some(world.server.verifying_key().to_bytes()),
-    };
-    for convicted in &report.convicted {
-        let file = Document::accusation(&world.roster, world.context.params(), &convicted.evidence);
-        let (_, conviction) = judge_file(&file.to_file(), &pins).unwrap();
-        assert_eq!(
-            (conviction.kind, conviction.culprit, conviction.check),
-            (convicted.kind, convicted.culprit, convicted.check)
-        );
-    }
-}
-
-fn has(report: &Report, text: &str) -> bool {
-    faults(report).iter().any(|fault| fault.contains(text))
 }
 
 #[test]

@@ -5,3 +5,5 @@ mod common;
 mod damage;
 mod dealer;
 mod lies;
+mod page;
+mod statements;
