@@ -7,6 +7,7 @@
 
 mod complete;
 mod decoding;
+mod enrol;
 mod golden;
 mod light;
 mod properties;
