@@ -125,18 +125,16 @@ fn an_invalid_round_says_what_is_wrong_and_in_which_record() {
             &format!("<li class=\"bad\"><code>{at}</code>server proposes U"),
         ],
     );
-    // What is wrong with one endorsement is wrong with all of them, and stands there once.
-    let endorsements: Vec<usize> = (0..records.len())
-        .filter(|i| records[*i].tag() == 0x24)
-        .collect();
-    let (from, to) = (endorsements[0], endorsements[endorsements.len() - 1]);
-    assert_eq!(to - from, endorsements.len() - 1);
+    // What is wrong with one endorsement is wrong with all that follow, up to the list, and stands there once.
+    let from = records.iter().position(|r| r.tag() == 0x24).unwrap();
+    let run = records[from..].iter().take_while(|r| r.tag() == 0x24);
+    let times = run.count();
+    assert!(times >= 4);
     let row = format!(
-        "<tr><td>{from} to {to}, {} times</td><td>an endorsement fails a check: ",
-        endorsements.len()
+        "<tr><td>{from} to {}, {times} times</td><td>an endorsement fails a check: ",
+        from + times - 1
     );
     assert_eq!(count(&page, &row), 1);
-    assert_eq!(count(&page, Check::EndorseContent.id()), 1);
 }
 
 #[test]
