@@ -392,6 +392,14 @@ mod tests {
         };
         assert_eq!(version, 2);
         assert_eq!(memory.highest(), Some((2, ours[1].digest())));
+        let looked_at = memory.check(&theirs[1]);
+        assert_eq!(
+            looked_at,
+            Err(RosterMemoryError::Contradiction {
+                version,
+                evidence: evidence.clone()
+            })
+        );
         let file = std::fs::read(evidence).unwrap();
         let pins = Pins {
             registrar: Some(registrar.public().to_bytes()),
