@@ -16,6 +16,7 @@ use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, 
 
 use super::archive::{Answers, Ending};
 use super::outbox::Batch;
+use super::rosters::Asked;
 use super::round::{Core, Denied, PresenceGuard, RoundRun, Wake, is_for_server};
 use super::shared::Shared;
 use crate::requests::{WAIT, code, kind, member_message_max};
@@ -247,9 +248,12 @@ impl Requests {
 
     async fn roster(&self, head: &[u8]) -> Option<Response> {
         let round = u64::from_bytes(head).ok()?;
-        Some(match self.0.roster_bytes(round).await {
-            Some(bytes) => Response::new(Status::OK, Vec::new()).with_body(Body::Bytes(bytes)),
-            None => status(code::NO_ROUND),
+        Some(match self.0.roster(round).await {
+            Asked::Roster(bytes) => {
+                Response::new(Status::OK, Vec::new()).with_body(Body::Bytes(bytes))
+            }
+            Asked::Later => status(code::AGAIN),
+            Asked::Unknown => status(code::NO_ROUND),
         })
     }
 

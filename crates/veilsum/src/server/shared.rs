@@ -10,10 +10,9 @@ use veilsum_protocol::Outcome;
 use veilsum_store::{
     Disk, LOG_FILE, Operation, StoreError, ensure_dir, read_bounded, write_private,
 };
-use veilsum_wire::Wire;
 
 use super::archive::{Answers, Ending};
-use super::rosters::{self, Rosters};
+use super::rosters::{Asked, Rosters};
 use super::round::RoundRun;
 use super::task::{NAME_MAX, TaskHome, TaskName};
 use super::{ServerError, round_dir};
@@ -44,7 +43,7 @@ pub(super) struct Shared {
     /// Rounds that are over and were asked for lately, the last at the end.
     archived: Mutex<VecDeque<(u64, Arc<Answers>)>>,
     /// One round at a time is read from its file.
-    archivist: Semaphore,
+    archivist: Arc<Semaphore>,
     /// See [`CLAIMS_DIR`].
     claims: PathBuf,
     /// Held while a round id is given to a task.
@@ -68,7 +67,7 @@ impl Shared {
             disk,
             tasks: Mutex::default(),
             archived: Mutex::default(),
-            archivist: Semaphore::new(1),
+            archivist: Arc::new(Semaphore::new(1)),
             claims: state.join(CLAIMS_DIR),
             claiming: Mutex::default(),
             newest: watch::Sender::new(BTreeMap::new()),
@@ -170,8 +169,10 @@ impl Shared {
         }
         let rounds = tasks.rounds.values();
         let used = rounds.map(|run| run.context.roster().digest().0).collect();
-        drop(tasks);
+        // Another task may have let go of it since it was read.
+        self.rosters.keep(run.context.roster());
         self.rosters.retain(&used);
+        drop(tasks);
         self.newest.send_modify(|newest| {
             newest.insert(name, id);
         });
@@ -223,22 +224,15 @@ impl Shared {
     }
 
     /// The roster of a round, signed: of one that is kept, or that is over and in its directory; the newest one for 0.
-    pub(super) async fn roster_bytes(&self, id: u64) -> Option<Arc<[u8]>> {
+    pub(super) async fn roster(&self, id: u64) -> Asked {
         if id == 0 {
-            return Some(self.rosters.current_bytes());
+            return Asked::Roster(self.rosters.current_bytes());
         }
         if let Some(run) = self.round(id) {
-            return self.rosters.bytes_of(&run.context.roster().digest());
+            return self.rosters.bytes_of(&run.context.roster().digest()).into();
         }
-        // As for results: one file at a time, for whoever asks has not shown who it is.
-        let _turn = self.archivist.acquire().await.ok()?;
-        let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
-        let read = tokio::task::spawn_blocking(move || {
-            let found = |dir: &PathBuf| rosters::read(&*disk, dir).ok().flatten();
-            dirs.iter().find_map(found)
-        });
-        let roster = read.await.ok()??;
-        Some(roster.signed().to_bytes().into())
+        let dirs = self.dirs(id);
+        self.rosters.of_past(Arc::clone(&self.disk), id, dirs).await
     }
 
     fn recent(&self, id: u64) -> Option<Arc<Answers>> {
@@ -254,16 +248,18 @@ impl Shared {
         }
         let mut found = self.recent(id);
         // Who asks for what is in memory waits for nobody else's file.
-        let _turn = match found {
+        let turn = match found {
             Some(_) => None,
             None => {
-                let turn = self.archivist.acquire().await.ok()?;
+                let turn = Arc::clone(&self.archivist).acquire_owned().await.ok()?;
                 found = self.recent(id);
                 Some(turn)
             }
         };
         let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
         let read = tokio::task::spawn_blocking(move || {
+            // The next one waits until this file is read, even when nobody waits for this one any more.
+            let _turn = turn;
             // Pruned since it was read: then it is answered for no more.
             let dir = dirs.iter().find(|dir| Answers::is_in(&*disk, dir))?;
             match found {
