@@ -252,11 +252,15 @@ impl Registrar {
         disk: Arc<dyn Disk>,
         dir: &Path,
         public: VerifyingKey,
-        memory: RosterMemory,
+        mut memory: RosterMemory,
         lock: DirLock,
         first_epoch: Option<u64>,
     ) -> Result<Self, RegistrarError> {
         let last = memory.newest()?;
+        // A process that died may have left its name without making it durable: nobody hears of it before it is.
+        if let Some(last) = &last {
+            memory.accept(last)?;
+        }
         let found = last.as_ref().map_or(0, Roster::version);
         let path = dir.join(DRAFT_FILE);
         let written = match read_bounded(&*disk, &path, DRAFT_MAX) {
@@ -342,6 +346,7 @@ impl Registrar {
 
     fn write(&mut self, decisions: Decisions) -> Result<(), RegistrarError> {
         let draft = decisions.apply(&self.public, self.last.as_ref())?;
+        self.memory.check_size(&draft.content())?;
         let path = self.dir.join(DRAFT_FILE);
         replace_private(&*self.disk, &path, &decisions.to_text()?)?;
         (self.decisions, self.draft) = (decisions, draft);
@@ -763,6 +768,123 @@ mod tests {
             disk.restart(style);
         }
         unreachable!("the second attempt has a good disk");
+    }
+
+    /// Signs version 2 and dies at change `first`; the next process signs again, tells what it has signed, and dies at change
+    /// `second` or with the power later; the one after that decides otherwise. Gives the bytes of what was told of version 2,
+    /// whether the first died, and whether the second did before it was through.
+    fn two_deaths(
+        first: (u64, CrashStyle),
+        second: (u64, CrashStyle),
+    ) -> (Vec<Vec<u8>>, bool, bool) {
+        let (disk, dir) = (SimDisk::new(), Path::new("registrar"));
+        ensure_dir(&disk, dir).unwrap();
+        let open = || Registrar::open(Arc::new(disk.clone()), dir);
+        let mut told = Vec::new();
+        let mut sign = |registrar: &mut Registrar| {
+            registrar.sign(&keys())?;
+            let last = registrar.last().unwrap();
+            if last.version() == 2 {
+                told.push(last.signed().to_bytes());
+            }
+            Ok::<(), RegistrarError>(())
+        };
+        let admit = |registrar: &mut Registrar, n| {
+            registrar.admit(&[request(&client(n, n.into()))]).unwrap();
+        };
+        let mut registrar =
+            Registrar::init(Arc::new(disk.clone()), dir, &keys().public(), 1, None).unwrap();
+        admit(&mut registrar, 1);
+        sign(&mut registrar).unwrap();
+        admit(&mut registrar, 2);
+        disk.fail_change(disk.changes() + first.0, Fault::Crash);
+        let _ = sign(&mut registrar);
+        let died = disk.has_crashed();
+        drop(registrar);
+        disk.restart(first.1);
+        disk.clear_faults();
+        disk.fail_change(disk.changes() + second.0, Fault::Crash);
+        let _ = open().and_then(|mut registrar| sign(&mut registrar));
+        let died_again = disk.has_crashed();
+        disk.crash();
+        disk.restart(second.1);
+        disk.clear_faults();
+        let mut registrar = open().unwrap();
+        admit(&mut registrar, 3);
+        sign(&mut registrar).unwrap();
+        (told, died, died_again)
+    }
+
+    #[test]
+    fn no_version_is_signed_twice_though_two_processes_die_one_after_the_other() {
+        use CrashStyle::{LoseUnsynced, ProcessOnly, Torn};
+        let mut both_told = 0;
+        for (one, two) in [
+            (ProcessOnly, LoseUnsynced),
+            (ProcessOnly, Torn([5; 32])),
+            (Torn([6; 32]), LoseUnsynced),
+        ] {
+            'first: for first in 0.. {
+                for second in 0.. {
+                    let (told, died, died_again) = two_deaths((first, one), (second, two));
+                    let at = format!("{one:?} at {first}, {two:?} at {second}");
+                    assert!(told.windows(2).all(|w| w[0] == w[1]), "{at}");
+                    both_told += usize::from(told.len() > 1);
+                    if !died_again {
+                        assert!(died || first > 8, "signing has {first} changes");
+                        match died {
+                            true => break,
+                            false => break 'first,
+                        }
+                    }
+                }
+            }
+        }
+        assert!(both_told > 0);
+    }
+
+    #[test]
+    fn a_roster_that_nobody_could_read_uses_up_no_version() {
+        let dir = tempfile::tempdir().unwrap();
+        let public = keys().public();
+        let disk = || Arc::new(RealDisk);
+        let mut registrar = Registrar::init(disk(), dir.path(), &public, 1, None).unwrap();
+        registrar.admit(&[request(&client(1, 1))]).unwrap();
+        registrar.sign(&keys()).unwrap();
+        let len = |registrar: &Registrar| {
+            let signed = registrar.last().unwrap().signed().to_bytes();
+            u64::try_from(signed.len()).unwrap()
+        };
+        let max = len(&registrar) + 40;
+        let refused = |bytes| {
+            RegistrarError::Rosters(RosterMemoryError::TooLarge {
+                version: 2,
+                bytes,
+                max,
+            })
+        };
+        // What would be too much is not decided.
+        registrar.memory.bytes_max = max;
+        let one = len(&registrar);
+        let revoked = registrar.revoke(&[[7; 32], [8; 32]]);
+        assert_eq!(revoked, Err(refused(one + 64)));
+        assert!(!registrar.has_changes());
+        // Nor is it signed, where it was decided by a version that did not look.
+        registrar.memory.bytes_max = u64::MAX;
+        registrar.revoke(&[[7; 32], [8; 32]]).unwrap();
+        registrar.memory.bytes_max = max;
+        assert_eq!(registrar.sign(&keys()), Err(refused(one + 64)));
+        drop(registrar);
+        let mut registrar = Registrar::open(disk(), dir.path()).unwrap();
+        registrar.memory.bytes_max = max;
+        assert_eq!(registrar.last().unwrap().version(), 1);
+        registrar.discard().unwrap();
+        registrar.revoke(&[[7; 32]]).unwrap();
+        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
+        assert_eq!(
+            (registrar.last().unwrap().version(), len(&registrar)),
+            (2, one + 32)
+        );
     }
 
     #[test]

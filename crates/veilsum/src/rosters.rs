@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
-use veilsum_crypto::{Digest, VerifyingKey};
+use veilsum_crypto::{Digest, Signature, VerifyingKey};
 use veilsum_protocol::{Document, FileError};
 use veilsum_store::{
     Disk, Operation, StoreError, ensure_dir, read_bounded, replace_private, write_private,
 };
-use veilsum_wire::{Roster, RosterContent, RosterError, Signed};
+use veilsum_wire::{Roster, RosterContent, RosterError, Signed, Wire};
 
 use crate::client::evidence_file;
 use crate::requests::ROSTER_BYTES_MAX;
@@ -68,6 +68,18 @@ pub enum RosterMemoryError {
         /// The file with both.
         evidence: PathBuf,
     },
+    /// Nobody could read it again.
+    #[error(
+        "version {version} of the roster would have {bytes} bytes, and no party takes one of more than {max}: leave out what was decided last (`veilsum registrar discard`); beyond this, go on with a second registrar key and a server of its own"
+    )]
+    TooLarge {
+        /// The version.
+        version: u64,
+        /// Its length, signature included.
+        bytes: u64,
+        /// The most that anybody reads.
+        max: u64,
+    },
 }
 
 impl RosterMemoryError {
@@ -87,6 +99,8 @@ pub struct RosterMemory {
     dir: PathBuf,
     registrar: VerifyingKey,
     kept: usize,
+    /// Longest signed roster, in bytes.
+    pub(crate) bytes_max: u64,
     /// Version and digest of the newest.
     highest: Option<(u64, Digest)>,
     /// Whether its name is known to be durable: a process that died may have left it without.
@@ -110,6 +124,7 @@ impl RosterMemory {
             dir: state.join(ROSTERS_DIR).join(name),
             registrar: *registrar,
             kept: KEPT,
+            bytes_max: ROSTER_BYTES_MAX,
             highest: None,
             durable: false,
         };
@@ -266,6 +281,24 @@ impl RosterMemory {
         Ok(RosterMemoryError::Contradiction { version, evidence })
     }
 
+    /// Whether a roster, once signed, is one that every party takes.
+    ///
+    /// # Errors
+    /// [`RosterMemoryError::TooLarge`].
+    pub(crate) fn check_size(&self, content: &RosterContent) -> Result<(), RosterMemoryError> {
+        let len = content.to_bytes().len().saturating_add(Signature::MIN_LEN);
+        let (bytes, max) = (u64::try_from(len).unwrap_or(u64::MAX), self.bytes_max);
+        let version = content.version;
+        match bytes <= max {
+            true => Ok(()),
+            false => Err(RosterMemoryError::TooLarge {
+                version,
+                bytes,
+                max,
+            }),
+        }
+    }
+
     /// Remembers a roster that [`Self::check`] finds nothing wrong with. When this returns it is on disk, whole, and no
     /// older one is accepted any more.
     ///
@@ -277,6 +310,7 @@ impl RosterMemory {
         if self.durable && self.highest == Some((version, digest)) {
             return Ok(());
         }
+        self.check_size(&roster.signed().content)?;
         // One after the other, so that the name of each is durable.
         ensure_dir(&*self.disk, &self.state.join(ROSTERS_DIR))?;
         ensure_dir(&*self.disk, &self.dir)?;

@@ -239,13 +239,17 @@ impl RosterDraft {
     /// # Errors
     /// [`RosterError::Signature`] when the key is not that of this registrar; others for a beacon that does not fit.
     pub fn sign(&self, key: &IdentityKey) -> Result<Roster, RosterError> {
-        let content = RosterContent {
+        Roster::verify(Signed::sign(self.content(), key), &self.registrar)
+    }
+
+    /// What is signed.
+    pub fn content(&self) -> RosterContent {
+        RosterContent {
             version: self.version,
             epoch: self.epoch,
             beacon: self.beacon.clone(),
             revoked: self.revoked.iter().copied().collect(),
             entries: self.entries.values().cloned().collect(),
-        };
-        Roster::verify(Signed::sign(content, key), &self.registrar)
+        }
     }
 }
