@@ -170,6 +170,8 @@ pub struct Client {
     config: ClientConfig,
     identity: IdentityKey,
     roster: Arc<Roster>,
+    /// The version of a roster without this client, and why it may not join rounds.
+    barred: Option<(u64, ClientError)>,
     rounds: BTreeMap<u64, Participation>,
 }
 
@@ -177,10 +179,12 @@ const _: fn(&Client) = |s| veilsum_crypto::wiped(&s.identity);
 
 impl Client {
     /// A client with its own past records, in their order: everything that it ever persisted, or rounds could be used
-    /// twice.
+    /// twice. One that the roster does not have any more goes on with rounds that it has contributed to, and joins none until
+    /// a newer roster has it.
     ///
     /// # Errors
-    /// [`ClientError::Revoked`], [`ClientError::NotRegistered`], [`ClientError::Log`].
+    /// [`ClientError::Log`]; for a client that has contributed to no round [`ClientError::Revoked`],
+    /// [`ClientError::NotRegistered`].
     pub fn new(
         config: ClientConfig,
         identity: IdentityKey,
@@ -191,11 +195,18 @@ impl Client {
             config,
             identity,
             roster: Arc::clone(&roster),
+            barred: None,
             rounds: BTreeMap::new(),
         };
-        client.use_roster(roster)?;
         for (position, record) in records.into_iter().enumerate() {
             client.replay(record).ok_or(ClientError::Log { position })?;
+        }
+        let version = roster.version();
+        if let Err(error) = client.use_roster(roster) {
+            if client.rounds.is_empty() {
+                return Err(error);
+            }
+            client.barred = Some((version, error));
         }
         Ok(client)
     }
@@ -213,6 +224,10 @@ impl Client {
         }
         if roster.identity(client) != Some(&key) {
             return Err(ClientError::NotRegistered { client });
+        }
+        let newer = |(version, _): &(u64, ClientError)| roster.version() > *version;
+        if self.barred.as_ref().is_some_and(newer) {
+            self.barred = None;
         }
         self.roster = roster;
         Ok(())
@@ -287,7 +302,7 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Context`], [`ClientError::Refused`]; [`ClientError::Convicting`] when the server announced other
-    /// parameters for the round id before.
+    /// parameters for the round id before; [`ClientError::Revoked`], [`ClientError::NotRegistered`] as [`Self::new`] found.
     pub fn announcement(
         &mut self,
         announcement: &Announcement,
@@ -299,6 +314,11 @@ impl Client {
         );
         // Two announcements convict whether or not the second one's parameters are acceptable.
         self.compare(announcement)?;
+        if let Some((_, error)) = &self.barred
+            && !self.has_contributed(announcement)
+        {
+            return Err(error.clone());
+        }
         let context = context?;
         let params = context.params();
         params

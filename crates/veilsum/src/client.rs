@@ -228,6 +228,11 @@ impl Client {
                 Answer::Void(_) => return Err(ClientError::VoidSignature),
             }
         };
+        // Which places a beacon's value draws is known to everybody once it is used: an older round is none to go back to.
+        let shown = announcement.params.round_id;
+        if shown <= after {
+            return Err(ClientError::OldRound { after, shown });
+        }
         self.take_roster_of(&announcement).await?;
         let context = self
             .machine

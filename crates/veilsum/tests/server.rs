@@ -29,6 +29,9 @@ mod restarts;
 #[path = "server/ends.rs"]
 mod ends;
 
+#[path = "server/stale.rs"]
+mod stale;
+
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);
 

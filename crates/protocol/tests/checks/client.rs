@@ -190,6 +190,74 @@ fn what_a_client_checks_before_it_contributes() {
     );
 }
 
+/// Another version of the world's roster.
+fn roster(w: &World, version: u64, change: impl FnOnce(&mut RosterContent)) -> Arc<Roster> {
+    let mut content = w.roster.signed().content.clone();
+    content.version = version;
+    change(&mut content);
+    let signed = Signed::sign(content, &w.registrar);
+    Arc::new(Roster::verify(signed, &w.registrar.verifying_key()).unwrap())
+}
+
+#[test]
+fn who_is_off_the_roster_goes_on_with_what_it_has_contributed_to_and_joins_nothing() {
+    let (w, params) = (world(), world().ctx.params());
+    let own = w.client(0);
+    let key = w.identity(own).verifying_key().to_bytes();
+    let round =
+        |id, roster: &Arc<Roster>| params_for(roster, &w.server, id, params.dim, params.norm_bound);
+    let good = announce(w, params);
+    let mut client = start(w, vec![]);
+    client.announcement(&good).unwrap();
+    let update = Update::new(model(params), w.updates[0].clone());
+    let outputs = client.contribute(9, &w.round, update, &mut rng(1)).unwrap();
+    let [Output::Persist(record), sent] = &outputs[..] else {
+        panic!("persist, then send")
+    };
+    let restart = |roster: &Arc<Roster>, records: Vec<Record>| {
+        let identity = w.identity(own).clone();
+        Client::new(config(w, own), identity, Arc::clone(roster), records)
+    };
+    let without = |content: &mut RosterContent| content.entries.retain(|e| e.client != own);
+    let absent = roster(w, 2, without);
+    let revoked = roster(w, 2, |content| {
+        without(content);
+        content.revoked.push(key);
+    });
+    let other = announce(w, &round(10, &w.roster));
+    for (newest, error) in [
+        (absent, ClientError::NotRegistered { client: own }),
+        (
+            revoked,
+            ClientError::Revoked {
+                client: own,
+                version: 2,
+            },
+        ),
+    ] {
+        assert_eq!(restart(&newest, vec![]).err(), Some(error.clone()));
+        let mut again = restart(&newest, vec![record.clone()]).unwrap();
+        assert_eq!(again.use_roster(newest), Err(error.clone()));
+        again.use_roster(Arc::clone(&w.roster)).unwrap();
+        again.announcement(&good).unwrap();
+        assert_eq!(again.resend(9).as_ref(), Some(sent));
+        // Not even a round that is open under the older roster.
+        assert_eq!(again.announcement(&other).err(), Some(error.clone()));
+        assert!(again.context(10).is_none());
+        // A newer roster may have it again.
+        let third = roster(w, 3, |_| {});
+        again.use_roster(Arc::clone(&third)).unwrap();
+        let sampled = |id: &u64| {
+            let context = RoundContext::new(round(*id, &third), Arc::clone(&third));
+            context.unwrap().in_cohort(own)
+        };
+        let id = (11..).find(sampled).unwrap();
+        again
+            .announcement(&announce(w, &round(id, &third)))
+            .unwrap();
+    }
+}
+
 #[test]
 fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
     let (w, params) = (world(), world().ctx.params());

@@ -64,6 +64,16 @@ pub enum ClientError {
         "the server declared the round void: the update is spent, train again for the next round"
     )]
     Void,
+    /// The server shows a round that is not above the one that the client asked to go on after.
+    #[error(
+        "the server announced round {shown} to a client that asked for one after round {after}: it is refused; ask the operator, no honest server does this"
+    )]
+    OldRound {
+        /// What was asked.
+        after: u64,
+        /// What was announced.
+        shown: u64,
+    },
     /// A void declaration that the server did not sign, or for another round.
     #[error("the server's declaration that the round is void is not signed by it for this round")]
     VoidSignature,
@@ -116,6 +126,7 @@ impl ClientError {
                 | Self::Machine(_)
                 | Self::Refusal(_)
                 | Self::VoidSignature
+                | Self::OldRound { .. }
                 | Self::Request(
                     RequestError::Refused(_)
                         | RequestError::Transport(TransportError::ServerKeyMismatch { .. })
