@@ -55,6 +55,31 @@ fn a_demo_is_audited_and_checked_and_no_damage_passes() {
     let (code, sum) = said("audit", dir, &["--sum-only"]);
     assert_eq!((code, &sum["verdict"]), (Some(0), &"valid".into()));
 
+    // What the server keeps for its own answers is known.
+    assert!(find(&dir.join("server"), "answers.veilsum").is_some());
+    let words = run_ok(["audit", "--sum-only", dir.to_str().unwrap()]);
+    assert!(!words.contains("not looked at"), "{words}");
+
+    // Several paths at once: the gravest decides, and what cannot be judged hides nothing.
+    let nothing = dir.join("nothing.veilsum");
+    fs::write(&nothing, "nothing").unwrap();
+    let (nothing, none) = (nothing.to_str().unwrap(), dir.join("none"));
+    let none = none.to_str().unwrap();
+    let (code, both) = said("audit", dir, &["--sum-only", nothing]);
+    assert_eq!(
+        (code, &both["verdict"]),
+        (Some(5), &"proves-nothing".into())
+    );
+    assert_eq!(both["contributions"], 8);
+    assert_eq!(both["transcripts"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        (&both["files"][0]["file"], &both["files"][0]["verdict"]),
+        (&nothing.into(), &"proves-nothing".into())
+    );
+    let (code, some) = said("audit", dir, &["--sum-only", none, nothing]);
+    assert_eq!((code, &some["unread"][0]["file"]), (Some(1), &none.into()));
+    assert_eq!(some["files"].as_array().unwrap().len(), 1);
+
     let published = find(&dir.join("clients"), "published-1.veilsum").unwrap();
     let (code, checked) = said("check", &published, &[]);
     assert_eq!((code, &checked["verdict"]), (Some(0), &"valid".into()));
@@ -90,5 +115,7 @@ fn a_demo_is_audited_and_checked_and_no_damage_passes() {
         assert_eq!((code, &found["verdict"]), (Some(3), &"invalid".into()));
         let faults = found["transcripts"][0]["faults"].as_array().unwrap();
         assert!(!faults.is_empty());
+        let (code, found) = said("audit", dir, &["--sum-only", none, nothing]);
+        assert_eq!((code, &found["verdict"]), (Some(3), &"invalid".into()));
     }
 }

@@ -1,7 +1,9 @@
 //! `veilsum demo --json` as scripts see it.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use veilsum_e2e::{json, run, run_ok};
@@ -92,6 +94,61 @@ fn without_attackers_nobody_is_rejected_and_a_second_demo_replaces_the_first() {
         );
         assert!(reasons(round).is_empty());
     }
+}
+
+/// All files below a directory with what is in them.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else {
+            found.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_not_a_demos_is_never_touched() {
+    let small = |out: &str| {
+        let arguments = ["--malicious", "0", "--dropouts", "0", "--rounds", "1"];
+        let place = ["--clients", "8", "--out", out];
+        run(["demo", "--json"].into_iter().chain(arguments).chain(place))
+    };
+    // Each of these names is one that a demo writes, but for the last.
+    for name in [
+        "roster.bin",
+        "server.pub",
+        "registrar.pub",
+        "server/rounds/1/log",
+        "clients/state",
+        "evidence/report.html",
+        "veilsum-demo-output/x",
+        "thesis.tex",
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let file = out.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(&file, "somebody's").unwrap();
+        let before = contents(out.path());
+        let output = small(out.path().to_str().unwrap());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{name}: {said}");
+        assert!(said.contains("is not empty"), "{name}: {said}");
+        assert_eq!(contents(out.path()), before, "{name}");
+    }
+    // In a demo's own directory a second demo leaves the files of others alone.
+    let out = tempfile::tempdir().unwrap();
+    let place = out.path().join("new/one");
+    assert!(small(place.to_str().unwrap()).status.success());
+    fs::write(place.join("thesis.tex"), "somebody's").unwrap();
+    assert!(small(place.to_str().unwrap()).status.success());
+    assert_eq!(
+        fs::read_to_string(place.join("thesis.tex")).unwrap(),
+        "somebody's"
+    );
 }
 
 #[test]

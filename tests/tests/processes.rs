@@ -142,3 +142,131 @@ fn too_few_contributions_abort_the_round() {
     assert_eq!(server.end().status.code(), Some(4));
     assert!(fs::metadata(deployment.file("result.npy")).is_err());
 }
+
+fn said(output: &std::process::Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a client that is started again, or whose update is too long, is told; and where it leaves the mean.
+#[test]
+fn a_client_says_what_became_of_its_update_and_writes_the_mean() {
+    let deployment = Deployment::new(4);
+    let server = deployment.server();
+    let address = deployment.address();
+    // The others are not there yet: it contributes, and gives up waiting.
+    let first = deployment.update("first.npy", &values(1));
+    let short = deployment.client_with(1, &address, &first, &["--patience", "4"]);
+    let output = short.end();
+    let words = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{words}");
+    for part in [
+        "round 1: the contribution is stored and has the server's receipt",
+        "Start the client again with the same arguments",
+    ] {
+        assert!(words.contains(part), "{words}");
+    }
+
+    // Names are looked up.
+    let port = address.rsplit_once(':').unwrap().1;
+    let other = deployment.update("other.npy", &values(2));
+    let mean_1 = deployment.file("mean-{round}.npy");
+    let again = deployment.client_with(
+        1,
+        &format!("localhost:{port}"),
+        &other,
+        &["--result", &mean_1],
+    );
+    // A norm bound of 32767 / 4096 is below 8.
+    let long = deployment.update("long.npy", &[0.0, 0.0, 3e3, 0.0, 0.0]);
+    let clipped = deployment.client(2, &address, &long);
+    let others: Vec<Running> = (3..=4).map(|id| start(&deployment, &address, id)).collect();
+
+    let output = again.end();
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    assert!(
+        words.contains("has contributed to round 1 before") && words.contains("other.npy"),
+        "{words}"
+    );
+    let told = json(&String::from_utf8_lossy(&output.stdout));
+    let mean = deployment.file("mean-1.npy");
+    assert_eq!(told["result"], mean.as_str());
+    assert_eq!(
+        (&told["earlier"], &told["clipped"]),
+        (&true.into(), &serde_json::Value::Null)
+    );
+
+    let output = clipped.end();
+    let words = said(&output);
+    assert!(output.status.success(), "{words}");
+    assert!(words.contains("it was scaled down to the bound"), "{words}");
+    // Neither values nor a norm.
+    assert!(!words.contains("3000") && !words.contains("3e3"), "{words}");
+    let told = json(&String::from_utf8_lossy(&output.stdout));
+    assert_eq!(
+        (&told["earlier"], &told["clipped"], &told["result"]),
+        (&false.into(), &true.into(), &serde_json::Value::Null)
+    );
+    for running in others {
+        let output = running.end();
+        assert!(output.status.success(), "{}", said(&output));
+        assert_eq!(said(&output), "", "nothing to be told");
+        let told = json(&String::from_utf8_lossy(&output.stdout));
+        assert_eq!(told["clipped"], false);
+    }
+    let output = server.end();
+    assert!(output.status.success(), "{}", said(&output));
+    let result = fs::read(deployment.file("result.npy")).unwrap();
+    assert_eq!(fs::read(&mean).unwrap(), result);
+    // The first update of the first client is in it, not the second one.
+    assert_eq!(
+        deployment.result()[0],
+        [1, 3, 4].map(|id| values(id)[0]).iter().sum::<f64>() / 4.0
+    );
+
+    // The parameters of the round are found in the state directory of a client.
+    let state = deployment.file("client-1.state");
+    let shown = json(&veilsum_e2e::run_ok(["inspect", "--json", &state]));
+    assert_eq!(
+        (&shown["kind"], &shown["log"]["role"]),
+        (&"log".into(), &"client".into())
+    );
+    let body = fs::read_dir(deployment.file("state/rounds/1/bodies"))
+        .unwrap()
+        .find_map(|entry| {
+            let path = entry.unwrap().path();
+            (path.file_name()?.len() == 64).then_some(path)
+        })
+        .unwrap();
+    let body = body.to_str().unwrap();
+    let with = [
+        "inspect", "--json", body, "--as", "body", "--params", &state,
+    ];
+    let shown = json(&veilsum_e2e::run_ok(with));
+    assert_eq!(shown["parts"][0]["part"], "masked vector y");
+
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |name: &str| {
+            let metadata = fs::metadata(deployment.file(name)).unwrap();
+            metadata.permissions().mode() & 0o777
+        };
+        // The tests' own file is written with what the umask leaves.
+        let usual = mode("first.npy") & 0o644;
+        for name in [
+            "server.key.pub",
+            "registrar.key.pub",
+            "client-1.key.pub",
+            "roster.bin",
+            "result.npy",
+            "mean-1.npy",
+            "address",
+        ] {
+            assert_eq!(mode(name), usual, "{name}");
+        }
+        for name in ["server.key", "registrar.key", "client-1.key"] {
+            assert_eq!(mode(name), 0o600, "{name}");
+        }
+    }
+}

@@ -27,6 +27,10 @@ use veilsum_store::Disk;
 /// The file with the roster in a transcript's directory.
 pub const ROSTER_FILE: &str = "roster.veilsum";
 
+/// The file beside a log from which the server answers about a round that has ended. It holds nothing that the log does not
+/// decide, and no verdict rests on it.
+pub const ANSWERS_FILE: &str = "answers.veilsum";
+
 /// How far an audit is: of `total` contributions `done` are verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {

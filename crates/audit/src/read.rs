@@ -1,6 +1,6 @@
 //! What is on the disk: the log with all damage in it, the roster, evidence files.
 
-use crate::{AuditError, Fault, FaultKind, Options, ROSTER_FILE};
+use crate::{ANSWERS_FILE, AuditError, Fault, FaultKind, Options, ROSTER_FILE};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -163,7 +163,9 @@ impl Transcript {
                 self.log_bytes = entry.size;
             } else if name.starts_with("evidence-") {
                 self.evidence.push(entry.name);
-            } else if name != ROSTER_FILE && name != veilsum_store::LOCK_FILE {
+            } else if ![ROSTER_FILE, ANSWERS_FILE, veilsum_store::LOCK_FILE]
+                .contains(&name.as_str())
+            {
                 self.others.push(name);
             }
         }

@@ -1,6 +1,5 @@
 //! What the command line accepts.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
@@ -9,6 +8,7 @@ use veilsum::TaskName;
 use veilsum_demo::CheatingServer;
 
 use crate::beacon::BeaconArguments;
+use crate::host::Host;
 
 /// Private, verified sums of model updates.
 #[derive(Debug, Parser)]
@@ -81,13 +81,6 @@ pub(crate) enum Command {
         #[arg(long)]
         out: PathBuf,
     },
-}
-
-/// An IP address and a port.
-fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(
-        |_| "write an IP address and a port, for example 192.0.2.1:7000; names are not looked up",
-    )
 }
 
 #[derive(Debug, Args)]
@@ -212,8 +205,8 @@ pub(crate) struct CheckArguments {
     #[arg(long)]
     pub(crate) round: Option<u64>,
     /// Ask this running server for the result, instead of checking what was saved
-    #[arg(long, value_parser = address)]
-    pub(crate) server: Option<SocketAddr>,
+    #[arg(long)]
+    pub(crate) server: Option<Host>,
     #[command(flatten)]
     pub(crate) pins: PinArguments,
     /// Seconds to wait for the server
@@ -226,8 +219,9 @@ pub(crate) struct CheckArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct AuditArguments {
-    /// A transcript's directory (or one with several below it), or an evidence file
-    pub(crate) path: PathBuf,
+    /// Directories of transcripts (or with several below them), and evidence files
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
     /// Settle the sum only: no proof of a norm is verified
     #[arg(long)]
     pub(crate) sum_only: bool,
@@ -283,7 +277,7 @@ pub(crate) struct DemoArguments {
     /// Decides data, training and who attacks; keys and protocol secrets are always fresh
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// Directory for the transcripts
+    /// Directory for the transcripts: a new one, an empty one, or an earlier demo's, whose transcripts are replaced
     #[arg(long, default_value = "veilsum-demo")]
     pub(crate) out: PathBuf,
     /// One JSON object on the last line of the output, and nothing else
@@ -512,9 +506,9 @@ pub(crate) struct ServerArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct ClientArguments {
-    /// The server's IP address and port
-    #[arg(long, value_parser = address)]
-    pub(crate) server: SocketAddr,
+    /// The server's host name or IP address, and its port
+    #[arg(long)]
+    pub(crate) server: Host,
     /// The server's public file
     #[arg(long)]
     pub(crate) server_key: PathBuf,
@@ -533,6 +527,9 @@ pub(crate) struct ClientArguments {
     /// Name of the tensor, if the file has several
     #[arg(long)]
     pub(crate) tensor: Option<String>,
+    /// Write the mean of the accepted updates to this file (.npy) once the result is checked; {round} stands for the number
+    #[arg(long)]
+    pub(crate) result: Option<PathBuf>,
     /// Hash of the model or task that the update answers to, 64 hexadecimal digits
     #[arg(long)]
     pub(crate) model_digest: String,
@@ -564,9 +561,9 @@ pub(crate) struct ClientArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
-    /// The server's IP address and port
-    #[arg(long, value_parser = address)]
-    pub(crate) server: SocketAddr,
+    /// The server's host name or IP address, and its port
+    #[arg(long)]
+    pub(crate) server: Host,
     /// The server's public file
     #[arg(long)]
     pub(crate) server_key: PathBuf,

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 use veilsum::protocol::{Document, Pins, judge_file};
-use veilsum::store::{Disk, LOG_FILE, RealDisk, read_bounded, replace_private};
+use veilsum::store::{Disk, LOG_FILE, RealDisk, read_bounded, replace_public};
 use veilsum::{ServerPublic, registrar_from_text};
 use veilsum_audit::{Convicted, Options, Progress, Report, Verdict, audit as replay, html};
 
@@ -35,98 +35,177 @@ impl PinArguments {
     }
 }
 
+/// What came out of one path: the object of `--json` for it alone.
+type Judged = Value;
+
 pub(crate) fn audit(arguments: &AuditArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
-    if arguments.path.is_dir() {
-        transcripts(arguments, pins)
-    } else {
-        evidence(arguments, &pins)
+    let (mut judged, mut reports, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    for path in &arguments.paths {
+        let found = if path.is_dir() {
+            transcripts(arguments, path, pins, &mut reports)
+        } else {
+            evidence(path, arguments.json, &pins)
+        };
+        match found {
+            Ok(found) => judged.push((path, found)),
+            Err(error) if arguments.paths.len() == 1 => return Err(error),
+            Err(error) => {
+                eprintln!("veilsum: {error}");
+                failed.push((path, error));
+            }
+        }
     }
+    if !reports.is_empty() {
+        if !arguments.json {
+            remarks(&reports, &pins);
+        }
+        if let Some(path) = &arguments.html {
+            replace_public(&RealDisk, path, html(&reports).as_bytes())?;
+        }
+    }
+    let verdict = gravest(judged.iter().map(|(_, found)| found));
+    if arguments.json {
+        match &judged[..] {
+            [(_, only)] if arguments.paths.len() == 1 => println!("{only}"),
+            _ => println!(
+                "{}",
+                together(&judged, &failed, verdict, arguments.sum_only)
+            ),
+        }
+    }
+    let unread = failed.first().map(|(_, error)| error.exit_code());
+    Ok(match (verdict, unread) {
+        ("convicts" | "invalid", _) => exit::VERIFICATION,
+        (_, Some(code)) => code,
+        ("proves-nothing", None) => exit::PROVES_NOTHING,
+        _ => 0,
+    })
 }
 
-fn evidence(arguments: &AuditArguments, pins: &Pins) -> Result<u8, CliError> {
-    let path = &arguments.path;
+/// Verdicts, the gravest first.
+const VERDICTS: [&str; 4] = ["convicts", "invalid", "proves-nothing", "valid"];
+
+fn gravest<'a>(judged: impl Iterator<Item = &'a Judged>) -> &'static str {
+    let found: BTreeSet<&str> = judged
+        .filter_map(|found| found["verdict"].as_str())
+        .collect();
+    let first = VERDICTS.into_iter().find(|verdict| found.contains(verdict));
+    // Where no path could be judged at all, nothing is valid.
+    first.unwrap_or("proves-nothing")
+}
+
+/// One object about several paths.
+fn together(
+    judged: &[(&PathBuf, Judged)],
+    failed: &[(&PathBuf, CliError)],
+    verdict: &str,
+    sum_only: bool,
+) -> Value {
+    let number = |key: &str| -> u64 {
+        judged
+            .iter()
+            .filter_map(|(_, found)| found[key].as_u64())
+            .sum()
+    };
+    let list = |key: &str| -> Vec<&Value> {
+        let lists = judged.iter().filter_map(|(_, found)| found[key].as_array());
+        lists.flatten().collect()
+    };
+    let seconds: f64 = judged
+        .iter()
+        .filter_map(|(_, found)| found["seconds"].as_f64())
+        .sum();
+    let files: Vec<Value> = judged
+        .iter()
+        .filter(|(_, found)| found["transcripts"].is_null())
+        .map(|(path, found)| {
+            json!({ "file": path, "verdict": found["verdict"], "keys": found["keys"], "error": found["error"] })
+        })
+        .collect();
+    let unread: Vec<Value> = failed
+        .iter()
+        .map(|(path, error)| json!({ "file": path, "error": error.to_string() }))
+        .collect();
+    json!({
+        "verdict": verdict, "rounds": number("rounds"), "contributions": number("contributions"),
+        "evidence": list("evidence"), "transcripts": list("transcripts"), "files": files, "unread": unread,
+        "sum_only": sum_only, "seconds": seconds,
+    })
+}
+
+fn evidence(path: &Path, as_json: bool, pins: &Pins) -> Result<Judged, CliError> {
     let bytes = read_bounded(&RealDisk, path, EVIDENCE_MAX)?;
     if bytes.starts_with(b"VEILSUML") {
         return Err(CliError::NotEvidence {
-            path: path.clone(),
+            path: path.to_owned(),
             holds: "a log: name the directory that it is in",
         });
     }
     match Document::from_file(&bytes) {
         Ok(Document::Published { .. }) => {
             return Err(CliError::NotEvidence {
-                path: path.clone(),
+                path: path.to_owned(),
                 holds: "a published result: use `veilsum check`",
             });
         }
         Ok(document @ Document::TwoRosters { .. }) => {
-            return Ok(against_registrar(arguments, &document, pins));
+            return Ok(against_registrar(path, as_json, &document, pins));
         }
         _ => {}
     }
     let judged = judge_file(&bytes, pins);
-    if arguments.json {
-        let (verdict, found) = match &judged {
-            Ok((_, found)) => (
-                "convicts",
-                vec![json!({
-                    "kind": found.kind.name(), "culprit": found.culprit.to_string(), "check": found.check.id(), "file": path,
-                })],
-            ),
-            Err(_) => ("proves-nothing", Vec::new()),
-        };
-        let keys = judged.as_ref().ok().map(|(ctx, _)| {
-            json!({
-                "server": hex::encode(ctx.params().server_key), "registrar": hex::encode(ctx.roster().registrar().to_bytes()),
-            })
-        });
-        let error = judged.as_ref().err().map(ToString::to_string);
-        println!(
-            "{}",
-            json!({
-                "verdict": verdict, "rounds": 0, "contributions": 0, "evidence": found, "keys": keys, "error": error,
-            })
-        );
+    let (verdict, found) = match &judged {
+        Ok((_, found)) => (
+            "convicts",
+            vec![json!({
+                "kind": found.kind.name(), "culprit": found.culprit.to_string(), "check": found.check.id(), "file": path,
+            })],
+        ),
+        Err(_) => ("proves-nothing", Vec::new()),
+    };
+    let keys = judged.as_ref().ok().map(|(ctx, _)| {
+        json!({
+            "server": hex::encode(ctx.params().server_key), "registrar": hex::encode(ctx.roster().registrar().to_bytes()),
+        })
+    });
+    let error = judged.as_ref().err().map(ToString::to_string);
+    let object = json!({
+        "verdict": verdict, "rounds": 0, "contributions": 0, "evidence": found, "keys": keys, "error": error,
+    });
+    if as_json {
+        return Ok(object);
     }
-    Ok(match judged {
+    match judged {
         Ok((ctx, found)) => {
-            if !arguments.json {
+            println!(
+                "{} is convicted of {}: {} ({})",
+                found.culprit,
+                found.kind,
+                found.check.info().reason,
+                found.check.id()
+            );
+            let params = ctx.params();
+            println!(
+                "in round {} of the server {}, by the roster of registrar {}",
+                params.round_id,
+                hex::encode(params.server_key),
+                hex::encode(ctx.roster().registrar().to_bytes())
+            );
+            if pins.server.is_none() || pins.registrar.is_none() {
                 println!(
-                    "{} is convicted of {}: {} ({})",
-                    found.culprit,
-                    found.kind,
-                    found.check.info().reason,
-                    found.check.id()
+                    "Compare both keys with the ones that you know, or give them with --server-key and --registrar."
                 );
-                let params = ctx.params();
-                println!(
-                    "in round {} of the server {}, by the roster of registrar {}",
-                    params.round_id,
-                    hex::encode(params.server_key),
-                    hex::encode(ctx.roster().registrar().to_bytes())
-                );
-                if pins.server.is_none() || pins.registrar.is_none() {
-                    println!(
-                        "Compare both keys with the ones that you know, or give them with --server-key and --registrar."
-                    );
-                }
             }
-            exit::VERIFICATION
         }
-        Err(error) => {
-            if !arguments.json {
-                println!("{}: proves nothing: {error}", path.display());
-            }
-            exit::PROVES_NOTHING
-        }
-    })
+        Err(error) => println!("{}: proves nothing: {error}", path.display()),
+    }
+    Ok(object)
 }
 
 /// Evidence that is about no round: two rosters of one version.
-fn against_registrar(arguments: &AuditArguments, document: &Document, pins: &Pins) -> u8 {
+fn against_registrar(path: &Path, as_json: bool, document: &Document, pins: &Pins) -> Judged {
     let judged = document.judge_registrar(pins);
-    let path = &arguments.path;
     let keys = judged.as_ref().ok().map(
         |found| json!({ "server": null, "registrar": hex::encode(found.registrar.to_bytes()) }),
     );
@@ -140,15 +219,7 @@ fn against_registrar(arguments: &AuditArguments, document: &Document, pins: &Pin
         Ok(_) => "convicts",
         Err(_) => "proves-nothing",
     };
-    if arguments.json {
-        println!(
-            "{}",
-            json!({
-                "verdict": verdict, "rounds": 0, "contributions": 0, "evidence": evidence.into_iter().collect::<Vec<_>>(),
-                "keys": keys, "error": judged.as_ref().err().map(ToString::to_string),
-            })
-        );
-    } else {
+    if !as_json {
         match &judged {
             Ok(found) => {
                 println!(
@@ -167,10 +238,10 @@ fn against_registrar(arguments: &AuditArguments, document: &Document, pins: &Pin
             Err(error) => println!("{}: proves nothing: {error}", path.display()),
         }
     }
-    match judged {
-        Ok(_) => exit::VERIFICATION,
-        Err(_) => exit::PROVES_NOTHING,
-    }
+    json!({
+        "verdict": verdict, "rounds": 0, "contributions": 0, "evidence": evidence.into_iter().collect::<Vec<_>>(),
+        "keys": keys, "error": judged.as_ref().err().map(ToString::to_string),
+    })
 }
 
 /// The transcripts in a directory: itself, or those of a server's state, or of a demo.
@@ -208,11 +279,16 @@ fn find(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     clippy::disallowed_methods,
     reason = "the command line is the edge: it tells how long a check took"
 )]
-fn transcripts(arguments: &AuditArguments, pins: Pins) -> Result<u8, CliError> {
+fn transcripts(
+    arguments: &AuditArguments,
+    path: &Path,
+    pins: Pins,
+    all: &mut Vec<Report>,
+) -> Result<Judged, CliError> {
     let mut reports = Vec::new();
     let mut evidence = Vec::new();
     let begin = Instant::now();
-    for dir in find(&arguments.path)? {
+    for dir in find(path)? {
         let bar = bar(arguments.json, &dir);
         let mut seed = [0; 32];
         OsRng.fill_bytes(&mut seed);
@@ -250,29 +326,19 @@ fn transcripts(arguments: &AuditArguments, pins: Pins) -> Result<u8, CliError> {
         }
         reports.push(report);
     }
-    if !arguments.json {
-        remarks(&reports, &pins);
-    }
-    if let Some(path) = &arguments.html {
-        replace_private(&RealDisk, path, html(&reports).as_bytes())?;
-    }
     let valid = reports.iter().all(|r| r.verdict() == Verdict::Valid);
-    if arguments.json {
-        let details: Vec<Value> = reports.iter().map(Report::json).collect();
-        println!(
-            "{}",
-            json!({
-                "verdict": if valid { "valid" } else { "invalid" },
-                "rounds": reports.len(),
-                "contributions": reports.iter().map(|r| r.contributions).sum::<usize>(),
-                "evidence": evidence,
-                "sum_only": arguments.sum_only,
-                "seconds": begin.elapsed().as_secs_f64(),
-                "transcripts": details,
-            })
-        );
-    }
-    Ok(if valid { 0 } else { exit::VERIFICATION })
+    let details: Vec<Value> = reports.iter().map(Report::json).collect();
+    let object = json!({
+        "verdict": if valid { "valid" } else { "invalid" },
+        "rounds": reports.len(),
+        "contributions": reports.iter().map(|r| r.contributions).sum::<usize>(),
+        "evidence": evidence,
+        "sum_only": arguments.sum_only,
+        "seconds": begin.elapsed().as_secs_f64(),
+        "transcripts": details,
+    });
+    all.extend(reports);
+    Ok(object)
 }
 
 fn bar(json: bool, dir: &Path) -> ProgressBar {
@@ -324,7 +390,7 @@ fn file_of(
     let who = found.culprit.to_string().replace([' ', '(', ')'], "-");
     let name = format!("round-{}-{}-{who}.veilsum", params.round_id, found.kind);
     let path = out.join(name);
-    replace_private(&RealDisk, &path, &bytes)?;
+    replace_public(&RealDisk, &path, &bytes)?;
     Ok(path)
 }
 

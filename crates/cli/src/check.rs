@@ -29,7 +29,7 @@ const PUBLISHED_MAX: u64 = 1 << 30;
 )]
 pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
-    let document = match arguments.server {
+    let document = match &arguments.server {
         // What a server says is kept only once it is checked: it must not displace a result that was accepted before.
         Some(_) => match fetch(&arguments).await? {
             Fetched::Published(document) => *document,
@@ -239,7 +239,7 @@ enum Fetched {
 /// Asks a running server for the result of a round that the state directory has a contribution to.
 async fn fetch(arguments: &CheckArguments) -> Result<Fetched, CliError> {
     let (Some(server), Some(server_key), Some(registrar)) = (
-        arguments.server,
+        &arguments.server,
         &arguments.pins.server_key,
         &arguments.pins.registrar,
     ) else {
@@ -251,7 +251,8 @@ async fn fetch(arguments: &CheckArguments) -> Result<Fetched, CliError> {
     let mut jitter = [0; 32];
     OsRng.fill_bytes(&mut jitter);
     let patience = Duration::from_secs(arguments.patience.into());
-    let connection = Connection::new(server, public.transport, TransportConfig::new(jitter))
+    let address = server.resolve().await?;
+    let connection = Connection::new(address, public.transport, TransportConfig::new(jitter))
         .map_err(ClientError::from)?;
     let requests = Requests::new(connection, patience);
     // That of the round, which may be an older one.

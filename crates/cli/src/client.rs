@@ -1,31 +1,40 @@
 //! `client`: one client, alone.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use veilsum::crypto::Digest;
 use veilsum::params::Policy;
-use veilsum::{Client, ClientKeys, ClientOptions, ServerPublic, registrar_from_text};
+use veilsum::store::{RealDisk, replace_public};
+use veilsum::{
+    Client, ClientError, ClientKeys, ClientOptions, Contributed, Joined, Participation,
+    ServerPublic, registrar_from_text,
+};
+use zeroize::Zeroizing;
 
 use crate::args::ClientArguments;
 use crate::error::CliError;
-use crate::keys::read_key;
-use crate::update::read_update;
+use crate::keys::{read_key, read_secret};
+use crate::places;
+use crate::update::{npy_bytes, numbered, read_update};
 
 pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     let mut digest = [0; 32];
     hex::decode_to_slice(&arguments.model_digest, &mut digest)
         .map_err(|_| CliError::ModelDigest)?;
-    let keys = read_key(&arguments.key, ClientKeys::from_text)?;
+    let keys = read_secret(&arguments.key, ClientKeys::from_text)?;
     let server_public = read_key(&arguments.server_key, ServerPublic::from_text)?;
     let registrar = read_key(&arguments.registrar, registrar_from_text)?;
     let update = read_update(&arguments.update, arguments.tensor.as_deref())?;
     // Told before anything is asked of the network; the encoder checks it once more.
     if let Some(index) = update.iter().position(|v| !v.is_finite()) {
         return Err(
-            veilsum::ClientError::from(veilsum::encoding::EncodingError::NotFinite { index })
-                .into(),
+            ClientError::from(veilsum::encoding::EncodingError::NotFinite { index }).into(),
         );
+    }
+    if let Some(path) = &arguments.result {
+        places::file(path)?;
     }
     let policy = Policy {
         n_min: arguments.n_min,
@@ -35,7 +44,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         ..Policy::default()
     };
     let mut client = Client::open(ClientOptions {
-        server: arguments.server,
+        server: arguments.server.resolve().await?,
         server_public,
         registrar,
         keys,
@@ -50,21 +59,79 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     if human {
         println!("joined round {}", round.round_id());
     }
-    let part = client.take_part(&round, Digest(digest), &update).await?;
-    let accepted = round_accepted(&part.result);
+    let round_id = round.round_id();
+    let earlier = client.contributed(round_id);
+    let (x, clipped) = match earlier {
+        Some(_) => {
+            eprintln!(
+                "veilsum: this client has contributed to round {round_id} before: that contribution stands, and {} is not looked at",
+                arguments.update.display()
+            );
+            (Zeroizing::default(), None)
+        }
+        None => {
+            let encoded = round.encode(&update)?;
+            let clipped = encoded.clipped();
+            if clipped {
+                eprintln!(
+                    "veilsum: the update is longer than the norm bound of round {round_id} allows: it was scaled down to the bound"
+                );
+            }
+            (encoded.into_values(), Some(clipped))
+        }
+    };
+    let part = match take_part(&mut client, &round, Digest(digest), x).await {
+        Ok(part) => part,
+        Err(cause) => {
+            return Err(match client.contributed(round_id) {
+                Some(reached) if cause.is_unanswered() => CliError::Waited {
+                    round: round_id,
+                    receipted: reached == Contributed::Receipted,
+                    cause,
+                },
+                _ => cause.into(),
+            });
+        }
+    };
+    let result = arguments.result.as_deref();
+    let result = result.map(|path| numbered(path, round_id));
+    if let Some(path) = &result {
+        replace_public(&RealDisk, path, &npy_bytes(&part.mean))?;
+    }
     if human {
         println!(
-            "round {}: the result is checked; {accepted}",
-            round.round_id()
+            "round {round_id}: the result is checked; {}{}",
+            round_accepted(&part.result),
+            result
+                .as_deref()
+                .map_or_else(String::new, |path: &Path| format!(
+                    "; the mean is in {}",
+                    path.display()
+                ))
         );
     } else {
         println!(
             "{}",
-            json!({ "round": round.round_id(), "checked": true, "dim": part.mean.len() })
+            json!({
+                "round": round_id, "checked": true, "dim": part.mean.len(), "result": result, "clipped": clipped,
+                "earlier": earlier.is_some(),
+            })
         );
     }
     client.close().await;
     Ok(0)
+}
+
+/// Everything of a round from the contribution on.
+async fn take_part(
+    client: &mut Client,
+    round: &Joined,
+    model_digest: Digest,
+    x: Zeroizing<Vec<i64>>,
+) -> Result<Participation, ClientError> {
+    client.contribute(round, model_digest, x).await?;
+    client.serve(round, |_| true).await?;
+    client.result(round).await
 }
 
 fn round_accepted(result: &veilsum::wire::RoundResult) -> String {

@@ -16,10 +16,12 @@ use zeroize::Zeroizing;
 
 use crate::beacon::{BeaconFileError, Values, beacon_round};
 use crate::fields::{FieldError, Fields, Section};
-use crate::keys::{FileError, read_key, read_roster};
+use crate::keys::{FileError, read_key, read_roster, read_secret};
 use crate::limits::{LimitsConfig, TimesConfig};
+use crate::places::{self, PlaceError};
 use crate::rounds::TASKS_DIR;
 use crate::schedule::Schedule;
+use crate::update::numbered;
 
 const CONFIG_MAX: u64 = 1 << 20;
 
@@ -59,6 +61,14 @@ pub(crate) enum Problem {
     /// A file that it names.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A place where nothing can be written.
+    #[error("{field}: {cause}")]
+    Place {
+        /// The field that names it.
+        field: &'static str,
+        /// What is wrong with it.
+        cause: PlaceError,
+    },
     /// The cohort would be empty.
     #[error("the cohort is empty: put clients into the roster and set round.cohort to at least 2")]
     EmptyCohort,
@@ -103,6 +113,15 @@ pub(crate) enum Problem {
 }
 
 impl Problem {
+    /// Whether files or directories are in the way, not what the configuration says.
+    pub(crate) fn is_of_the_disk(&self) -> bool {
+        match self {
+            Self::File(FileError::Store(_)) | Self::Place { .. } => true,
+            Self::Task { problem, .. } => problem.is_of_the_disk(),
+            _ => false,
+        }
+    }
+
     fn in_task(self, task: &TaskName) -> Self {
         if task.as_str().is_empty() {
             return self;
@@ -221,9 +240,7 @@ impl TaskConfig {
 
     /// Where the result of a round is written.
     pub(crate) fn result_of(&self, round_id: u64) -> Option<PathBuf> {
-        let path = self.result.as_ref()?;
-        let name = path.file_name()?.to_string_lossy();
-        Some(path.with_file_name(name.replace("{round}", &round_id.to_string())))
+        Some(numbered(self.result.as_ref()?, round_id))
     }
 
     /// With the paths relative to the directory of the configuration.
@@ -301,14 +318,14 @@ impl ServerConfig {
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
         let (mut fields, mut outer) = Fields::parse(text);
-        let listen = fields.required(&mut outer, "listen");
+        let listen = fields.required::<Listen>(&mut outer, "listen");
         let key = fields.optional::<PathBuf>(&mut outer, "key");
         let key_env = fields.optional::<String>(&mut outer, "key_env");
         let registrar = fields.required::<PathBuf>(&mut outer, "registrar");
         let roster = fields.required::<PathBuf>(&mut outer, "roster");
         let state = fields.required::<PathBuf>(&mut outer, "state");
         let address_file = fields.optional::<PathBuf>(&mut outer, "address_file");
-        let metrics = fields.optional(&mut outer, "metrics");
+        let metrics = fields.optional::<Listen>(&mut outer, "metrics");
         let values = fields.optional::<PathBuf>(&mut outer, "beacon_values");
         let limits = LimitsConfig::read(&mut fields, &mut outer);
         let times = TimesConfig::read(&mut fields, &mut outer);
@@ -331,7 +348,7 @@ impl ServerConfig {
             fields.into_problems().into_iter().map(Into::into).collect();
         let mut keep = |read: Result<_, FileError>| read.map_err(|e| problems.push(e.into())).ok();
         let keys = match (key, secret) {
-            (Some(file), None) => keep(read_key(&base.join(file), ServerKeys::from_text)),
+            (Some(file), None) => keep(read_secret(&base.join(file), ServerKeys::from_text)),
             (None, Some(secret)) => {
                 let parsed = ServerKeys::from_text(secret.as_bytes());
                 keep(parsed.map_err(|cause| FileError::Key {
@@ -349,6 +366,32 @@ impl ServerConfig {
             read.map_err(|e| problems.push(e.into())).ok()
         };
         let roster = roster_of().map(Arc::new);
+        let wrong = |field, found: Result<(), PlaceError>| {
+            let cause = found.err()?;
+            Some(Problem::Place { field, cause })
+        };
+        let outer = state.as_deref().map(|path| base.join(path));
+        let at_state = outer.as_deref().map(places::dir);
+        problems.extend(at_state.and_then(|found| wrong("state", found)));
+        let at_address = address_file
+            .as_deref()
+            .map(|path| places::file(&base.join(path)));
+        problems.extend(at_address.and_then(|found| wrong("address_file", found)));
+        for task in &tasks {
+            let own = base.join(&task.state);
+            // One below the server's own is in the way of no more than that one.
+            let own = outer
+                .as_deref()
+                .is_none_or(|outer| !own.starts_with(outer))
+                .then_some(own);
+            let found = [
+                own.and_then(|path| wrong("state", places::dir(&path))),
+                task.result
+                    .as_ref()
+                    .and_then(|path| wrong("result", places::file(&base.join(path)))),
+            ];
+            problems.extend(found.into_iter().flatten().map(|p| p.in_task(&task.name)));
+        }
         if let (Some(roster), Some(keys)) = (&roster, &keys) {
             let server_key = keys.signing().verifying_key().to_bytes();
             for task in &tasks {
@@ -379,17 +422,33 @@ impl ServerConfig {
             return Err(failed(problems));
         }
         Ok(Self {
-            listen,
+            listen: listen.0,
             keys,
             roster,
             roster_file,
             state: base.join(state),
             address_file: address_file.map(|path| base.join(path)),
-            metrics,
+            metrics: metrics.map(|listen| listen.0),
             values: values.map(|path| Values::new(base.join(path))),
             limits,
             times,
             tasks: tasks.into_iter().map(|task| task.below(base)).collect(),
+        })
+    }
+}
+
+/// An address of this machine to listen on.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Listen(SocketAddr);
+
+impl TryFrom<String> for Listen {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map(Self).map_err(|_| {
+            "write an IP address of this machine and a port, such as 192.0.2.1:7000, or 0.0.0.0:7000 for all that it has; names \
+             are not looked up here"
         })
     }
 }

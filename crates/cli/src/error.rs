@@ -16,9 +16,11 @@ use veilsum_lab::{LabError, RoundError};
 
 use crate::beacon::BeaconFileError;
 use crate::config::{ConfigError, Problem, listed};
+use crate::host::Host;
 use crate::inspect::InspectError;
 use crate::keys::FileError;
 use crate::ledger::LedgerError;
+use crate::places::PlaceError;
 use crate::update::UpdateError;
 
 /// Exit codes: scripts depend on them.
@@ -97,6 +99,22 @@ pub(crate) enum CliError {
     Server(#[from] ServerError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error(
+        "round {round}: the contribution is stored{}, but the end of the round was not heard ({cause}). Start the client again \
+         with the same arguments: it goes on from there",
+        if *receipted { " and has the server's receipt" } else { ", without a receipt from the server so far" }
+    )]
+    Waited {
+        round: u64,
+        receipted: bool,
+        cause: ClientError,
+    },
+    #[error(
+        "{host}: this host name has no address that can be found ({kind}): check it, or give the IP address"
+    )]
+    Lookup { host: Host, kind: io::ErrorKind },
+    #[error(transparent)]
+    Place(#[from] PlaceError),
     #[error(transparent)]
     Demo(#[from] DemoError),
     #[error(transparent)]
@@ -194,10 +212,13 @@ impl CliError {
             | Self::Config(ConfigError::Store(error))
             | Self::Beacon(BeaconFileError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),
-            Self::Config(ConfigError::Problems { problems, .. }) => match &problems[..] {
-                [Problem::File(FileError::Store(error))] => store_code(error),
-                _ => exit::USAGE,
-            },
+            Self::Config(ConfigError::Problems { problems, .. }) => {
+                if problems.iter().all(Problem::is_of_the_disk) {
+                    exit::ENVIRONMENT
+                } else {
+                    exit::USAGE
+                }
+            }
             Self::Registrar(error) => registrar_code(error),
             Self::Request { cause, .. } => registrar_code(cause),
             Self::NumberNeeded { .. } | Self::OtherKeys { .. } | Self::IdentityKey => exit::USAGE,
@@ -219,7 +240,8 @@ impl CliError {
             ) => exit::VERIFICATION,
             Self::Inspect(_) => exit::USAGE,
             Self::Server(error) => server_code(error),
-            Self::Client(error) => client_code(error),
+            Self::Client(error) | Self::Waited { cause: error, .. } => client_code(error),
+            Self::Place(_) | Self::Lookup { .. } => exit::ENVIRONMENT,
             Self::Demo(error) => match error {
                 DemoError::Server(error) => server_code(error),
                 DemoError::Client(error) => client_code(error),

@@ -7,7 +7,9 @@ use rand_core::OsRng;
 use serde_json::json;
 use thiserror::Error;
 use veilsum::params::ClientId;
-use veilsum::store::{RealDisk, StoreError, read_bounded, read_private, write_private};
+use veilsum::store::{
+    RealDisk, StoreError, read_bounded, read_private, write_private, write_public,
+};
 use veilsum::wire::{BeaconRule, Roster, RosterContent, RosterError, Wire, WireError};
 use veilsum::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, entry_from_text, entry_to_text,
@@ -32,6 +34,14 @@ pub(crate) enum FileError {
         path: PathBuf,
         /// What is wrong.
         cause: KeyError,
+    },
+    /// A secret that others can read.
+    #[error("{}: others than its owner can read or write this secret key (mode {mode:03o}): `chmod 600 {}`, and make new keys if somebody may have read it", path.display(), path.display())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
     },
     /// It holds no roster.
     #[error("{}: this is no roster ({cause}): write it again with `veilsum roster`", path.display())]
@@ -58,6 +68,33 @@ pub(crate) fn read_key<T>(
         path: path.to_owned(),
         cause,
     })
+}
+
+/// As [`read_key`], for the file of a secret key: one of the user's own files that others can read or write is refused, as ssh
+/// does. One that belongs to another user was put there by somebody who decides about that himself (systemd and orchestrators
+/// hand secrets over so).
+///
+/// # Errors
+/// [`FileError::Exposed`], before anything is read.
+pub(crate) fn read_secret<T>(
+    path: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<T, KeyError>,
+) -> Result<T, FileError> {
+    #[cfg(unix)]
+    if let Ok(metadata) = std::fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt;
+        let mode = metadata.mode() & 0o777;
+        if metadata.is_file()
+            && metadata.uid() == rustix::process::geteuid().as_raw()
+            && mode & 0o077 != 0
+        {
+            return Err(FileError::Exposed {
+                path: path.to_owned(),
+                mode,
+            });
+        }
+    }
+    read_key(path, parse)
 }
 
 fn public_path(secret: &Path) -> PathBuf {
@@ -91,7 +128,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<u8, CliError> {
     };
     let public_file = public_path(&arguments.out);
     // The public file first: a secret without its public half would be the worse thing to be left with.
-    write_private(&RealDisk, &public_file, &public)?;
+    write_public(&RealDisk, &public_file, &public)?;
     if let Err(error) = write_private(&RealDisk, &arguments.out, &secret) {
         // Only this call made the file, so nobody else's is removed.
         let _removed = std::fs::remove_file(&public_file);
@@ -116,7 +153,7 @@ pub(crate) fn keygen(arguments: &KeygenArguments) -> Result<u8, CliError> {
 }
 
 pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
-    let registrar = read_key(&arguments.key, RegistrarKeys::from_text)?;
+    let registrar = read_secret(&arguments.key, RegistrarKeys::from_text)?;
     let mut by_id = BTreeMap::new();
     for path in &arguments.entries {
         let entry = read_key(path, entry_from_text)?;
@@ -139,7 +176,7 @@ pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
     });
     // What nobody would accept is not written.
     let roster = Roster::verify(signed, &registrar.public()).map_err(FileError::from)?;
-    write_private(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;
+    write_public(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;
     let (clients, digest) = (roster.entries().len(), roster.digest());
     if arguments.json {
         println!(

@@ -106,6 +106,8 @@ fn malicious_max(beliefs: &Beliefs, cohort: u32, bits: f64) -> u32 {
 fn exponent(log2: f64) -> String {
     if log2 == f64::NEG_INFINITY {
         "never".to_owned()
+    } else if log2 > -0.05 {
+        "always".to_owned()
     } else {
         format!("2^{log2:.1}")
     }
@@ -202,7 +204,9 @@ pub(crate) fn params(arguments: &ParamsArguments) -> Result<u8, CliError> {
             println!(
                 "No committee of up to {} keeps both promises. {}",
                 cohort.min(limits::COMMITTEE_MAX),
-                if cohort < limits::COMMITTEE_MAX {
+                if cohort < limits::COMMITTEE_MAX && cohort == all {
+                    "Everybody is asked already: it takes a larger population, a smaller --malicious or --offline, or fewer bits."
+                } else if cohort < limits::COMMITTEE_MAX {
                     "A larger cohort does, or fewer bits: a small committee is drawn too unevenly, and one bad draw suffices."
                 } else {
                     "Against so many malicious and absent clients the protocol promises less than was asked."

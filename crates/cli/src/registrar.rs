@@ -7,7 +7,7 @@ use rand_core::OsRng;
 use serde_json::{Value, json};
 use veilsum::crypto::VerifyingKey;
 use veilsum::params::ClientId;
-use veilsum::store::{Disk, RealDisk, StoreError, ensure_dir, replace_private, write_private};
+use veilsum::store::{Disk, RealDisk, StoreError, ensure_dir, replace_public, write_private};
 use veilsum::wire::{Admission, JoinContent, JoinError, RevokeError, Roster, Signed, Wire};
 use veilsum::{
     ClientKeys, KeyError, Registrar, RegistrarError, RegistrarKeys, Signing, registrar_from_text,
@@ -17,7 +17,7 @@ use veilsum::{
 use crate::args::{EnrolCommand, RegistrarCommand};
 use crate::beacon::read_rule;
 use crate::error::{CliError, exit};
-use crate::keys::{FileError, read_key, read_roster};
+use crate::keys::{FileError, read_key, read_roster, read_secret};
 
 const SECRET_FILE: &str = "registrar.key";
 const ROSTER_FILE: &str = "roster.bin";
@@ -46,7 +46,7 @@ fn keys_at<T>(
     parse: impl Fn(&[u8]) -> Result<T, KeyError>,
     make: impl FnOnce() -> Result<(T, zeroize::Zeroizing<Vec<u8>>), CliError>,
 ) -> Result<T, CliError> {
-    match read_key(path, parse) {
+    match read_secret(path, parse) {
         Err(FileError::Store(StoreError::NotFound { .. })) => {
             let (keys, text) = make()?;
             write_private(&RealDisk, path, &text)?;
@@ -111,7 +111,7 @@ fn request(
         });
     }
     let request = keys.request(registrar, &mut OsRng);
-    replace_private(&RealDisk, out, &request_to_text(&request))?;
+    replace_public(&RealDisk, out, &request_to_text(&request))?;
     let (client, epoch) = (keys.client(), keys.epoch());
     told(
         as_json,
@@ -412,11 +412,11 @@ fn revoke(
 }
 
 fn sign(mut registrar: Registrar, key: &Path, out: &Path, as_json: bool) -> Result<u8, CliError> {
-    let keys = read_key(key, RegistrarKeys::from_text)?;
+    let keys = read_secret(key, RegistrarKeys::from_text)?;
     let signing = registrar.sign(&keys)?;
     let roster = registrar.last().ok_or(RegistrarError::Empty)?;
     // Should this be lost, the same call writes it again.
-    replace_private(&RealDisk, out, &roster.signed().to_bytes())?;
+    replace_public(&RealDisk, out, &roster.signed().to_bytes())?;
     let changed = signing == Signing::New;
     let mut about = of_roster(roster);
     about["roster"] = json!(out);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use veilsum::params::{Beacon, UploadSizes};
-use veilsum::store::{RealDisk, replace_private};
+use veilsum::store::{RealDisk, replace_public};
 use veilsum::wire::{BeaconProof, BeaconSource, Roster};
 use veilsum::{
     RosterMemory, RoundEvent, RoundPlan, RoundReport, Server, ServerError, ServerOptions, Task,
@@ -93,7 +93,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         None => None,
     };
     if let Some(path) = &config.address_file {
-        replace_private(&RealDisk, path, format!("{address}\n").as_bytes())?;
+        replace_public(&RealDisk, path, format!("{address}\n").as_bytes())?;
     }
     if !arguments.json {
         println!("listening on {address}, {}", tasks.join("; "));
@@ -514,7 +514,7 @@ impl Runner {
     /// Writes the mean, then says how the round ended: whatever ends the server from here on, the operator has the result.
     fn finish(&self, report: &RoundReport, path: Option<&Path>) -> Result<(), CliError> {
         if let Some(path) = path {
-            replace_private(&RealDisk, path, &npy_bytes(&report.mean))?;
+            replace_public(&RealDisk, path, &npy_bytes(&report.mean))?;
         }
         if self.json {
             let mut about = report_json(report);

@@ -22,12 +22,9 @@ pub(crate) async fn status(arguments: StatusArguments) -> Result<u8, CliError> {
     let server = read_key(&arguments.server_key, ServerPublic::from_text)?;
     let mut jitter = [0; 32];
     OsRng.fill_bytes(&mut jitter);
-    let connection = Connection::new(
-        arguments.server,
-        server.transport,
-        TransportConfig::new(jitter),
-    )
-    .map_err(ClientError::from)?;
+    let address = arguments.server.resolve().await?;
+    let connection = Connection::new(address, server.transport, TransportConfig::new(jitter))
+        .map_err(ClientError::from)?;
     let requests = Requests::new(connection, Duration::from_secs(arguments.patience.into()));
     let mut before = Before::new();
     loop {

@@ -276,6 +276,17 @@ pub(crate) fn npy_bytes(values: &[f64]) -> Vec<u8> {
     out
 }
 
+/// A result's file for a round: `{round}` in its name stands for the number.
+pub(crate) fn numbered(path: &Path, round_id: u64) -> PathBuf {
+    match path.file_name() {
+        Some(name) => path.with_file_name(
+            name.to_string_lossy()
+                .replace("{round}", &round_id.to_string()),
+        ),
+        None => path.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

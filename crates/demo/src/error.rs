@@ -23,7 +23,7 @@ pub enum DemoError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The directory has something in it that no demo wrote.
-    #[error("{} holds a server's or clients' state that no demo wrote: choose another directory with --out", path.display())]
+    #[error("{} is not empty, and no demo made it: nothing was touched; choose a new or an empty directory with --out", path.display())]
     OutUsed {
         /// The directory.
         path: PathBuf,

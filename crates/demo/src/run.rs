@@ -12,7 +12,7 @@ use veilsum::crypto::{Digest, IdentityKey, VerifyingKey, labels};
 use veilsum::params::{Beacon, ClientId, GENERATOR_SET, PROTOCOL_VERSION, Policy, RoundParams};
 use veilsum::proof::Prepared;
 use veilsum::protocol::{Check, RoundContext};
-use veilsum::store::{RealDisk, ensure_dir, replace_private};
+use veilsum::store::{RealDisk, ensure_dir, replace_public};
 use veilsum::wire::{
     BeaconRule, JoinContent, Roster, RosterDraft, Signed, Wire, cohort_and_committee,
 };
@@ -178,27 +178,36 @@ impl Default for Interference {
 /// Marks a directory as a demo's, so that only such a one is ever cleared.
 const MARK: &str = "veilsum-demo-output";
 
-/// Makes the directory ready: what an earlier demo left in it is removed, anything else is not touched.
+/// Makes the directory ready. In one that a demo has marked, what the earlier demo left is removed, and anything else is not
+/// touched; one that is not marked and has anything in it is refused, for files of a demo's names would be replaced.
 fn clear(out: &Path) -> Result<(), DemoError> {
     let parts = ["server", "clients", "evidence", "relay", REQUESTS_DIR].map(|part| out.join(part));
     let failed = |error: std::io::Error| DemoError::Directory {
         path: out.to_owned(),
         kind: error.kind(),
     };
-    if out.join(MARK).exists() {
+    if out.join(MARK).is_file() {
         for part in parts.iter().filter(|part| part.exists()) {
             std::fs::remove_dir_all(part).map_err(failed)?;
         }
-    } else if parts.iter().any(|part| part.exists()) {
-        return Err(DemoError::OutUsed {
-            path: out.to_owned(),
-        });
+    } else {
+        let empty = match std::fs::read_dir(out) {
+            Ok(mut entries) => entries.next().is_none(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
+            Err(error) => return Err(failed(error)),
+        };
+        if !empty {
+            return Err(DemoError::OutUsed {
+                path: out.to_owned(),
+            });
+        }
     }
     std::fs::create_dir_all(out).map_err(failed)?;
-    replace_private(
+    replace_public(
         &RealDisk,
         &out.join(MARK),
-        b"written by `veilsum demo`; the next demo replaces it\n",
+        b"Written by `veilsum demo`. The next demo in this directory removes server, clients, evidence, relay and\n\
+          requests, and replaces roster.bin, registrar.pub and server.pub; it does not touch anything else.\n",
     )?;
     Ok(())
 }
@@ -236,7 +245,7 @@ pub async fn run_with(
     let federation = Arc::new(federation);
     let parties = Parties::new(plan)?;
     // What it takes to check the transcripts.
-    let write = |name: &str, bytes: &[u8]| replace_private(&RealDisk, &out.join(name), bytes);
+    let write = |name: &str, bytes: &[u8]| replace_public(&RealDisk, &out.join(name), bytes);
     write("registrar.pub", &registrar_to_text(&parties.registrar))?;
     write("server.pub", &parties.server_public.to_text())?;
     write("roster.bin", &parties.roster.signed().to_bytes())?;

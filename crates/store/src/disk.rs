@@ -20,6 +20,8 @@ pub enum OpenMode {
     ReadWrite,
     /// A new file that only its owner may read (mode 0600 on Unix); fails with `AlreadyExists` if the name is taken.
     CreateNew,
+    /// As [`OpenMode::CreateNew`], for what others may read too: mode 0644 on Unix, less what the process's umask takes away.
+    CreatePublic,
 }
 
 /// One file in a directory listing.
@@ -172,10 +174,14 @@ impl DiskFile for RealFile {
     }
 }
 
-fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+fn with_mode(options: &mut OpenOptions, _mode: u32) -> &mut OpenOptions {
     #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+    std::os::unix::fs::OpenOptionsExt::mode(options, _mode);
     options
+}
+
+fn owner_only(options: &mut OpenOptions) -> &mut OpenOptions {
+    with_mode(options, 0o600)
 }
 
 /// The parent of a bare file name is the empty path, which the system calls do not take.
@@ -207,9 +213,12 @@ impl Disk for RealDisk {
             OpenMode::Read => options.read(true),
             OpenMode::ReadWrite => options.read(true).write(true),
             OpenMode::CreateNew => owner_only(options.read(true).write(true).create_new(true)),
+            OpenMode::CreatePublic => {
+                with_mode(options.read(true).write(true).create_new(true), 0o644)
+            }
         };
         // To open a pipe may take for ever, and a device has no end: no file of the store is one.
-        if mode != OpenMode::CreateNew {
+        if matches!(mode, OpenMode::Read | OpenMode::ReadWrite) {
             regular(&std::fs::metadata(path)?)?;
         }
         let file = options.open(path)?;

@@ -20,7 +20,9 @@ pub use format::{
     MAX_PAYLOAD_LEN, RECORD_OVERHEAD, Role,
 };
 pub use log::{BODIES_DIR, DirLock, LOCK_FILE, LOG_FILE, Log, Recovery};
-pub use private::{read_bounded, read_private, replace_private, write_private};
+pub use private::{
+    read_bounded, read_private, replace_private, replace_public, write_private, write_public,
+};
 pub use reader::{Record, Records};
 pub use sim::{CrashStyle, Fault, SimDisk};
 pub use version::{STATE_VERSION, VERSION_FILE, open_state};

@@ -15,12 +15,8 @@ use crate::{
 /// [`StoreError::Exists`] if the name is taken: a key is never overwritten. Errors of the disk: the file is then
 /// missing, or whole and perhaps not durable; never half-written.
 pub fn write_private(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    if disk.exists(path).at(Operation::Read, path)? {
-        return Err(StoreError::Exists {
-            path: path.to_path_buf(),
-        });
-    }
-    write_with(disk, path, bytes, publish_new)
+    not_taken(disk, path)?;
+    write_with(disk, path, bytes, OpenMode::CreateNew, publish_new)
 }
 
 /// As [`write_private`], but replaces a file of that name atomically: a reader sees the old bytes or the new ones.
@@ -28,19 +24,44 @@ pub fn write_private(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), S
 /// # Errors
 /// Errors of the disk. The old file is then still there.
 pub fn replace_private(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    write_with(disk, path, bytes, publish_over)
+    write_with(disk, path, bytes, OpenMode::CreateNew, publish_over)
+}
+
+/// As [`write_private`], for what others may read: mode 0644 on Unix, less what the process's umask takes away.
+///
+/// # Errors
+/// As [`write_private`].
+pub fn write_public(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    not_taken(disk, path)?;
+    write_with(disk, path, bytes, OpenMode::CreatePublic, publish_new)
+}
+
+/// As [`replace_private`], for what others may read: mode 0644 on Unix, less what the process's umask takes away.
+///
+/// # Errors
+/// As [`replace_private`].
+pub fn replace_public(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    write_with(disk, path, bytes, OpenMode::CreatePublic, publish_over)
+}
+
+fn not_taken(disk: &dyn Disk, path: &Path) -> Result<(), StoreError> {
+    if disk.exists(path).at(Operation::Read, path)? {
+        return Err(StoreError::Exists {
+            path: path.to_path_buf(),
+        });
+    }
+    Ok(())
 }
 
 fn write_with(
     disk: &dyn Disk,
     path: &Path,
     bytes: &[u8],
+    mode: OpenMode,
     publish: fn(&dyn Disk, &Path, &Path) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     let temp = temp_beside(disk, path);
-    let mut file = disk
-        .open(&temp, OpenMode::CreateNew)
-        .at(Operation::Create, path)?;
+    let mut file = disk.open(&temp, mode).at(Operation::Create, path)?;
     let written = file
         .write_all_at(0, bytes)
         .at(Operation::Write, path)

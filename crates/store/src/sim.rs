@@ -615,7 +615,7 @@ impl Drop for SimLock {
 impl Disk for SimDisk {
     fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
-        let id = if mode == OpenMode::CreateNew {
+        let id = if matches!(mode, OpenMode::CreateNew | OpenMode::CreatePublic) {
             state.change()?;
             let id = state.next_file;
             state.add_name(path, Node::File(id))?;

@@ -170,12 +170,19 @@ pub enum LostReason {
     Local,
 }
 
+fn counted(attempts: u32) -> String {
+    match attempts {
+        1 => "1 attempt".to_owned(),
+        n => format!("{n} attempts"),
+    }
+}
+
 /// Why a request has no response.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClientError {
     /// There was no connection to the server in any attempt.
     #[error(
-        "{addr} could not be reached in {attempts} attempts ({failure}): check address, firewall and that the server runs"
+        "{addr} could not be reached in {} ({failure}): check address, firewall and that the server runs", counted(*attempts)
     )]
     Unreachable {
         /// The server's address.
@@ -249,7 +256,7 @@ pub enum ClientError {
     #[error("the response is malformed: {0}")]
     Malformed(FrameError),
     /// The deadline of the request passed.
-    #[error("no response before the deadline, after {attempts} attempts{}", cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
+    #[error("no response before the deadline, after {}{}", counted(*attempts), cause.as_ref().map(|cause| format!(": {cause}")).unwrap_or_default())]
     Deadline {
         /// How often the request was sent or the connection tried.
         attempts: u32,
@@ -257,7 +264,7 @@ pub enum ClientError {
         cause: Option<Box<ClientError>>,
     },
     /// The connection was lost in each attempt.
-    #[error("the connection was lost in {attempts} attempts, last: {reason}")]
+    #[error("the connection was lost in {}, last: {reason}", counted(*attempts))]
     ConnectionLost {
         /// How often the request was sent.
         attempts: u32,

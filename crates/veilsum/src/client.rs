@@ -12,7 +12,7 @@ use rand_core::{OsRng, RngCore};
 use tokio::sync::oneshot;
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey, VerifyingKey};
-use veilsum_encoding::Encoder;
+use veilsum_encoding::{Encoded, Encoder};
 use veilsum_params::{ClientId, MemberIndex, Policy};
 use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{
@@ -83,6 +83,25 @@ impl Joined {
     pub fn round_id(&self) -> u64 {
         self.context.params().round_id
     }
+
+    fn encoder(&self) -> Result<Encoder, ClientError> {
+        let params = self.context.params();
+        let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
+        Ok(Encoder::new(
+            dim,
+            params.scale_bits,
+            params.norm_bound.into(),
+        )?)
+    }
+
+    /// The integers of an update of `dim` floats, for [`Client::contribute`], and whether it had to be scaled down to the norm
+    /// bound ([`Encoded::clipped`], which is as private as the update).
+    ///
+    /// # Errors
+    /// [`EncodingError`](veilsum_encoding::EncodingError) in it names what is wrong with the update.
+    pub fn encode<T: Copy + Into<f64> + Sync>(&self, update: &[T]) -> Result<Encoded, ClientError> {
+        Ok(self.encoder()?.encode(update, &mut OsRng)?)
+    }
 }
 
 /// What became of a client's part in a round.
@@ -92,6 +111,15 @@ pub struct Participation {
     pub result: RoundResult,
     /// The mean of the accepted updates.
     pub mean: Vec<f64>,
+}
+
+/// How far a client's contribution to a round has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contributed {
+    /// It is made and kept, and the server has not acknowledged it yet.
+    Stored,
+    /// The server signed a receipt for it.
+    Receipted,
 }
 
 /// A client of one server.
@@ -207,6 +235,15 @@ impl Client {
     pub fn evidence(&self) -> &[PathBuf] {
         &self.found
     }
+    /// How far this client's contribution to a round has come, in this process or in one before it; `None` if there is none.
+    #[must_use]
+    pub fn contributed(&self, round_id: u64) -> Option<Contributed> {
+        self.machine.header(round_id)?;
+        Some(match self.machine.receipt_of(round_id) {
+            Some(_) => Contributed::Receipted,
+            None => Contributed::Stored,
+        })
+    }
     /// Closes the connection.
     pub async fn close(&mut self) {
         self.presence = None;
@@ -315,12 +352,11 @@ impl Client {
         model_digest: Digest,
         update: &[T],
     ) -> Result<Participation, ClientError> {
-        let params = round.context.params();
-        let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
-        let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
-        let encoded = encoder.encode(update, &mut OsRng)?;
-        self.contribute(round, model_digest, encoded.into_values())
-            .await?;
+        let x = match self.contributed(round.round_id()) {
+            Some(_) => Zeroizing::default(),
+            None => round.encode(update)?.into_values(),
+        };
+        self.contribute(round, model_digest, x).await?;
         self.serve(round, |_| true).await?;
         self.result(round).await
     }
@@ -541,9 +577,7 @@ impl Client {
         tracing::info!(
             target: "veilsum", event = "result_checked", round = round.round_id(), contributions = bundle.count
         );
-        let params = round.context.params();
-        let dim = usize::try_from(params.dim).map_err(|_| ClientError::Internal)?;
-        let encoder = Encoder::new(dim, params.scale_bits, params.norm_bound.into())?;
+        let encoder = round.encoder()?;
         let convicted = u32::try_from(result.signed.content.convicted.len()).unwrap_or(u32::MAX);
         let mean = encoder.decode_mean(
             &result.vector,

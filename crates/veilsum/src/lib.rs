@@ -16,14 +16,15 @@ mod server;
 mod status;
 
 pub use client::{
-    Client, ClientError, ClientOptions, Joined, Participation, evidence_file, published_file,
+    Client, ClientError, ClientOptions, Contributed, Joined, Participation, evidence_file,
+    published_file,
 };
 pub use journal::JournalError;
 pub use keys::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text,
     entry_to_text, registrar_from_text, registrar_to_text, request_from_text, request_to_text,
 };
-pub use notes::Notes;
+pub use notes::{Notes, client_dir};
 pub use registrar::{Registrar, RegistrarError, Signing};
 pub use requests::{
     Answer, Polled, ROSTER_BYTES_MAX, RequestError, Requests, RoundRequests, check_by_id, code,

@@ -18,7 +18,9 @@ use veilsum_wire::{
 use crate::journal::{Journal, JournalError};
 use crate::requests::answer_max;
 
-pub(crate) fn client_dir(state: &Path) -> PathBuf {
+/// The directory with a client's log, in its state directory.
+#[must_use]
+pub fn client_dir(state: &Path) -> PathBuf {
     state.join("client")
 }
 

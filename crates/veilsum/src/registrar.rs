@@ -8,7 +8,7 @@ use thiserror::Error;
 use veilsum_crypto::VerifyingKey;
 use veilsum_params::ClientId;
 use veilsum_store::{
-    DirLock, Disk, Operation, StoreError, open_state, read_bounded, replace_private, write_private,
+    DirLock, Disk, Operation, StoreError, open_state, read_bounded, replace_private, write_public,
 };
 use veilsum_wire::{
     Admission, AdmitError, BeaconRule, JoinContent, RevokeError, Roster, RosterDraft, RosterError,
@@ -211,7 +211,7 @@ impl Registrar {
             dir: dir.to_owned(),
         };
         let path = dir.join(PUBLIC_FILE);
-        match write_private(&*disk, &path, &registrar_to_text(public)) {
+        match write_public(&*disk, &path, &registrar_to_text(public)) {
             Ok(()) => {}
             Err(StoreError::Exists { .. }) if read_public(&*disk, dir)? == *public => {}
             Err(StoreError::Exists { .. }) => return Err(taken()),

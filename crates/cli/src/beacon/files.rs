@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use veilsum::params::ClientId;
 use veilsum::protocol::Check;
-use veilsum::store::{RealDisk, StoreError, read_bounded, read_private, write_private};
+use veilsum::store::{RealDisk, StoreError, read_bounded, read_private, write_public};
 use veilsum::wire::{BeaconError, Wire, WireError};
 use zeroize::Zeroizing;
 
@@ -241,7 +241,7 @@ pub(crate) fn kept<T: Wire>(path: &Path, kind: Kind) -> Result<Option<T>, Beacon
 
 /// Writes a file durably; one with the same bytes may be there.
 pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), BeaconFileError> {
-    match write_private(&RealDisk, path, bytes) {
+    match write_public(&RealDisk, path, bytes) {
         Err(StoreError::Exists { .. }) if read(path)? == bytes => Ok(()),
         written => Ok(written?),
     }

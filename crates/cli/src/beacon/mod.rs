@@ -17,7 +17,7 @@ use veilsum::wire::{
 use veilsum::{ClientKeys, registrar_from_text};
 
 use crate::error::CliError;
-use crate::keys::{read_key, read_roster};
+use crate::keys::{read_key, read_roster, read_secret};
 pub(crate) use files::BeaconFileError;
 use files::Kind;
 use participant::Participant;
@@ -147,7 +147,7 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
             out,
         } => {
             let roster = roster.read()?;
-            let keys = read_key(key, ClientKeys::from_text)?;
+            let keys = read_secret(key, ClientKeys::from_text)?;
             let commitment = Participant::new(&roster, keys, key)?.commit(*round)?;
             write(Kind::Commitment, &commitment, out)?;
         }
@@ -165,7 +165,7 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
             out,
         } => {
             let roster = roster.read()?;
-            let keys = read_key(key, ClientKeys::from_text)?;
+            let keys = read_secret(key, ClientKeys::from_text)?;
             let loaded = files::load(list, Kind::List)?;
             let reveal = Participant::new(&roster, keys, key)?.reveal(*round, list, &loaded)?;
             write(Kind::Reveal, &reveal, out)?;

@@ -6,7 +6,7 @@ use crate::args::InspectArguments;
 use crate::error::CliError;
 use serde_json::{Map, Value as Json, json};
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 use value::{Value, Walker};
 use veilsum::crypto::{Digest, labels};
@@ -21,7 +21,7 @@ use veilsum::wire::{
     Announcement, Header, LightBundle, RosterContent, RoundResult, RowsRequest, Signed, Wire,
     WireError, params_digest,
 };
-use veilsum::{KEY_FILE_MAX, entry_from_text, registrar_from_text, request_from_text};
+use veilsum::{KEY_FILE_MAX, client_dir, entry_from_text, registrar_from_text, request_from_text};
 
 /// Largest file that is read whole.
 const FILE_MAX: u64 = 1 << 32;
@@ -54,7 +54,7 @@ pub(crate) enum InspectError {
     #[error("{name}: {cause}")]
     File { name: String, cause: FileError },
     #[error(
-        "{0}: there is no log in this directory: name a round of a server (rounds/1), or a client's log (client, or member/1)"
+        "{0}: there is no log in this directory: name a round of a server (rounds/1), a client's state directory, or its log as a member (member/1)"
     )]
     NoLog(String),
     #[error("standard input: {0}")]
@@ -167,10 +167,16 @@ fn announced(record: &Record) -> Option<RoundParams> {
     }
 }
 
+/// The log in a directory, or that of a client in its state directory.
+fn log_in(dir: &Path) -> Option<PathBuf> {
+    let logs = [dir.join(LOG_FILE), client_dir(dir).join(LOG_FILE)];
+    logs.into_iter().find(|log| log.exists())
+}
+
 /// Round parameters of an announcement (with or without its tag), of a file of parameters, or of a log.
 fn params_of(path: &Path) -> Result<RoundParams, CliError> {
     let inner = if path.is_dir() {
-        path.join(LOG_FILE)
+        log_in(path).ok_or_else(|| InspectError::NoLog(named(path)))?
     } else {
         path.to_owned()
     };
@@ -518,10 +524,8 @@ fn show(arguments: &InspectArguments) -> Result<(Shown, u64), CliError> {
     let path = &arguments.file;
     let name = named(path);
     if path.is_dir() {
-        if !path.join(LOG_FILE).exists() {
-            return Err(InspectError::NoLog(name).into());
-        }
-        return Ok((log(&path.join(LOG_FILE), arguments.all)?, 0));
+        let inner = log_in(path).ok_or(InspectError::NoLog(name))?;
+        return Ok((log(&inner, arguments.all)?, 0));
     }
     let bytes = read(path)?;
     let size = bytes.len() as u64;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::common::{IDENTITY, expected, flat, kind, payload};
 use veilsum_store::{
     Bodies, BodyDigest, ClosedLog, DirLock, Disk, Log, OpenMode, Operation, RealDisk, StoreError,
-    read_bounded, read_private, replace_private, write_private,
+    read_bounded, read_private, replace_private, replace_public, write_private, write_public,
 };
 
 fn disk() -> Arc<dyn Disk> {
@@ -104,6 +104,22 @@ fn files_are_for_their_owner_only() {
     assert_eq!(mode(&dir), 0o700);
     replace_private(&RealDisk, &key, b"other").unwrap();
     assert_eq!(mode(&key), 0o600);
+
+    // As any program writes a file, whatever the umask of this process is.
+    let other = dir.join("other");
+    std::fs::write(&other, b"").unwrap();
+    let usual = mode(&other) & 0o644;
+    let public = dir.join("public");
+    write_public(&RealDisk, &public, b"known").unwrap();
+    assert_eq!(mode(&public), usual);
+    assert!(matches!(
+        write_public(&RealDisk, &public, b"other"),
+        Err(StoreError::Exists { .. })
+    ));
+    replace_private(&RealDisk, &public, b"secret").unwrap();
+    assert_eq!(mode(&public), 0o600);
+    replace_public(&RealDisk, &public, b"known").unwrap();
+    assert_eq!(mode(&public), usual);
 }
 
 #[test]

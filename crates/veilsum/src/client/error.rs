@@ -112,6 +112,24 @@ impl ClientError {
         )
     }
 
+    /// Whether nothing is wrong but that the server or the others were not heard in time: a client that is started again goes on.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(
+            self,
+            Self::Patience { .. }
+                | Self::Request(
+                    RequestError::Storage
+                        | RequestError::Transport(
+                            TransportError::Deadline { .. }
+                                | TransportError::Unreachable { .. }
+                                | TransportError::ConnectionLost { .. }
+                                | TransportError::Refused { .. }
+                        )
+                )
+        )
+    }
+
     /// Whether something that was signed, stored or published does not verify.
     #[must_use]
     pub fn is_verification(&self) -> bool {
