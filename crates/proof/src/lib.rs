@@ -38,4 +38,4 @@ pub use prover::contribute;
 pub use tally::GroupWork;
 pub use trace::{Challenge, challenges};
 pub use types::{Context, Contribution, MaskedWitness, Parts, Statement, Witness};
-pub use verifier::{verify, verify_batch, verify_batch_decoding, verify_decoding};
+pub use verifier::{Decoded, verify, verify_batch, verify_batch_decoding, verify_decoding};

@@ -29,15 +29,24 @@ pub fn verify(round: &Round, statement: &Statement<'_>) -> Result<(), ProofCheck
     verify_decoding(round, statement).map(drop)
 }
 
-/// As [`verify`]; gives the decoded points of C, so that whoever sums them need not decode them again.
+/// Points of a statement that verification decoded.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    /// C: `key_points` of the layout.
+    pub key: Vec<Point>,
+    /// The X-rows of K: `x_rows` of the layout.
+    pub x_rows: Vec<Point>,
+}
+
+/// As [`verify`]; gives the decoded points of C and the X-rows, so that whoever sums them need not decode them again.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_decoding(round: &Round, statement: &Statement<'_>) -> Result<Vec<Point>, ProofCheck> {
-    let (opened, c) = Opened::new(round, statement)?;
+pub fn verify_decoding(round: &Round, statement: &Statement<'_>) -> Result<Decoded, ProofCheck> {
+    let (opened, decoded) = Opened::new(round, statement)?;
     phase!("group-equations", opened.group_equations(round.prepared())?);
     phase!("range-proof", opened.norm_range(round.prepared()))?;
-    Ok(c)
+    Ok(decoded)
 }
 
 /// Checks many proofs of one round: one folded multiscalar multiplication for the group equations of all, halved where it
@@ -54,18 +63,18 @@ pub fn verify_batch(
         .collect()
 }
 
-/// As [`verify_batch`]; gives the decoded points of every C, so that whoever sums them need not decode them again.
+/// As [`verify_batch`]; gives the decoded points of every statement, as [`verify_decoding`] does.
 pub fn verify_batch_decoding(
     round: &Round,
     statements: &[Statement<'_>],
     seed: &[u8; 32],
-) -> Vec<Result<Vec<Point>, ProofCheck>> {
+) -> Vec<Result<Decoded, ProofCheck>> {
     let prepared = round.prepared();
-    let (opened, points): (Vec<Result<Opened<'_>, ProofCheck>>, Vec<Vec<Point>>) = statements
+    let (opened, points): (Vec<Result<Opened<'_>, ProofCheck>>, Vec<Decoded>) = statements
         .par_iter()
         .map(|s| match Opened::new(round, s) {
             Ok((opened, points)) => (Ok(opened), points),
-            Err(check) => (Err(check), Vec::new()),
+            Err(check) => (Err(check), Decoded::default()),
         })
         .unzip();
     // The weights depend on every proof as well as on the seed: a seed that was drawn too early still serves.
@@ -181,9 +190,9 @@ fn decode(prepared: &Prepared, bytes: &[[u8; 32]]) -> Result<Vec<Point>, ProofCh
 }
 
 impl<'a> Opened<'a> {
-    /// Decodes, replays the transcript, and makes every check that is not one of the group equations. With the points of
-    /// C.
-    fn new(round: &'a Round, statement: &Statement<'_>) -> Result<(Self, Vec<Point>), ProofCheck> {
+    /// Decodes, replays the transcript, and makes every check that is not one of the group equations. With the points that
+    /// are summed.
+    fn new(round: &'a Round, statement: &Statement<'_>) -> Result<(Self, Decoded), ProofCheck> {
         let (layout, prepared) = (round.layout(), &**round.prepared());
         let ring_len = layout.masked_constants().map_or(0, |k| k.ring_len as usize);
         let shape = statement.k.len() == layout.rows() as usize
@@ -258,6 +267,7 @@ impl<'a> Opened<'a> {
         );
         own.push(v_k);
         let own = own.try_into().map_err(|_| ProofCheck::Shape)?;
+        let x_rows = k.iter().take(layout.x_rows as usize).copied().collect();
         let opened = Self {
             proof,
             layout,
@@ -269,7 +279,7 @@ impl<'a> Opened<'a> {
             folding_seed,
             range_transcript,
         };
-        Ok((opened, c))
+        Ok((opened, Decoded { key: c, x_rows }))
     }
 
     /// Adds `weight` times (left side minus right side) of an equation.

@@ -7,11 +7,10 @@ use thiserror::Error;
 use veilsum_crypto::{CryptoError, Digest, EphemeralSecret, IdentityKey, feldman, labels, merkle};
 use veilsum_params::{ClientId, Layout, MemberIndex, UploadSizes};
 use veilsum_proof::{
-    Challenge, Context, ContributeError, MaskedWitness, ProofCheck, ProofError, Round, Statement,
-    Witness, challenges, contribute, phase, verify_batch_decoding, verify_decoding,
+    Challenge, Context, ContributeError, Decoded, MaskedWitness, ProofCheck, ProofError, Round,
+    Statement, Witness, challenges, contribute, phase, verify_batch_decoding, verify_decoding,
 };
 use veilsum_rlwe::{Limbs, MaskError, SecretVec, Seed, masking::norm_squared, sample_key};
-use veilsum_simd::Point;
 use veilsum_wire::{
     Body, BodyDigests, Contribution, Header, HeaderContent, RowLeaf, ShareLeaf, Signed,
     matrix_roots, row_leaves, share_leaves, slice_rows,
@@ -29,8 +28,8 @@ pub struct VerifiedContribution {
     header_digest: Digest,
     body: Body,
     x_rows: usize,
-    /// The points of C, when verification decoded them for this contribution alone.
-    key_points: Option<Vec<Point>>,
+    /// The points that verification decoded.
+    decoded: Option<Box<Decoded>>,
 }
 
 impl VerifiedContribution {
@@ -62,9 +61,10 @@ impl VerifiedContribution {
     pub fn row_leaf(&self, ctx: &RoundContext, slice: u16) -> RowLeaf {
         row_leaf(ctx, &self.body.matrix, slice)
     }
-    /// The decoded points of C, if verification left them: 160 bytes for each, so they should not be kept for long.
-    pub(crate) fn key_points(&self) -> Option<&[Point]> {
-        self.key_points.as_deref()
+    /// The decoded points of C and of the X-rows, if verification left them: 160 bytes for each, so they should not be kept
+    /// for long.
+    pub(crate) fn decoded(&self) -> Option<&Decoded> {
+        self.decoded.as_deref()
     }
     /// Header and body.
     pub fn into_parts(self) -> (Header, Body) {
@@ -238,14 +238,14 @@ fn verified(
     ctx: &RoundContext,
     header: Header,
     body: Body,
-    key_points: Option<Vec<Point>>,
+    decoded: Option<Box<Decoded>>,
 ) -> VerifiedContribution {
     VerifiedContribution {
         header_digest: header.content.digest(),
         header,
         body,
         x_rows: ctx.layout().x_rows as usize,
-        key_points,
+        decoded,
     }
 }
 
@@ -259,13 +259,13 @@ pub(crate) fn check_proof(
     check_proof_decoding(ctx, round, header, body).map(drop)
 }
 
-/// As [`check_proof`]; gives the points of C.
+/// As [`check_proof`]; gives the points that are summed.
 fn check_proof_decoding(
     ctx: &RoundContext,
     round: &Round,
     header: &HeaderContent,
     body: &Body,
-) -> Result<Vec<Point>, Refusal> {
+) -> Result<Decoded, Refusal> {
     let pre = precheck(ctx, round, header, body)?;
     verify_decoding(round, &statement(header, body, &pre)).map_err(|check| Refusal {
         check: Check::Proof(check),
@@ -319,8 +319,8 @@ pub fn verify_checked(
     if header.content.params_digest != *ctx.digest() {
         return Err(Check::HeaderParams.into());
     }
-    let key_points = check_proof_decoding(ctx, round, &header.content, &body)?;
-    Ok(verified(ctx, header, body, Some(key_points)))
+    let decoded = check_proof_decoding(ctx, round, &header.content, &body)?;
+    Ok(verified(ctx, header, body, Some(Box::new(decoded))))
 }
 
 /// Verifies many contributions of one round: headers and digests one by one, the proofs folded together. `seed` is fresh
@@ -353,7 +353,7 @@ pub fn verify_contributions(
         .collect::<Vec<_>>()
         .into_iter();
     drop(statements);
-    let verdicts: Vec<Result<Vec<Point>, Refusal>> = contributions
+    let verdicts: Vec<Result<Decoded, Refusal>> = contributions
         .iter()
         .zip(prechecked)
         .map(|((header, _), pre)| {
@@ -370,7 +370,7 @@ pub fn verify_contributions(
         .into_iter()
         .zip(verdicts)
         .map(|((header, body), verdict)| {
-            verdict.map(|points| verified(ctx, header, body, Some(points)))
+            verdict.map(|points| verified(ctx, header, body, Some(Box::new(points))))
         })
         .collect()
 }

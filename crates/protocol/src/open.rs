@@ -55,6 +55,18 @@ pub struct RoundSums {
     key: Vec<Point>,
     masked: Vec<Limbs>,
     count: u32,
+    /// The sums of the X-rows, as long as those of every contribution were decoded when it was added.
+    rows: Option<Vec<Point>>,
+}
+
+fn each(sums: &mut [Point], points: &[Point], change: impl Fn(&mut Point, &Point) + Sync) {
+    sums.par_chunks_mut(POINTS_AT_ONCE)
+        .zip(points.par_chunks(POINTS_AT_ONCE))
+        .for_each(|(sums, points)| {
+            sums.iter_mut()
+                .zip(points)
+                .for_each(|(sum, point)| change(sum, point));
+        });
 }
 
 impl RoundSums {
@@ -66,6 +78,7 @@ impl RoundSums {
             key: vec![Point::IDENTITY; layout.key_points() as usize],
             masked: vec![[0; 4]; coefficients],
             count: 0,
+            rows: Some(vec![Point::IDENTITY; layout.x_rows as usize]),
         }
     }
 
@@ -83,10 +96,21 @@ impl RoundSums {
         round: &Round,
         contribution: &VerifiedContribution,
     ) -> Result<(), OpenError> {
-        match contribution.key_points() {
-            Some(key) => self.add_decoded(round, contribution.body(), key),
+        match contribution.decoded() {
+            Some(decoded) => {
+                self.add_decoded(round, contribution.body(), &decoded.key)?;
+                if let Some(rows) = &mut self.rows {
+                    each(rows, &decoded.x_rows, |sum, row| *sum += *row);
+                }
+                Ok(())
+            }
             None => self.add(round, contribution.body()),
         }
+    }
+
+    /// The sums of the X-rows of all contributions in the sum; none when some were added from their bodies alone.
+    pub fn row_sums(&self) -> Option<&[Point]> {
+        self.rows.as_deref()
     }
 
     /// Adds the body of a contribution that was verified at some time: after a restart, say.
@@ -95,7 +119,9 @@ impl RoundSums {
     /// [`OpenError::Body`]; the sums are unchanged then.
     pub fn add(&mut self, round: &Round, body: &Body) -> Result<(), OpenError> {
         let key = self.decode(round, body)?;
-        self.add_decoded(round, body, &key)
+        self.add_decoded(round, body, &key)?;
+        self.rows = None;
+        Ok(())
     }
 
     fn add_decoded(&mut self, round: &Round, body: &Body, key: &[Point]) -> Result<(), OpenError> {
@@ -104,7 +130,7 @@ impl RoundSums {
             return Err(OpenError::Body);
         }
         let count = self.count.checked_add(1).ok_or(OpenError::Body)?;
-        self.each(key, |sum, point| *sum += *point);
+        each(&mut self.key, key, |sum, point| *sum += *point);
         field::accumulate(&mut self.masked, &masked);
         self.count = count;
         Ok(())
@@ -116,23 +142,23 @@ impl RoundSums {
     /// [`OpenError::Body`], [`OpenError::Empty`]; the sums are unchanged then.
     pub fn remove(&mut self, round: &Round, body: &Body) -> Result<(), OpenError> {
         let (key, masked) = (self.decode(round, body)?, self.unpack(round, body)?);
+        let rows = match &self.rows {
+            Some(rows) => {
+                let of_body = body.matrix.get(..rows.len()).ok_or(OpenError::Body)?;
+                let decoded = round.prepared().decode(of_body);
+                Some(decoded.map_err(|_| OpenError::Body)?)
+            }
+            None => None,
+        };
         self.count = self.count.checked_sub(1).ok_or(OpenError::Empty)?;
-        self.each(&key, |sum, point| *sum -= *point);
+        each(&mut self.key, &key, |sum, point| *sum -= *point);
+        if let (Some(sums), Some(rows)) = (&mut self.rows, rows) {
+            each(sums, &rows, |sum, row| *sum -= *row);
+        }
         for (sum, term) in self.masked.iter_mut().zip(&masked) {
             *sum = field::sub(sum, term);
         }
         Ok(())
-    }
-
-    fn each(&mut self, key: &[Point], change: impl Fn(&mut Point, &Point) + Sync) {
-        self.key
-            .par_chunks_mut(POINTS_AT_ONCE)
-            .zip(key.par_chunks(POINTS_AT_ONCE))
-            .for_each(|(sums, points)| {
-                sums.iter_mut()
-                    .zip(points)
-                    .for_each(|(sum, point)| change(sum, point));
-            });
     }
 
     fn decode(&self, round: &Round, body: &Body) -> Result<Vec<Point>, OpenError> {

@@ -363,7 +363,10 @@ pub(crate) fn publish_over(disk: &dyn Disk, temp: &Path, path: &Path) -> Result<
 /// Deletes what a crash left half-written in `dir`.
 ///
 /// The caller holds the lock of the state directory, so nobody is writing these files.
-pub(crate) fn remove_stale_temps(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+///
+/// # Errors
+/// Errors of the disk; what is left is deleted the next time.
+pub fn remove_stale_temps(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     let entries = disk.list(dir).at(Operation::List, dir)?;
     let mut removed = false;
     for entry in entries {

@@ -13,7 +13,9 @@ mod version;
 
 pub use bodies::{Bodies, BodyDigest, BodyInfo, BodyReader, BodyStore, BodyWriter, Pruned};
 pub use closed::ClosedLog;
-pub use disk::{DirEntry, Disk, DiskFile, DiskLock, OpenMode, RealDisk, ensure_dir};
+pub use disk::{
+    DirEntry, Disk, DiskFile, DiskLock, OpenMode, RealDisk, ensure_dir, remove_stale_temps,
+};
 pub use error::{Damage, Operation, StoreError};
 pub use format::{
     ChainHead, FILE_HEADER_LEN, FORMAT_VERSION, KIND_CLOSED, LogIdentity, MAX_BATCH_LEN,

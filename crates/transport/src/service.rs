@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
+use tokio::time::{Duration, Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::TRACING_TARGET as TARGET;
 use crate::budget::{ByteBudget, Charge};
@@ -29,6 +30,9 @@ const BUFFER: u32 = 32 << 10;
 const FIRST_STEP: usize = 4 << 10;
 /// Spool is charged in steps of this size as the bytes come.
 const SPOOL_STEP: u64 = 1 << 20;
+
+/// Requests whose sender is looked for at one time.
+const IDENTIFIED_AT_ONCE: usize = 2;
 
 /// Who sent a request, as far as the transport knows: addresses and connections are not identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +153,14 @@ pub trait Handler: Send + Sync + 'static {
         true
     }
 
-    /// Who sent a request with this head; asked before a byte of the body is read. Must be quick, and must not wait.
+    /// What [`Self::identify`] would say, where that is known without work; asked on a thread of the runtime.
+    fn recall(&self, kind: u16, head: &[u8]) -> Option<Sender> {
+        let _ = (kind, head);
+        None
+    }
+
+    /// Who sent a request with this head; asked before a byte of the body is read. It may check a signature: a few requests
+    /// at a time are asked for, on threads where that keeps nobody else waiting. It must not wait for anything.
     fn identify(&self, kind: u16, head: &[u8]) -> Sender {
         let _ = (kind, head);
         Sender::Unknown
@@ -204,6 +215,8 @@ pub(crate) struct Core {
     memory: ByteBudget,
     spool: Arc<Spool>,
     shares: Arc<Shares>,
+    /// See [`IDENTIFIED_AT_ONCE`].
+    identifying: Semaphore,
     draining: AtomicBool,
     pub(crate) counters: Counters,
 }
@@ -300,6 +313,7 @@ impl<H: Handler> RequestService<H> {
             memory: ByteBudget::new(config.memory_total),
             spool,
             shares: Shares::new(&config),
+            identifying: Semaphore::new(IDENTIFIED_AT_ONCE),
             draining: AtomicBool::new(false),
             counters: Counters::default(),
             config,
@@ -418,7 +432,7 @@ impl<H: Handler> RequestService<H> {
         let head = self
             .read_to_memory(pacer, reader, u64::from(head_len), &mut memory)
             .await?;
-        let sender = self.handler.identify(kind, &head);
+        let (sender, head) = self.sender(kind, head, deadline).await?;
         match &sender {
             Sender::Known(identity) => share.identify(*identity)?,
             Sender::NotYet => return Err(NoRequest::Refused(Refusal::Busy)),
@@ -457,6 +471,32 @@ impl<H: Handler> RequestService<H> {
             _memory: memory,
         };
         Ok((request, deadline))
+    }
+
+    /// Who sent a request. Whoever floods the server with signatures that do not verify has [`IDENTIFIED_AT_ONCE`] threads of
+    /// it, and no thread that serves the others.
+    async fn sender(
+        &self,
+        kind: u16,
+        head: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<(Sender, Vec<u8>), NoRequest> {
+        if let Some(sender) = self.handler.recall(kind, &head) {
+            return Ok((sender, head));
+        }
+        let identified = async {
+            let turn = self.core.identifying.acquire().await.ok()?;
+            let handler = Arc::clone(&self.handler);
+            let work = move || (handler.identify(kind, &head), head);
+            let found = tokio::task::spawn_blocking(work).await.ok();
+            drop(turn);
+            found
+        };
+        match timeout_at(deadline, identified).await {
+            Ok(Some(found)) => Ok(found),
+            Ok(None) => Err(NoRequest::Refused(Refusal::Internal)),
+            Err(_) => Err(NoRequest::Refused(Refusal::Deadline)),
+        }
     }
 
     /// Memory grows with what has arrived, to at most twice that.
@@ -526,14 +566,11 @@ impl<H: Handler> RequestService<H> {
             let room = usize::try_from(charged - read).unwrap_or(usize::MAX);
             let room = room.min(buffer.len());
             let chunk = buffer.get_mut(..room).unwrap_or_default();
-            let count = pacer.read(reader, chunk).await?;
-            if count == 0 {
-                return Err(NoRequest::Refused(Refusal::Truncated));
-            }
-            let chunk = chunk.get(..count).unwrap_or_default();
+            // Packets come one by one; hashing and writing each by itself would cost more than they do.
+            read_exact(pacer, reader, chunk).await?;
             hasher.update(chunk);
             file.write_all(chunk).await.map_err(storage)?;
-            read = read.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+            read = read.saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX));
         }
         file.flush().await.map_err(storage)?;
         let digest = *hasher.finalize().as_bytes();

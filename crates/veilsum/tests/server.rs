@@ -32,6 +32,9 @@ mod ends;
 #[path = "server/stale.rs"]
 mod stale;
 
+#[path = "server/tasks.rs"]
+mod tasks;
+
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);
 
@@ -40,10 +43,28 @@ struct World {
     params: RoundParams,
     server_public: ServerPublic,
     registrar: veilsum::crypto::VerifyingKey,
+    roster: Arc<Roster>,
     clients: Vec<ClientKeys>,
 }
 
 impl World {
+    /// Another round of the same roster.
+    fn round(&self, round_id: u64, dim: u32) -> RoundParams {
+        let (_, committee) =
+            cohort_and_committee(&self.roster, &self.params.beacon, round_id, N, N).unwrap();
+        let beacon = Beacon {
+            round: round_id,
+            ..self.params.beacon
+        };
+        RoundParams {
+            round_id,
+            beacon,
+            dim,
+            committee,
+            ..self.params.clone()
+        }
+    }
+
     fn new(dir: &Path, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let registrar = RegistrarKeys::generate(&mut OsRng);
         let keys = ServerKeys::generate(&mut OsRng);
@@ -82,7 +103,8 @@ impl World {
             contribute_deadline_ms: now_ms() + 60_000,
         };
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut options = ServerOptions::new(any, keys, roster, dir.join("server"));
+        let state = dir.join("server");
+        let mut options = ServerOptions::new(any, keys, Arc::clone(&roster), state);
         options.times = ServerTimes {
             quiet: Duration::from_secs(1),
             ..ServerTimes::default()
@@ -94,6 +116,7 @@ impl World {
             params,
             server_public,
             registrar: registrar.public(),
+            roster,
             clients,
         }
     }
@@ -616,28 +639,7 @@ async fn two_tasks_run_side_by_side() {
         let name = name.to_owned();
         assert_eq!(error, Some(ServerError::TaskTaken { name }));
     }
-    let two = RoundParams {
-        round_id: 2,
-        beacon: Beacon {
-            round: 2,
-            ..world.params.beacon
-        },
-        dim: 700,
-        committee: {
-            let roster = veilsum::wire::Roster::verify(
-                Requests::new(world.connection(), Duration::from_secs(20))
-                    .roster(0)
-                    .await
-                    .unwrap(),
-                &world.registrar,
-            )
-            .unwrap();
-            cohort_and_committee(&roster, &world.params.beacon, 2, N, N)
-                .unwrap()
-                .1
-        },
-        ..world.params.clone()
-    };
+    let two = world.round(2, 700);
     // Rounds of all tasks have different numbers: the second to take one does not get it.
     let one = world.params.clone();
     let first = tokio::spawn(async move { small.run(one, |_| {}).await });

@@ -1,6 +1,6 @@
 //! Opening the sum, and having the row sums certified that light clients check it against.
 
-use super::ServerRound;
+use super::{ServerRound, Stored};
 use crate::machine::Outputs;
 use crate::{Check, Event, Evidence, Fault, Owed, Record, Refusal};
 use rayon::prelude::*;
@@ -159,24 +159,12 @@ impl ServerRound {
             .iter()
             .filter(|(c, _)| closing.convicted.binary_search(c).is_err())
             .collect();
-        let rows = ctx.layout().x_rows as usize;
-        let decoder = self.round.prepared();
-        let sums = summed
-            .par_iter()
-            .map(|(client, stored)| {
-                let points = decoder.decode(&stored.x_rows).ok();
-                let points = points.filter(|points| points.len() == rows);
-                points.ok_or(Fault::Body { client: **client })
-            })
-            .try_fold(
-                || vec![Point::IDENTITY; rows],
-                |sums, points| points.map(|points| add_each(sums, &points)),
-            )
-            .try_reduce(
-                || vec![Point::IDENTITY; rows],
-                |sums, more| Ok(add_each(sums, &more)),
-            )?;
-        let values = decoder.engine().compress(&sums);
+        let engine = self.round.prepared().engine();
+        let all = usize::try_from(self.sums.count()) == Ok(summed.len());
+        let values = match self.sums.row_sums().filter(|_| all) {
+            Some(sums) => engine.compress(sums),
+            None => engine.compress(&self.sum_rows(&summed)?),
+        };
         let signers = ctx.params().row_signers();
         let slices = (0..m).filter_map(|q| {
             let values = values
@@ -206,6 +194,27 @@ impl ServerRound {
             signers: signers as usize,
         });
         Ok(())
+    }
+
+    /// The sums of the X-rows of contributions of which some were not decoded by this process: after a restart.
+    fn sum_rows(&self, summed: &[(&ClientId, &Stored)]) -> Result<Vec<Point>, Fault> {
+        let rows = self.context.layout().x_rows as usize;
+        let decoder = self.round.prepared();
+        summed
+            .par_iter()
+            .map(|(client, stored)| {
+                let points = decoder.decode(&stored.x_rows).ok();
+                let points = points.filter(|points| points.len() == rows);
+                points.ok_or(Fault::Body { client: **client })
+            })
+            .try_fold(
+                || vec![Point::IDENTITY; rows],
+                |sums, points| points.map(|points| add_each(sums, &points)),
+            )
+            .try_reduce(
+                || vec![Point::IDENTITY; rows],
+                |sums, more| Ok(add_each(sums, &more)),
+            )
     }
 
     pub(super) fn row_leaves(&self, slice: u16) -> Vec<RowLeaf> {

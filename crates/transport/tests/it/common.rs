@@ -41,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) poll: Notify,
     pub(crate) handled: AtomicU64,
     pub(crate) dropped: AtomicU64,
+    /// Signatures that are being checked, and the most that ever were at one time.
+    pub(crate) checking: AtomicU64,
+    pub(crate) checking_most: AtomicU64,
     /// Answers to [`ZEROS`] that were acknowledged, and those that are over.
     pub(crate) delivered: AtomicU64,
     pub(crate) over: AtomicU64,
@@ -76,9 +79,20 @@ impl Handler for TestHandler {
         })
     }
 
-    /// Heads that begin so say who sends them; a second byte of 0 is a lie.
+    fn recall(&self, _: u16, head: &[u8]) -> Option<Sender> {
+        (!head.starts_with(b"id") && !head.starts_with(b"forged")).then_some(Sender::Unknown)
+    }
+
+    /// Heads that begin so say who sends them; a second byte of 0 is a lie, and some lies are hard to see through.
     fn identify(&self, _: u16, head: &[u8]) -> Sender {
         match head {
+            [b'f', b'o', ..] => {
+                let now = self.0.checking.fetch_add(1, Ordering::SeqCst) + 1;
+                self.0.checking_most.fetch_max(now, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(20));
+                self.0.checking.fetch_sub(1, Ordering::SeqCst);
+                Sender::Refused(Response::new(Status::new(9).unwrap(), b"forged".to_vec()))
+            }
             [b'i', b'd', 0, ..] => {
                 Sender::Refused(Response::new(Status::new(9).unwrap(), b"impostor".to_vec()))
             }

@@ -220,3 +220,42 @@ async fn honest_clients_get_through_beside_many_bad_ones() {
     .await;
     assert_eq!(world.spool_files(), 0);
 }
+
+#[tokio::test]
+async fn forged_signatures_take_no_thread_from_those_who_are_known() {
+    let world = start(|_| {});
+    let flood: Vec<_> = (0..50)
+        .map(|_| {
+            let client = world.client();
+            tokio::spawn(async move {
+                loop {
+                    let answer = client
+                        .request(ECHO, b"forged", &Body::Empty, limits())
+                        .await;
+                    // Behind all the others it may be too late for it.
+                    assert!(answer.is_err() || answer.unwrap().status.code() == 9);
+                }
+            })
+        })
+        .collect();
+    let most = || {
+        let most = &world.shared.checking_most;
+        most.load(std::sync::atomic::Ordering::SeqCst)
+    };
+    eventually("the flood is there", || most() > 0).await;
+    let honest = world.client();
+    let begun = Instant::now();
+    for _ in 0..20 {
+        let answer = honest.request(ECHO, b"known", &Body::Empty, limits()).await;
+        assert_eq!(answer.unwrap().head, b"known");
+    }
+    // Each forged request in work takes 20 ms: behind all of them one answer takes a second.
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(flood.iter().all(|task| !task.is_finished()));
+    assert_eq!(most(), 2, "and a few threads at most");
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+}

@@ -6,8 +6,8 @@ use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    Admission, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party,
-    check_header_sender, decode_body, verify_checked,
+    Admission, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party, Refusal,
+    VerifiedContribution, check_header_sender, decode_body, verify_checked,
 };
 use veilsum_transport::{
     Body, Handler, PeerInfo, Request, RequestLimits, Response, Sender, SpooledBody, Status,
@@ -119,42 +119,29 @@ impl Handler for Requests {
         !matches!(kind, kind::SUBMIT | kind::MEMBER_SEND) || self.0.is_ready()
     }
 
+    fn recall(&self, kind: u16, head: &[u8]) -> Option<Sender> {
+        match self.claimed(kind, head) {
+            Claimed::Nobody(sender) => Some(sender),
+            Claimed::Header(..) => None,
+            Claimed::Request(run, signed) => {
+                let known = run.recall_request(kind, &signed);
+                known.map(|client| Sender::Known(client.0.into()))
+            }
+        }
+    }
+
     /// What a client signs is checked before anything else of the request is read or decoded.
     fn identify(&self, kind: u16, head: &[u8]) -> Sender {
-        let Some((round, rest)) = head.split_at_checked(8) else {
-            return Sender::Unknown;
-        };
-        let signed = match kind {
-            kind::SUBMIT => None,
-            kind::PREPARE | kind::MEMBER_SEND => Some(rest),
-            kind::MEMBER_POLL => rest.len().checked_sub(8).and_then(|end| rest.get(..end)),
-            // Whoever asks for the result of another signs nothing.
-            kind::RESULT if rest.len() > ClientId::MIN_LEN => rest.get(ClientId::MIN_LEN..),
-            _ => return Sender::Unknown,
-        };
-        let Ok(round) = u64::from_bytes(round) else {
-            return Sender::Unknown;
-        };
-        let Some(run) = self.0.round(round) else {
-            return match kind {
-                kind::SUBMIT | kind::MEMBER_SEND if self.0.may_come(round) => Sender::NotYet,
-                kind::SUBMIT | kind::MEMBER_SEND => Sender::Refused(status(code::NO_ROUND)),
-                // These wait for the round.
-                _ => Sender::Unknown,
-            };
-        };
-        let sender = if kind == kind::SUBMIT {
-            let sender = check_header_sender(&run.context, rest);
-            // Whoever signed a contribution that was refused has used up its place in this round.
-            match sender.as_ref().map(|client| run.refused(*client)) {
-                Ok(Some(check)) => return Sender::Refused(refused(check)),
-                _ => sender,
-            }
-        } else {
-            let signed = signed.and_then(|signed| Signed::from_bytes(signed).ok());
-            match signed {
-                Some(signed) => run.check_request(kind, &signed),
-                None => return Sender::Refused(status(code::MALFORMED)),
+        let sender = match self.claimed(kind, head) {
+            Claimed::Nobody(sender) => return sender,
+            Claimed::Request(run, signed) => run.check_request(kind, &signed),
+            Claimed::Header(run, header) => {
+                let sender = check_header_sender(&run.context, header);
+                // Whoever signed a contribution that was refused has used up its place in this round.
+                match sender.as_ref().map(|client| run.refused(*client)) {
+                    Ok(Some(check)) => return Sender::Refused(refused(check)),
+                    _ => sender,
+                }
             }
         };
         match sender {
@@ -171,7 +158,7 @@ impl Handler for Requests {
             kind::MEMBER_POLL => self.member_poll(&request.head).await,
             kind::MEMBER_SEND => self.member_send(&request.head, request.body).await,
             kind::RESULT => self.result(&request.head).await,
-            kind::STATUS => Some(self.status()),
+            kind::STATUS => Some(with_body(self.0.status_soon().await.to_bytes())),
             kind::PREPARE => self.prepare(&request.head).await,
             _ => None,
         };
@@ -226,7 +213,50 @@ impl Drop for Place {
     }
 }
 
+/// What is to be verified before it is certain who sent a request.
+enum Claimed<'a> {
+    /// Nothing, and this is what is known of the sender.
+    Nobody(Sender),
+    /// The header of a contribution to this round.
+    Header(Arc<RoundRun>, &'a [u8]),
+    /// A signed request in this round.
+    Request(Arc<RoundRun>, Box<Signed<RequestContent>>),
+}
+
 impl Requests {
+    fn claimed<'a>(&self, kind: u16, head: &'a [u8]) -> Claimed<'a> {
+        let unknown = Claimed::Nobody(Sender::Unknown);
+        let Some((round, rest)) = head.split_at_checked(8) else {
+            return unknown;
+        };
+        let signed = match kind {
+            kind::SUBMIT => None,
+            kind::PREPARE | kind::MEMBER_SEND => Some(rest),
+            kind::MEMBER_POLL => rest.len().checked_sub(8).and_then(|end| rest.get(..end)),
+            // Whoever asks for the result of another signs nothing.
+            kind::RESULT if rest.len() > ClientId::MIN_LEN => rest.get(ClientId::MIN_LEN..),
+            _ => return unknown,
+        };
+        let Ok(round) = u64::from_bytes(round) else {
+            return unknown;
+        };
+        let Some(run) = self.0.round(round) else {
+            return Claimed::Nobody(match kind {
+                kind::SUBMIT | kind::MEMBER_SEND if self.0.may_come(round) => Sender::NotYet,
+                kind::SUBMIT | kind::MEMBER_SEND => Sender::Refused(status(code::NO_ROUND)),
+                // These wait for the round.
+                _ => Sender::Unknown,
+            });
+        };
+        if kind == kind::SUBMIT {
+            return Claimed::Header(run, rest);
+        }
+        match signed.and_then(|signed| Signed::from_bytes(signed).ok()) {
+            Some(signed) => Claimed::Request(run, Box::new(signed)),
+            None => Claimed::Nobody(Sender::Refused(status(code::MALFORMED))),
+        }
+    }
+
     async fn announcement(&self, head: &[u8]) -> Option<Response> {
         let (asked, task) = head.split_at_checked(8)?;
         let after = u64::from_bytes(asked).ok()?;
@@ -297,9 +327,17 @@ impl Requests {
         let Some(run) = self.0.round_soon(round).await else {
             return Err(status(code::NO_ROUND));
         };
-        match run.check_request(kind, signed) {
-            Ok(client) => Ok((run, client)),
-            Err(refusal) => Err(refused(refusal.check)),
+        if let Some(client) = run.recall_request(kind, signed) {
+            return Ok((run, client));
+        }
+        // It waited for the round, and its signature was not checked before: as in `Handler::identify`, a few at a time.
+        let _turn = self.0.checking.acquire().await;
+        let (checking, signed) = (Arc::clone(&run), signed.clone());
+        let checked = tokio::task::spawn_blocking(move || checking.check_request(kind, &signed));
+        match checked.await {
+            Ok(Ok(client)) => Ok((run, client)),
+            Ok(Err(refusal)) => Err(refused(refusal.check)),
+            Err(_) => Err(status(code::STORAGE)),
         }
     }
 
@@ -352,15 +390,29 @@ impl Requests {
                 run: Arc::clone(&run),
                 client,
             };
-            let gate = Arc::clone(&run.task.gate);
-            let (Ok(_turn), Ok(_permit)) =
-                (gate.acquire_owned().await, verifiers.acquire_owned().await)
-            else {
+            let gate = Arc::clone(&run.task.gate).acquire_owned();
+            let Ok(_turn) = gate.await else {
+                return Err(Denied::Storage);
+            };
+            // What was there before may have been taken, or refused, while this one waited.
+            let (looked_at, again) = (Arc::clone(&run), header.header().clone());
+            let standing = tokio::task::spawn_blocking(move || standing(&looked_at, &again));
+            match standing.await.unwrap_or(Err(Denied::Storage)) {
+                Ok(Some(receipt)) => return Ok(Submitted::Receipt(Box::new(receipt))),
+                Ok(None) => {}
+                Err(Denied::Void(declaration)) => return Ok(Submitted::Void(declaration, true)),
+                Err(reason) => return Err(reason),
+            }
+            // All tasks share these: nobody who holds one waits for a round.
+            let Ok(permit) = verifiers.acquire_owned().await else {
                 return Err(Denied::Storage);
             };
             let blocking = tokio::task::spawn_blocking(move || {
                 let _place = place;
-                take(&run, header, &body)
+                let header_of = header.header().clone();
+                let judged = judge(&run, header, &body);
+                drop(permit);
+                settle(&run, &header_of, judged?)
             });
             match blocking.await.unwrap_or(Err(Denied::Storage)) {
                 Ok(receipt) => Ok(Submitted::Receipt(Box::new(receipt))),
@@ -502,10 +554,6 @@ impl Requests {
             None => status(code::AGAIN),
         })
     }
-
-    fn status(&self) -> Response {
-        with_body(self.0.status().to_bytes())
-    }
 }
 
 /// What became of a contribution.
@@ -572,33 +620,38 @@ fn standing(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptCont
     }
 }
 
-/// Verifies, stores and receipts one contribution.
-fn take(
-    run: &RoundRun,
-    checked: CheckedHeader,
-    body: &SpooledBody,
-) -> Result<Signed<ReceiptContent>, Denied> {
-    let header = checked.header().clone();
-    let client = header.content.client;
-    // What was there before may have been taken, or refused, while this one waited.
-    if let Some(receipt) = standing(run, &header)? {
-        return Ok(receipt);
-    }
+/// What verification says of a contribution, and its bytes.
+type Judged = (Result<VerifiedContribution, Refusal>, Vec<u8>);
+
+/// Verifies a contribution, without a look at its round.
+fn judge(run: &RoundRun, checked: CheckedHeader, body: &SpooledBody) -> Result<Judged, Denied> {
     let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
     let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
     let decoded =
         decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
-    let verified = match verify_checked(&run.context, &run.proof, checked, decoded) {
+    let verdict = verify_checked(&run.context, &run.proof, checked, decoded);
+    Ok((verdict, bytes))
+}
+
+/// Stores and receipts a contribution that was verified, or notes that it was refused.
+fn settle(
+    run: &RoundRun,
+    header: &Header,
+    (verdict, bytes): Judged,
+) -> Result<Signed<ReceiptContent>, Denied> {
+    let client = header.content.client;
+    let verified = match verdict {
         Ok(verified) => verified,
         Err(refusal) => {
-            let mut core = run.lock();
             let check = refusal.check;
-            run.reject(&mut core, &header, refusal, bytes)?;
+            run.reject(&mut run.lock(), header, refusal, bytes)?;
             return Err(Denied::Refused(check));
         }
     };
     // The body first: a record may only name what is durable.
-    let mut writer = run.bodies.writer(body.len())?;
+    let mut writer = run
+        .bodies
+        .writer(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
     writer.write(&bytes)?;
     let digest = writer.commit()?;
     drop(bytes);
@@ -619,7 +672,7 @@ fn take(
             let check = refusals
                 .first()
                 .map_or(Check::ContributionClosed, |(_, refusal)| refusal.check);
-            run.note_rejection(&mut core, &header, check);
+            run.note_rejection(&mut core, header, check);
             Err(Denied::Refused(check))
         }
     }

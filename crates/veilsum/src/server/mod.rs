@@ -1,6 +1,7 @@
 //! The server: one round after the other, over QUIC, with a durable log.
 
 mod archive;
+mod claims;
 mod error;
 mod evidence;
 mod handler;
@@ -181,6 +182,8 @@ impl Server {
             config,
             Requests(Arc::clone(&shared)),
         )?;
+        // The transport holds the lock of the spool: no other process is writing here.
+        shared.claims.sweep(&*options.disk)?;
         let home = TaskHome::new(TaskName::default(), options.state, verifiers);
         let only = Task {
             shared: Arc::clone(&shared),

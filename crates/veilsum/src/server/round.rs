@@ -334,14 +334,24 @@ impl RoundRun {
         kind: u16,
         request: &Signed<RequestContent>,
     ) -> Result<ClientId, Refusal> {
-        let signed = || self.signed.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = (request.content.client, kind);
-        if signed().get(&place) == Some(request) {
-            return Ok(request.content.client);
+        if let Some(client) = self.recall_request(kind, request) {
+            return Ok(client);
         }
         let client = check_request(&self.context, kind, request)?;
-        signed().insert(place, request.clone());
+        let mut signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        signed.insert((client, kind), request.clone());
         Ok(client)
+    }
+
+    /// Who signed a request, if it was checked before.
+    pub(super) fn recall_request(
+        &self,
+        kind: u16,
+        request: &Signed<RequestContent>,
+    ) -> Option<ClientId> {
+        let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
+        let client = request.content.client;
+        (signed.get(&(client, kind)) == Some(request)).then_some(client)
     }
 
     /// The check for which this client's contribution was refused, as far as that can be told without waiting.

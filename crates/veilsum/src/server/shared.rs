@@ -6,15 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 use veilsum_params::UploadSizes;
-use veilsum_protocol::Outcome;
-use veilsum_store::{
-    Disk, LOG_FILE, Operation, StoreError, ensure_dir, read_bounded, write_private,
-};
+use veilsum_protocol::{Outcome, RoundContext};
+use veilsum_store::Disk;
 
 use super::archive::{Answers, Ending};
+use super::claims::Claims;
 use super::rosters::{Asked, Rosters};
-use super::round::RoundRun;
-use super::task::{NAME_MAX, TaskHome, TaskName};
+use super::round::{Core, RoundRun};
+use super::task::{TaskHome, TaskName};
 use super::{ServerError, round_dir};
 use crate::requests::{WAIT, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
@@ -22,11 +21,11 @@ use crate::status::{ServerStatus, TaskStatus};
 /// Bytes of rounds that are over and kept in memory all the same, because they were asked for; the last is kept anyway.
 const ARCHIVED_MAX: usize = 1 << 28;
 
+/// See [`Shared::checking`].
+const CHECKED_AT_ONCE: usize = 2;
+
 /// Clients that are named in a status as awaited, at most.
 const AWAITED_NAMED: usize = 32;
-
-/// Below the server's state directory: a file for each round id that was given to a task, with the task's name in it.
-const CLAIMS_DIR: &str = "claims";
 
 #[derive(Default)]
 struct Tasks {
@@ -44,15 +43,14 @@ pub(super) struct Shared {
     archived: Mutex<VecDeque<(u64, Arc<Answers>)>>,
     /// One round at a time is read from its file.
     archivist: Arc<Semaphore>,
-    /// See [`CLAIMS_DIR`].
-    claims: PathBuf,
-    /// Held while a round id is given to a task.
-    claiming: Mutex<()>,
+    pub(super) claims: Claims,
     /// The newest round of each task that has one.
     newest: watch::Sender<BTreeMap<TaskName, u64>>,
     /// Verifications at one time. First come, first served among those whose task has let them through; each client holds
     /// one place.
     pub(super) verifiers: Arc<Semaphore>,
+    /// Requests that waited for their round and whose signatures are checked at one time.
+    pub(super) checking: Semaphore,
 }
 
 impl Shared {
@@ -68,10 +66,10 @@ impl Shared {
             tasks: Mutex::default(),
             archived: Mutex::default(),
             archivist: Arc::new(Semaphore::new(1)),
-            claims: state.join(CLAIMS_DIR),
-            claiming: Mutex::default(),
+            claims: Claims::new(state),
             newest: watch::Sender::new(BTreeMap::new()),
             verifiers: Arc::new(Semaphore::new(verifiers)),
+            checking: Semaphore::new(CHECKED_AT_ONCE),
         }
     }
 
@@ -105,49 +103,14 @@ impl Shared {
             .insert(home.name.clone(), Arc::clone(home));
     }
 
-    /// Gives a round id to a task, for ever: a second announcement for it would convict the server. It must not be used by
-    /// another task, whether that is running, was running before a restart, or is not configured any more. Blocks on the
-    /// disk.
+    /// Gives a round id to a task ([`Claims::claim`]). Blocks on the disk.
     pub(super) fn claim(
         &self,
         disk: &dyn Disk,
         round_id: u64,
         home: &TaskHome,
     ) -> Result<(), ServerError> {
-        let _one_at_a_time = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
-        let used = ServerError::RoundUsed { round_id };
-        let has_log = |state: &Path| {
-            let log = round_dir(state, round_id).join(LOG_FILE);
-            let found = disk.exists(&log);
-            found.map_err(|error| StoreError::from_io(Operation::Read, &log, &error))
-        };
-        // Logs from before there were claims.
-        let homes: Vec<Arc<TaskHome>> = self.tasks().homes.values().cloned().collect();
-        for other in homes.iter().filter(|other| other.name != home.name) {
-            if has_log(&other.state)? {
-                return Err(used);
-            }
-        }
-        ensure_dir(disk, &self.claims)?;
-        let claim = self.claims.join(round_id.to_string());
-        match write_private(disk, &claim, home.name.as_str().as_bytes()) {
-            Ok(()) => return Ok(()),
-            Err(StoreError::Exists { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        // A task that has the log was given the id, under whatever name.
-        if has_log(&home.state)? {
-            return Ok(());
-        }
-        let max = u64::try_from(NAME_MAX).unwrap_or(u64::MAX);
-        match read_bounded(disk, &claim, max) {
-            Ok(name) if name == home.name.as_str().as_bytes() => {}
-            Ok(_) | Err(StoreError::TooLarge { .. }) => return Err(used),
-            Err(error) => return Err(error.into()),
-        }
-        // An earlier process may have died between making the file and syncing its name.
-        let synced = disk.sync_dir(&self.claims);
-        Ok(synced.map_err(|error| StoreError::from_io(Operation::Sync, &self.claims, &error))?)
+        self.claims.claim(disk, round_id, home, &self.homes())
     }
 
     /// A task has no round to go on with: who waits for one need not.
@@ -338,16 +301,31 @@ impl Shared {
         Some((u32::try_from(head).ok().filter(|head| *head > 0)?, body))
     }
 
-    /// All tasks, each with its newest round.
+    fn homes(&self) -> Vec<Arc<TaskHome>> {
+        self.tasks().homes.values().cloned().collect()
+    }
+
+    /// All tasks, each with its newest round. Waits for rounds that are busy.
     pub(super) fn status(&self) -> Vec<TaskStatus> {
-        let homes: Vec<Arc<TaskHome>> = self.tasks().homes.values().cloned().collect();
-        let status = |home: Arc<TaskHome>| TaskStatus {
-            task: home.name.as_str().to_owned(),
-            next_ms: home.next_ms(),
-            beacon_awaited: home.beacon_awaited(),
-            round: self.newest_of(&home.name).map(|run| round_status(&run)),
+        let status = |home: Arc<TaskHome>| {
+            let run = self.newest_of(&home.name);
+            let round = run.map(|run| round_status(&run.context, &mut run.lock()));
+            task_status(&home, round)
         };
-        homes.into_iter().map(status).collect()
+        self.homes().into_iter().map(status).collect()
+    }
+
+    /// As [`Self::status`], for a task of the runtime: anybody may ask, and no thread waits.
+    pub(super) async fn status_soon(&self) -> Vec<TaskStatus> {
+        let mut all = Vec::new();
+        for home in self.homes() {
+            let round = match self.newest_of(&home.name) {
+                Some(run) => Some(run.with(|core| round_status(&run.context, core)).await),
+                None => None,
+            };
+            all.push(task_status(&home, round));
+        }
+        all
     }
 
     pub(super) fn is_healthy(&self) -> bool {
@@ -364,9 +342,17 @@ impl Shared {
     }
 }
 
-fn round_status(run: &RoundRun) -> ServerStatus {
-    let params = run.context.params();
-    let mut core = run.lock();
+fn task_status(home: &TaskHome, round: Option<ServerStatus>) -> TaskStatus {
+    TaskStatus {
+        task: home.name.as_str().to_owned(),
+        next_ms: home.next_ms(),
+        beacon_awaited: home.beacon_awaited(),
+        round,
+    }
+}
+
+fn round_status(context: &RoundContext, core: &mut Core) -> ServerStatus {
+    let params = context.params();
     let phase = match (core.done(), core.is_proposed()) {
         (Some(Outcome::Certified { .. }), _) => 2,
         (Some(Outcome::Void), _) => 3,

@@ -234,9 +234,13 @@ impl Task {
             rest,
             events,
         };
-        let run = tokio::task::spawn_blocking(move || RoundRun::start(start))
-            .await
-            .map_err(|_| ServerError::Internal)??;
+        let (shared, disk) = (Arc::clone(&self.shared), Arc::clone(&self.disk));
+        let started = tokio::task::spawn_blocking(move || -> Result<_, ServerError> {
+            let run = RoundRun::start(start)?;
+            shared.claims.announced(&*disk, round_id)?;
+            Ok(run)
+        });
+        let run = started.await.map_err(|_| ServerError::Internal)??;
         self.shared.add(round_id, &run, ROUNDS_KEPT);
         Ok(run)
     }
