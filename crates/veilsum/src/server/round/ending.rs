@@ -37,7 +37,8 @@ impl RoundRun {
     }
 
     /// Whether each client that joined was told how the round ended, or is gone: one with a receipt, which is owed the end,
-    /// when it was not heard for `linger`, because a connection that is lost comes back after a pause; others for `quiet`.
+    /// when it was not heard for three times `quiet` but at most `linger`, because a connection that is lost comes back
+    /// after a pause; others for `quiet`.
     pub(in crate::server) fn all_told(
         &self,
         core: &Core,
@@ -47,7 +48,7 @@ impl RoundRun {
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         core.joined.iter().all(|client| {
             let patience = match core.receipts.contains_key(client) {
-                true => linger,
+                true => (3 * quiet).min(linger),
                 false => quiet,
             };
             let waited = core.started.elapsed() >= patience;
