@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Registrar(RegistrarArguments),
     /// As registrar: sign the first and only roster of the clients whose public entries are given
     Roster(RosterArguments),
+    /// As client: make the share key of the next epoch, and erase that of one that is over
+    Epoch(EpochArguments),
     /// Draw, check and hand on the values that cohorts and committees are drawn with
     Beacon(BeaconArguments),
     /// Run rounds as server: one at once, or by schedule and by command
@@ -357,6 +359,61 @@ pub(crate) enum EnrolCommand {
 }
 
 #[derive(Debug, Args)]
+pub(crate) struct EpochArguments {
+    #[command(subcommand)]
+    pub(crate) command: EpochCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EpochCommand {
+    /// Make the share key of the next epoch beside the present one, and a request to join with it
+    Next {
+        /// The client's secret file
+        #[arg(long)]
+        key: PathBuf,
+        /// The next epoch
+        #[arg(long)]
+        epoch: u64,
+        /// The registrar's public file
+        #[arg(long)]
+        registrar: PathBuf,
+        /// The file for the request; the name of the secret file with .join appended if left out
+        #[arg(long)]
+        out: Option<PathBuf>,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show which share keys there are, and which open rounds need them
+    Show {
+        /// The client's secret file
+        #[arg(long)]
+        key: PathBuf,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Erase the share key of an epoch that is over, as `veilsum client` does when it joins a round of the next one
+    Erase {
+        /// The client's secret file
+        #[arg(long)]
+        key: PathBuf,
+        /// A roster of the next epoch
+        #[arg(long)]
+        roster: PathBuf,
+        /// The registrar's public file
+        #[arg(long)]
+        registrar: PathBuf,
+        /// Erase it although rounds are open that were joined so many days ago or earlier; this member cannot end them then
+        #[arg(long, default_value_t = 30)]
+        forget_days: u32,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
 pub(crate) struct RegistrarArguments {
     #[command(subcommand)]
     pub(crate) command: RegistrarCommand,
@@ -430,6 +487,18 @@ pub(crate) enum RegistrarCommand {
         /// The rule (TOML)
         #[arg(long)]
         rule: PathBuf,
+        /// One JSON object on the last line of the output, and nothing else
+        #[arg(long)]
+        json: bool,
+    },
+    /// Begin a later epoch with the next roster: every client asks again, with a new share key and its number
+    Epoch {
+        /// The registrar's directory
+        #[arg(long)]
+        dir: PathBuf,
+        /// The epoch
+        #[arg(long)]
+        epoch: u64,
         /// One JSON object on the last line of the output, and nothing else
         #[arg(long)]
         json: bool,

@@ -1,6 +1,7 @@
 //! `client`: one client, alone.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
@@ -9,7 +10,7 @@ use veilsum::params::Policy;
 use veilsum::store::{RealDisk, replace_public};
 use veilsum::{
     Client, ClientError, ClientKeys, ClientOptions, Contributed, Joined, Participation,
-    ServerPublic, registrar_from_text,
+    ServerPublic, ShareKeys, registrar_from_text,
 };
 use zeroize::Zeroizing;
 
@@ -24,6 +25,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     hex::decode_to_slice(&arguments.model_digest, &mut digest)
         .map_err(|_| CliError::ModelDigest)?;
     let keys = read_secret(&arguments.key, ClientKeys::from_text)?;
+    let share_keys = ShareKeys::open(Arc::new(RealDisk), &arguments.key)?;
     let server_public = read_key(&arguments.server_key, ServerPublic::from_text)?;
     let registrar = read_key(&arguments.registrar, registrar_from_text)?;
     let update = read_update(&arguments.update, arguments.tensor.as_deref())?;
@@ -54,6 +56,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         patience: Duration::from_secs(arguments.patience.into()),
     })
     .await?;
+    client.use_share_keys(share_keys);
     let human = !arguments.json;
     let round = client.join(arguments.after).await?;
     if human {

@@ -8,7 +8,9 @@ use veilsum::params::ClientId;
 use veilsum::protocol::ContextError;
 use veilsum::store::StoreError;
 use veilsum::wire::{AdmitError, JoinError, RosterError};
-use veilsum::{ClientError, JournalError, RegistrarError, RosterMemoryError, ServerError};
+use veilsum::{
+    ClientError, EpochError, JournalError, RegistrarError, RosterMemoryError, ServerError,
+};
 use veilsum_audit::AuditError;
 use veilsum_bench::BenchError;
 use veilsum_demo::DemoError;
@@ -84,6 +86,10 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
+    Epoch(#[from] EpochError),
+    #[error("the share key of epoch {epoch} is kept: {} that began with it {} open; end them, or give them up with --forget-days", counted(*rounds), if *rounds == 1 { "is" } else { "are" })]
+    KeyHeld { epoch: u64, rounds: usize },
+    #[error(transparent)]
     Beacon(#[from] BeaconFileError),
     #[error(transparent)]
     Update(#[from] UpdateError),
@@ -149,6 +155,13 @@ pub(crate) enum CliError {
     Round(#[from] RoundError),
 }
 
+fn counted(rounds: usize) -> String {
+    match rounds {
+        1 => "a round".to_owned(),
+        n => format!("{n} rounds"),
+    }
+}
+
 /// Where a stored round cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("line {line}, column {column}")]
@@ -211,6 +224,7 @@ impl CliError {
             | Self::Read(FileError::Store(error))
             | Self::Config(ConfigError::Store(error))
             | Self::Beacon(BeaconFileError::Store(error))
+            | Self::Epoch(EpochError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),
             Self::Config(ConfigError::Problems { problems, .. }) => {
                 if problems.iter().all(Problem::is_of_the_disk) {
@@ -224,6 +238,8 @@ impl CliError {
             Self::NumberNeeded { .. } | Self::OtherKeys { .. } | Self::IdentityKey => exit::USAGE,
             Self::Beacon(error) if error.is_verification() => exit::VERIFICATION,
             Self::Beacon(_)
+            | Self::Epoch(_)
+            | Self::KeyHeld { .. }
             | Self::Read(_)
             | Self::DoubledEntry { .. }
             | Self::Update(_)
@@ -263,6 +279,7 @@ fn registrar_code(error: &RegistrarError) -> u8 {
         | RegistrarError::Unfinished { .. }
         | RegistrarError::Admit(
             AdmitError::Revoked { .. }
+            | AdmitError::OldShareKey { .. }
             | AdmitError::Request(
                 JoinError::Key
                 | JoinError::Signature

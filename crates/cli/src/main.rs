@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod config;
 mod demo;
+mod epoch;
 mod error;
 mod fields;
 mod host;
@@ -70,6 +71,7 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Roster(arguments) => keys::roster(&arguments),
         Command::Enrol(arguments) => registrar::enrol(&arguments.command),
         Command::Registrar(arguments) => registrar::registrar(&arguments.command),
+        Command::Epoch(arguments) => epoch::epoch(&arguments.command),
         Command::Beacon(arguments) => beacon::beacon(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Lab(arguments) => lab::lab(&arguments),

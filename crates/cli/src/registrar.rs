@@ -204,6 +204,19 @@ pub(crate) fn registrar(command: &RegistrarCommand) -> Result<u8, CliError> {
             told(*json, &summary(&registrar), &words);
             Ok(0)
         }
+        RegistrarCommand::Epoch { dir, epoch, json } => {
+            let mut registrar = open(dir)?;
+            registrar.begin_epoch(*epoch)?;
+            let missing = registrar.draft().missing().count();
+            told(
+                *json,
+                &summary(&registrar),
+                &format!(
+                    "epoch {epoch} begins with the next roster: {missing} clients have to ask for it"
+                ),
+            );
+            Ok(0)
+        }
         RegistrarCommand::Discard { dir, json } => {
             let mut registrar = open(dir)?;
             registrar.discard()?;

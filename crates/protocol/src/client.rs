@@ -358,6 +358,11 @@ impl Client {
         Ok(context)
     }
 
+    /// Goes on with the share key of another epoch.
+    pub fn use_share_key(&mut self, share_key: CanonicalPoint) {
+        self.config.share_key = Some(share_key);
+    }
+
     /// Whether the server signed other parameters for this round id before.
     fn compare(&self, announcement: &Announcement) -> Result<(), ClientError> {
         let second = &announcement.signed;

@@ -138,6 +138,16 @@ impl ClientKeys {
         }
     }
 
+    /// The same client with the share key of another epoch.
+    pub(crate) fn with_share(&self, epoch: u64, share: ShareSecretKey) -> Self {
+        Self {
+            client: self.client,
+            epoch,
+            identity: IdentityKey::from_seed(&self.identity.to_seed()),
+            share,
+        }
+    }
+
     /// The client's number.
     #[must_use]
     pub fn client(&self) -> ClientId {

@@ -6,6 +6,7 @@
 //! is in this crate's README.
 
 mod client;
+mod epochs;
 mod journal;
 mod keys;
 mod notes;
@@ -19,6 +20,7 @@ pub use client::{
     Client, ClientError, ClientOptions, Contributed, Joined, Participation, evidence_file,
     published_file,
 };
+pub use epochs::{EpochError, Erasure, OpenRound, ShareKeys};
 pub use journal::JournalError;
 pub use keys::{
     ClientKeys, KEY_FILE_MAX, KeyError, RegistrarKeys, ServerKeys, ServerPublic, entry_from_text,

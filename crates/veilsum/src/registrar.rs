@@ -11,8 +11,8 @@ use veilsum_store::{
     DirLock, Disk, Operation, StoreError, open_state, read_bounded, replace_private, write_public,
 };
 use veilsum_wire::{
-    Admission, AdmitError, BeaconRule, JoinContent, RevokeError, Roster, RosterDraft, RosterError,
-    Signed, Wire,
+    Admission, AdmitError, BeaconRule, EpochOrder, JoinContent, RevokeError, Roster, RosterDraft,
+    RosterError, Signed, Wire,
 };
 
 use crate::keys::{
@@ -74,6 +74,9 @@ pub enum RegistrarError {
     /// A key is not revoked.
     #[error(transparent)]
     Revoke(#[from] RevokeError),
+    /// An epoch that is none to go over to.
+    #[error(transparent)]
+    Epoch(#[from] EpochOrder),
     /// The draft cannot be signed.
     #[error("the roster is not signed: {0}")]
     Roster(#[from] RosterError),
@@ -84,7 +87,7 @@ pub enum RegistrarError {
         dir: PathBuf,
     },
     /// Nobody is in the first roster.
-    #[error("nobody is admitted yet: admit requests first")]
+    #[error("nobody is admitted yet, to this epoch: admit requests first")]
     Empty,
     /// There is no roster with a higher version.
     #[error("the versions of rosters are used up: start again with another registrar key")]
@@ -168,6 +171,9 @@ impl Decisions {
         draft
             .set_beacon(self.beacon.clone())
             .map_err(RosterError::from)?;
+        if self.epoch != draft.epoch() {
+            draft.begin_epoch(self.epoch)?;
+        }
         for key in &self.revoked {
             draft.revoke(key)?;
         }
@@ -332,7 +338,13 @@ impl Registrar {
         let Decisions {
             revoked, admitted, ..
         } = &self.decisions;
-        !(same && revoked.is_empty() && admitted.is_empty())
+        !(same && revoked.is_empty() && admitted.is_empty()) || self.begins_epoch()
+    }
+    /// Whether the next roster is the first one of an epoch.
+    #[must_use]
+    pub fn begins_epoch(&self) -> bool {
+        let last = self.last.as_ref().map(Roster::epoch);
+        last.is_some_and(|epoch| epoch != self.decisions.epoch)
     }
     /// Clients that were admitted since the last one.
     pub fn admitted(&self) -> impl ExactSizeIterator<Item = ClientId> {
@@ -419,6 +431,19 @@ impl Registrar {
         self.write(decisions)
     }
 
+    /// Goes over to a later epoch with the next roster: see [`RosterDraft::begin_epoch`]. Who was admitted since the last
+    /// roster asks again too.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Epoch`]; errors of the disk.
+    pub fn begin_epoch(&mut self, epoch: u64) -> Result<(), RegistrarError> {
+        self.draft.clone().begin_epoch(epoch)?;
+        let mut decisions = self.decisions.clone();
+        decisions.epoch = epoch;
+        decisions.admitted.clear();
+        self.write(decisions)
+    }
+
     /// Forgets what was decided since the last roster was signed.
     ///
     /// # Errors
@@ -431,6 +456,9 @@ impl Registrar {
             Some(last) => last.beacon().clone(),
             None => BeaconRule::operator(),
         };
+        if let Some(last) = &self.last {
+            decisions.epoch = last.epoch();
+        }
         self.write(decisions)
     }
 
@@ -448,7 +476,7 @@ impl Registrar {
         if !self.has_changes() && self.last.is_some() {
             return Ok(Signing::Unchanged);
         }
-        if self.last.is_none() && self.draft.entries().len() == 0 {
+        if (self.last.is_none() || self.begins_epoch()) && self.draft.entries().len() == 0 {
             return Err(RegistrarError::Empty);
         }
         let roster = keys.sign(&self.draft)?;

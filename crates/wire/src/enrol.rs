@@ -51,9 +51,27 @@ pub enum AdmitError {
         /// Who has the key.
         holder: ClientId,
     },
+    /// The share key of the epoch before, whose secret is erased or will be.
+    #[error(
+        "the request of {client} has the share key of an epoch before: the client makes the next one with `veilsum epoch next`"
+    )]
+    OldShareKey {
+        /// Who asks.
+        client: ClientId,
+    },
     /// The roster is full.
     #[error("the roster has {max} clients, which is the most that it can hold", max = limits::ROSTER_MAX)]
     Full,
+}
+
+/// An epoch that does not come after the present one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the roster is of epoch {current}: the next epoch is a later one, not {asked}")]
+pub struct EpochOrder {
+    /// The roster's.
+    pub current: u64,
+    /// What was asked for.
+    pub asked: u64,
 }
 
 /// Why a key is not revoked.
@@ -88,6 +106,8 @@ pub struct RosterDraft {
     /// Identity and share keys, with those who have them.
     holders: BTreeMap<[u8; 32], ClientId>,
     revoked: BTreeSet<[u8; 32]>,
+    /// Entries of the epoch before: who has a number and an identity key keeps them in the next one.
+    before: BTreeMap<ClientId, RosterEntry>,
 }
 
 impl RosterDraft {
@@ -101,6 +121,7 @@ impl RosterDraft {
             entries: BTreeMap::new(),
             holders: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            before: BTreeMap::new(),
         }
     }
 
@@ -135,6 +156,29 @@ impl RosterDraft {
         self.entries.insert(entry.client, entry);
     }
 
+    /// Goes over to a later epoch. Nobody is in the roster then but who asks for that epoch, with a new share key; numbers and
+    /// identity keys stay with those who have them.
+    ///
+    /// # Errors
+    /// [`EpochOrder`]; nothing is changed then.
+    pub fn begin_epoch(&mut self, epoch: u64) -> Result<(), EpochOrder> {
+        if epoch <= self.epoch {
+            return Err(EpochOrder {
+                current: self.epoch,
+                asked: epoch,
+            });
+        }
+        self.epoch = epoch;
+        self.before.append(&mut self.entries);
+        Ok(())
+    }
+
+    /// Clients of the epoch before that have not asked for this one.
+    pub fn missing(&self) -> impl Iterator<Item = ClientId> {
+        let before = self.before.keys().copied();
+        before.filter(|client| !self.entries.contains_key(client))
+    }
+
     /// The version that it will have.
     pub fn version(&self) -> u64 {
         self.version
@@ -157,7 +201,9 @@ impl RosterDraft {
     }
     /// The identity key of a client.
     pub fn identity(&self, client: ClientId) -> Option<[u8; 32]> {
-        Some(self.entries.get(&client)?.identity_key)
+        let entry = self.entries.get(&client);
+        let entry = entry.or_else(|| self.before.get(&client))?;
+        Some(entry.identity_key)
     }
 
     /// Whether a request may be admitted, without admitting it: signatures, proof of possession, registrar, role and
@@ -180,7 +226,15 @@ impl RosterDraft {
                 Err(AdmitError::NumberTaken { client })
             };
         }
-        if let Some(holder) = holders.into_iter().flatten().next() {
+        let identity = self.before.get(&client).map(|before| before.identity_key);
+        if identity.is_some_and(|identity| identity != entry.identity_key) {
+            return Err(AdmitError::NumberTaken { client });
+        }
+        if holders == [Some(client); 2] {
+            return Err(AdmitError::OldShareKey { client });
+        }
+        let others = holders.into_iter().flatten();
+        if let Some(holder) = others.into_iter().find(|holder| *holder != client) {
             return Err(AdmitError::KeyTaken { client, holder });
         }
         if self.entries.len() >= limits::ROSTER_MAX as usize {
@@ -213,7 +267,8 @@ impl RosterDraft {
             if self.beacon.participants.contains(&client) {
                 return Err(RevokeError::Participant { client });
             }
-            if let Some(entry) = self.entries.remove(&client) {
+            let entries = [self.entries.remove(&client), self.before.remove(&client)];
+            for entry in entries.into_iter().flatten() {
                 self.holders.remove(&entry.identity_key);
                 self.holders.remove(entry.share_key.as_bytes());
             }

@@ -23,7 +23,7 @@ pub use beacon::{
 };
 pub use codec::{Reader, Wire, WireError};
 pub use contribution::{Body, Contribution, Header, HeaderContent, slice_rows};
-pub use enrol::{Admission, AdmitError, RevokeError, RosterDraft};
+pub use enrol::{Admission, AdmitError, EpochOrder, RevokeError, RosterDraft};
 pub use join::{JoinContent, JoinError, ROLE_CLIENT};
 pub use messages::*;
 pub use params::{ROUND_PARAMS_FIELDS, params_digest};

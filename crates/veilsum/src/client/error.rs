@@ -8,6 +8,7 @@ use veilsum_store::StoreError;
 use veilsum_transport::ClientError as TransportError;
 use veilsum_wire::RosterError;
 
+use crate::epochs::EpochError;
 use crate::journal::JournalError;
 use crate::keys::KeyError;
 use crate::requests::RequestError;
@@ -51,6 +52,9 @@ pub enum ClientError {
     /// The client's keys.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Its share keys by epoch.
+    #[error(transparent)]
+    Epoch(#[from] EpochError),
     /// Nothing more was heard that would have ended the wait.
     #[error("waited {seconds} seconds for {what}: check that the server runs, or wait longer")]
     Patience {
@@ -107,6 +111,7 @@ impl ClientError {
             self,
             Self::Encoding(_)
                 | Self::Key(_)
+                | Self::Epoch(_)
                 | Self::Proof(_)
                 | Self::Request(RequestError::NoTask { .. })
         )

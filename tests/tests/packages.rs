@@ -1,0 +1,231 @@
+//! What is made from the definition of the command line, and what packages say: complete, and about files that exist.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use veilsum_e2e::{Deployment, program, run, run_ok};
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+/// A command with its subcommands and long options, as its help lists them.
+#[derive(Debug)]
+struct Listed {
+    path: Vec<String>,
+    options: BTreeSet<String>,
+}
+
+fn section<'a>(help: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let lines = help.lines().skip_while(move |line| *line != name).skip(1);
+    lines.take_while(|line| line.is_empty() || line.starts_with(' '))
+}
+
+fn walk(path: &[String], found: &mut Vec<Listed>) {
+    let mut arguments = path.to_vec();
+    arguments.push("--help".to_owned());
+    let help = run_ok(&arguments);
+    let mut options = BTreeSet::new();
+    for line in section(&help, "Options:") {
+        let words = line.split([' ', ',', '=', '[', '<']);
+        let line_is_option = line.trim_start().starts_with('-');
+        options.extend(
+            words
+                .filter(|word| line_is_option && word.starts_with("--"))
+                .map(str::to_owned),
+        );
+    }
+    let below: Vec<String> = section(&help, "Commands:")
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect();
+    found.push(Listed {
+        path: path.to_vec(),
+        options,
+    });
+    for name in below {
+        walk(&[path, &[name]].concat(), found);
+    }
+}
+
+fn listed() -> Vec<Listed> {
+    let mut found = Vec::new();
+    walk(&[], &mut found);
+    let names: Vec<String> = found.iter().map(|command| command.path.join(" ")).collect();
+    for known in ["server", "client", "rounds prune", "beacon reveal", "registrar sign", "epoch next"] {
+        assert!(names.iter().any(|name| name == known), "{names:?}");
+    }
+    let options: usize = found.iter().map(|command| command.options.len()).sum();
+    assert!(options > 150, "{options} options");
+    found
+}
+
+#[test]
+fn there_is_a_man_page_for_each_command_with_all_its_options() {
+    let dir = tempfile::tempdir().unwrap();
+    run_ok(["man", "--out", dir.path().to_str().unwrap()]);
+    let mut pages: BTreeSet<String> = fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.contains("help"))
+        .collect();
+    for command in listed() {
+        let mut words = vec!["veilsum".to_owned()];
+        words.extend(command.path.clone());
+        let name = format!("{}.1", words.join("-"));
+        assert!(pages.remove(&name), "there is no page {name}");
+        let page = fs::read_to_string(dir.path().join(&name)).unwrap();
+        let page = page.replace('\\', "");
+        for option in &command.options {
+            assert!(page.contains(option.as_str()), "{name} has no {option}");
+        }
+        assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"));
+    }
+    assert!(pages.is_empty(), "pages of no command: {pages:?}");
+}
+
+#[test]
+fn completions_know_each_command_and_all_its_options() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run_ok(["completions", shell]);
+        for command in listed() {
+            if let Some(name) = command.path.last() {
+                assert!(script.contains(name.as_str()), "{shell} has no {name}");
+            }
+            for option in &command.options {
+                let in_script = match shell {
+                    "fish" => format!("-l {}", option.trim_start_matches('-')),
+                    _ => option.clone(),
+                };
+                assert!(script.contains(&in_script), "{shell} has no {in_script}");
+            }
+        }
+    }
+    // What bash offers where it is there: it reads the script and asks it.
+    let script = run_ok(["completions", "bash"]);
+    let asked = format!(
+        "{script}\nCOMP_WORDS=(veilsum rounds prune --); COMP_CWORD=3; \
+         _veilsum veilsum -- prune; printf '%s\\n' \"${{COMPREPLY[@]}}\""
+    );
+    let Ok(output) = Command::new("bash").args(["-c", &asked]).output() else {
+        return;
+    };
+    let offered = String::from_utf8_lossy(&output.stdout).into_owned();
+    for option in ["--state", "--keep", "--dry-run", "--bodies-only"] {
+        assert!(offered.lines().any(|line| line == option), "{offered}");
+    }
+}
+
+/// The words behind the keys of a unit.
+fn unit(key: &str) -> Vec<String> {
+    let unit = fs::read_to_string(format!("{ROOT}/packaging/veilsum.service")).unwrap();
+    let lines = unit.lines();
+    lines
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('=').map(str::to_owned))
+        .collect()
+}
+
+/// Runs a command line of a package as far as it goes without its files: what it says is about them, and not about usage.
+fn is_understood(arguments: &[&str]) {
+    let output = run(arguments);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+    assert!(said.contains("it does not exist"), "{said}");
+}
+
+#[test]
+fn the_unit_starts_what_there_is_and_systemd_knows_all_of_it() {
+    for key in ["ExecStart", "ExecStartPre"] {
+        let lines = unit(key);
+        assert_eq!(lines.len(), 1);
+        let words: Vec<&str> = lines[0].split_whitespace().collect();
+        assert_eq!(words[0], "/usr/local/bin/veilsum");
+        is_understood(&words[1..]);
+    }
+    // Exit codes that another start does not mend: those of a usage error and of a round without a result.
+    assert_eq!(unit("RestartPreventExitStatus"), ["2 4"]);
+
+    // A configuration as the unit's comment says, with the key where systemd puts it.
+    let deployment = Deployment::new(4);
+    let text = fs::read_to_string(deployment.file("server.toml")).unwrap();
+    let key = "/run/credentials/veilsum.service/server.key";
+    let comment = fs::read_to_string(format!("{ROOT}/packaging/veilsum.service")).unwrap();
+    assert!(comment.contains(key) && comment.contains("state = \"/var/lib/veilsum\""));
+    assert_eq!(unit("LoadCredential"), ["server.key:/etc/veilsum/server.key"]);
+    let text = text.replace("\"server.key\"", &format!("{key:?}"));
+    fs::write(deployment.file("server.toml"), text).unwrap();
+    let config = deployment.file("server.toml");
+    let output = run(["server", "--check", "--config", &config]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains(key), "{said}");
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("veilsum.service");
+    let verify = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Command::new("systemd-analyze")
+            .args(["verify", "--man=no", path.to_str().unwrap()])
+            .output()
+    };
+    let here = comment.replace("/usr/local/bin/veilsum", program().to_str().unwrap());
+    let Ok(output) = verify(&here) else {
+        return; // No systemd on this machine.
+    };
+    let about_unit = |stderr: &[u8]| {
+        let said = String::from_utf8_lossy(stderr).into_owned();
+        let lines = said.lines().filter(|line| line.contains("veilsum.service"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(about_unit(&output.stderr), Vec::<String>::new());
+    // And it would say so.
+    let wrong = here.replace("NoNewPrivileges", "NoNewPrivilege");
+    let output = verify(&wrong).unwrap();
+    assert_eq!(about_unit(&output.stderr).len(), 1, "{:?}", output.stderr);
+}
+
+/// No container engine is needed for this, and none was used: what the file names is there.
+#[test]
+fn the_containerfile_names_what_there_is() {
+    let text = fs::read_to_string(format!("{ROOT}/packaging/Containerfile")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let of = |word: &str| -> Vec<&str> {
+        let found = lines.iter();
+        found
+            .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
+            .collect()
+    };
+    let toolchain = fs::read_to_string(format!("{ROOT}/rust-toolchain.toml")).unwrap();
+    let image = of("FROM")[0];
+    let version = image.split(['-', ':']).nth(1).unwrap();
+    assert!(
+        toolchain.contains(&format!("channel = \"{version}")),
+        "{image} and {toolchain}"
+    );
+    let build = of("RUN").into_iter().find(|line| line.starts_with("cargo"));
+    let build: Vec<&str> = build.unwrap().split_whitespace().collect();
+    assert!(build.contains(&"--locked") && Path::new(ROOT).join("Cargo.lock").is_file());
+    let package = build[1 + build.iter().position(|word| *word == "-p").unwrap()];
+    let manifest = fs::read_to_string(format!("{ROOT}/crates/cli/Cargo.toml")).unwrap();
+    assert!(manifest.contains(&format!("name = \"{package}\"")));
+    assert!(manifest.contains("[[bin]]\nname = \"veilsum\""));
+    // Built below the working directory, copied from there to where the program is looked for.
+    let copied = of("COPY").into_iter().find(|line| line.starts_with("--from"));
+    assert_eq!(
+        copied,
+        Some("--from=build /src/target/release/veilsum /usr/local/bin/veilsum")
+    );
+    assert_eq!(of("WORKDIR")[0], "/src");
+    assert!(image.ends_with(" AS build"));
+    let list = |text: &str| -> Vec<String> { serde_json::from_str(text).unwrap() };
+    assert_eq!(list(of("ENTRYPOINT")[0]), ["veilsum"]);
+    let command = list(of("CMD")[0]);
+    is_understood(&command.iter().map(String::as_str).collect::<Vec<_>>());
+    // The build needs nothing that an ignore file keeps out, and the guide says that it was not tried.
+    assert!(!Path::new(ROOT).join(".dockerignore").exists());
+    let guide = fs::read_to_string(format!("{ROOT}/docs/operator.md")).unwrap();
+    assert!(guide.contains("podman build -f packaging/Containerfile"));
+    assert!(guide.contains("was never built"));
+}
