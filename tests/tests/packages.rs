@@ -28,13 +28,12 @@ fn walk(path: &[String], found: &mut Vec<Listed>) {
     let help = run_ok(&arguments);
     let mut options = BTreeSet::new();
     for line in section(&help, "Options:") {
-        let words = line.split([' ', ',', '=', '[', '<']);
-        let line_is_option = line.trim_start().starts_with('-');
-        options.extend(
-            words
-                .filter(|word| line_is_option && word.starts_with("--"))
-                .map(str::to_owned),
-        );
+        // The first words of a line; behind them stands what the option is for.
+        let mut words = line.split([' ', ',', '=', '[', '<']);
+        if line.trim_start().starts_with('-') {
+            let option = words.find(|word| word.starts_with("--"));
+            options.extend(option.map(str::to_owned));
+        }
     }
     let below: Vec<String> = section(&help, "Commands:")
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
@@ -55,7 +54,14 @@ fn listed() -> Vec<Listed> {
     let mut found = Vec::new();
     walk(&[], &mut found);
     let names: Vec<String> = found.iter().map(|command| command.path.join(" ")).collect();
-    for known in ["server", "client", "rounds prune", "beacon reveal", "registrar sign", "epoch next"] {
+    for known in [
+        "server",
+        "client",
+        "rounds prune",
+        "beacon reveal",
+        "registrar sign",
+        "epoch next",
+    ] {
         assert!(names.iter().any(|name| name == known), "{names:?}");
     }
     let options: usize = found.iter().map(|command| command.options.len()).sum();
@@ -154,7 +160,10 @@ fn the_unit_starts_what_there_is_and_systemd_knows_all_of_it() {
     let key = "/run/credentials/veilsum.service/server.key";
     let comment = fs::read_to_string(format!("{ROOT}/packaging/veilsum.service")).unwrap();
     assert!(comment.contains(key) && comment.contains("state = \"/var/lib/veilsum\""));
-    assert_eq!(unit("LoadCredential"), ["server.key:/etc/veilsum/server.key"]);
+    assert_eq!(
+        unit("LoadCredential"),
+        ["server.key:/etc/veilsum/server.key"]
+    );
     let text = text.replace("\"server.key\"", &format!("{key:?}"));
     fs::write(deployment.file("server.toml"), text).unwrap();
     let config = deployment.file("server.toml");
@@ -212,7 +221,9 @@ fn the_containerfile_names_what_there_is() {
     assert!(manifest.contains(&format!("name = \"{package}\"")));
     assert!(manifest.contains("[[bin]]\nname = \"veilsum\""));
     // Built below the working directory, copied from there to where the program is looked for.
-    let copied = of("COPY").into_iter().find(|line| line.starts_with("--from"));
+    let copied = of("COPY")
+        .into_iter()
+        .find(|line| line.starts_with("--from"));
     assert_eq!(
         copied,
         Some("--from=build /src/target/release/veilsum /usr/local/bin/veilsum")

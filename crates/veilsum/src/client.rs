@@ -1,6 +1,7 @@
 //! The client: one contribution for each round, committee duty where it is drawn, the light check at the end.
 
 mod error;
+mod share_keys;
 
 pub use error::ClientError;
 
@@ -29,19 +30,16 @@ use veilsum_wire::{
 };
 use zeroize::Zeroizing;
 
-use crate::epochs::{Erasure, OpenRound, ShareKeys};
+use crate::epochs::ShareKeys;
 use crate::journal::Journal;
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
 use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
 use crate::requests::{Answer, RequestError, Requests, RoundRequests, is_void};
 use crate::rosters::{RosterMemory, RosterMemoryError};
-use crate::server::{TaskName, now_ms};
+use crate::server::TaskName;
 
 /// How long a client that joins waits for the server's first answer: that comes at once, or after the long poll.
 const FIRST_ANSWER: Duration = Duration::from_secs(2);
-
-/// A round that a member joined so long ago and has not seen the end of does not keep a share key any more.
-const FORGOTTEN_AFTER_MS: u64 = 30 * 24 * 3600 * 1000;
 
 /// What a client needs.
 #[derive(Debug)]
@@ -214,31 +212,6 @@ impl Client {
             presence: None,
             found: Vec::new(),
         })
-    }
-
-    /// From now on takes the share key of each round from these, by the round's epoch, keeps a key as long as a round in which
-    /// this client is a member is open, and erases it then, once a roster has the next one.
-    pub fn use_share_keys(&mut self, keys: ShareKeys) {
-        self.epochs = Some(keys);
-    }
-
-    fn take_share_key(&mut self, epoch: u64) -> Result<(), ClientError> {
-        let Some(keys) = &mut self.epochs else {
-            return Ok(());
-        };
-        match keys.retire(&self.roster, now_ms().saturating_sub(FORGOTTEN_AFTER_MS))? {
-            Erasure::Nothing => {}
-            Erasure::Held(rounds) => {
-                tracing::info!(target: "veilsum", event = "share_key_held", rounds = rounds.len());
-            }
-            Erasure::Erased { epoch } => {
-                tracing::info!(target: "veilsum", event = "share_key_erased", epoch);
-            }
-        }
-        let used = keys.of_epoch(epoch)?;
-        self.machine.use_share_key(*used.share().public());
-        self.keys = ClientKeys::from_text(&used.to_text())?;
-        Ok(())
     }
 
     /// The client's number.
@@ -557,27 +530,6 @@ impl Client {
         match self.blame(round_id, error) {
             _ if refused => Ok(()),
             error => Err(error),
-        }
-    }
-
-    /// Keeps the share key of the round's epoch until the round is over, also when this process dies.
-    fn hold(&mut self, round: &Joined) -> Result<(), ClientError> {
-        let Some(keys) = &mut self.epochs else {
-            return Ok(());
-        };
-        let params = round.context.params();
-        Ok(keys.hold(&OpenRound {
-            digest: *round.context.digest(),
-            round_id: params.round_id,
-            epoch: params.epoch,
-            since_ms: now_ms(),
-        })?)
-    }
-
-    fn release(&self, round: &Joined) -> Result<(), ClientError> {
-        match &self.epochs {
-            Some(keys) => Ok(keys.release(round.context.digest())?),
-            None => Ok(()),
         }
     }
 
