@@ -450,20 +450,22 @@ fn an_open_round_goes_on_under_its_roster_after_everybody_has_started_again() {
     let first = begin(&deployment, 1);
     let address = deployment.address();
     let update = deployment.update("update.npy", &[0.0, 0.25, 0.5, 0.75, 1.0]);
-    let early = deployment.client_with(1, &address, &update, FEWER);
-    deployment.wait("first contribution", || {
+    let early = [1, 2].map(|id| deployment.client_with(id, &address, &update, FEWER));
+    deployment.wait("first contributions", || {
         let status = deployment.status(&address)?;
-        (status["contributions"] == 1).then_some(())
+        (status["contributions"] == 2).then_some(())
     });
-    early.kill();
+    for client in early {
+        client.kill();
+    }
     server.kill();
 
     // The next roster comes while the round is open and everything is down.
     use_roster(&deployment, "second.bin");
     let server = start(&deployment);
-    // The client that has contributed goes on, though it has seen the next roster meanwhile; one that has not does not join
-    // under the older one any more, and whoever is revoked does neither.
-    for state in ["client-1.state", "seen"] {
+    // Who has contributed goes on, seen the next roster or not, and revoked by it or not; who has not does not join under the
+    // older one any more.
+    for state in ["client-1.state", "client-2.state", "seen"] {
         copy_dir(
             Path::new(&deployment.file("state/rosters")),
             Path::new(&deployment.file(&format!("{state}/rosters"))),
@@ -472,8 +474,9 @@ fn an_open_round_goes_on_under_its_roster_after_everybody_has_started_again() {
     let seen = deployment.file("seen");
     refused(&deployment, 3, &["--state", &seen], &[OLDER]);
     let revoked = "version 2 of the roster revokes the identity key of client-2";
-    refused(&deployment, 2, &[], &[revoked]);
-    take_part(&deployment, &[1, 3, 4, 5], 0);
+    let forgotten = deployment.file("forgotten");
+    refused(&deployment, 2, &["--state", &forgotten], &[revoked]);
+    take_part(&deployment, &[1, 2, 3, 4, 5], 0);
     let list = || {
         json(&run_ok([
             "rounds",
@@ -486,11 +489,12 @@ fn an_open_round_goes_on_under_its_roster_after_everybody_has_started_again() {
     deployment.wait("end of the round", || {
         let listed = list();
         let round = &listed["rounds"][0];
-        (round["state"] == "certified" && round["contributions"] == 4).then_some(())
+        (round["state"] == "certified" && round["contributions"] == 5).then_some(())
     });
     let second = begin(&deployment, 2);
     assert_ne!(second.params.roster_digest, first.params.roster_digest);
     assert_eq!(second.params.cohort_size, 4);
+    refused(&deployment, 2, &["--after", "1"], &[revoked]);
     drop(server);
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use veilsum::params::ClientId;
 use veilsum::protocol::Check;
-use veilsum::store::{RealDisk, StoreError, read_bounded, read_private, write_public};
+use veilsum::store::{Disk, RealDisk, StoreError, read_bounded, read_private, write_public};
 use veilsum::wire::{BeaconError, Wire, WireError};
 use zeroize::Zeroizing;
 
@@ -231,8 +231,12 @@ pub(crate) fn load<T: Wire>(path: &Path, kind: Kind) -> Result<T, BeaconFileErro
 }
 
 /// Reads a file that is kept, if it is there; its bytes are erased behind it.
-pub(crate) fn kept<T: Wire>(path: &Path, kind: Kind) -> Result<Option<T>, BeaconFileError> {
-    match read_private(&RealDisk, path, FILE_MAX) {
+pub(crate) fn kept<T: Wire>(
+    disk: &dyn Disk,
+    path: &Path,
+    kind: Kind,
+) -> Result<Option<T>, BeaconFileError> {
+    match read_private(disk, path, FILE_MAX) {
         Ok(bytes) => unseal(path, kind, &bytes).map(Some),
         Err(StoreError::NotFound { .. }) => Ok(None),
         Err(error) => Err(error.into()),

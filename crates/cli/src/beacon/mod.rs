@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
+use veilsum::store::RealDisk;
 use veilsum::wire::{
     BeaconCommitContent, BeaconList, BeaconProof, BeaconReveal, BeaconRevealContent, Roster,
     Signed, Wire,
@@ -148,7 +149,7 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
         } => {
             let roster = roster.read()?;
             let keys = read_secret(key, ClientKeys::from_text)?;
-            let commitment = Participant::new(&roster, keys, key)?.commit(*round)?;
+            let commitment = Participant::new(&RealDisk, &roster, keys, key)?.commit(*round)?;
             write(Kind::Commitment, &commitment, out)?;
         }
         BeaconCommand::List {
@@ -167,7 +168,8 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
             let roster = roster.read()?;
             let keys = read_secret(key, ClientKeys::from_text)?;
             let loaded = files::load(list, Kind::List)?;
-            let reveal = Participant::new(&roster, keys, key)?.reveal(*round, list, &loaded)?;
+            let reveal =
+                Participant::new(&RealDisk, &roster, keys, key)?.reveal(*round, list, &loaded)?;
             write(Kind::Reveal, &reveal, out)?;
         }
         BeaconCommand::Combine {

@@ -9,7 +9,7 @@ use rand_core::{OsRng, RngCore};
 use veilsum::ClientKeys;
 use veilsum::crypto::Digest;
 use veilsum::params::ClientId;
-use veilsum::store::{Disk as _, Operation, RealDisk, StoreError, open_state, write_private};
+use veilsum::store::{Disk, Operation, StoreError, open_state, write_private};
 use veilsum::wire::{
     BeaconCommitContent, BeaconList, BeaconRevealContent, BeaconSource, Roster, Signed, Wire,
     beacon_commitment, beacon_list_digest,
@@ -20,6 +20,7 @@ use super::files::{self, BeaconFileError, Kind};
 
 /// A participant with its key and the directory beside it. One key has one directory, so that it has one memory.
 pub(crate) struct Participant<'a> {
+    disk: &'a dyn Disk,
     roster: &'a Roster,
     keys: ClientKeys,
     dir: PathBuf,
@@ -33,6 +34,7 @@ impl<'a> Participant<'a> {
     /// # Errors
     /// [`BeaconFileError`] if the key is not one of a participant of the roster's beacon.
     pub(crate) fn new(
+        disk: &'a dyn Disk,
         roster: &'a Roster,
         keys: ClientKeys,
         key_file: &Path,
@@ -50,9 +52,10 @@ impl<'a> Participant<'a> {
         let mut dir = key_file.as_os_str().to_owned();
         dir.push(".beacon");
         let dir = PathBuf::from(dir);
-        open_state(&RealDisk, &dir)?;
+        open_state(disk, &dir)?;
         let registrar = roster.registrar().to_bytes();
         Ok(Self {
+            disk,
             source: roster.beacon().source_digest(&registrar),
             roster,
             keys,
@@ -68,7 +71,7 @@ impl<'a> Participant<'a> {
 
     fn secret(&self, round: u64) -> Result<Option<Zeroizing<[u8; 32]>>, BeaconFileError> {
         let path = self.file(round, "secret");
-        let Some(mut kept) = files::kept::<Kept>(&path, Kind::Secret)? else {
+        let Some(mut kept) = files::kept::<Kept>(self.disk, &path, Kind::Secret)? else {
             return Ok(None);
         };
         let secret = Zeroizing::new(kept.1.1);
@@ -95,6 +98,9 @@ impl<'a> Participant<'a> {
             content.extend_from_slice(&self.keys.client().to_bytes());
             content.extend_from_slice(&*secret);
             self.keep(&self.file(round, "secret"), Kind::Secret, &content)?;
+        } else {
+            // Before anything is said of one that an earlier process left, too.
+            self.sync()?;
         }
         let secret = self.drawn(round)?;
         let (source, client) = (self.source, self.keys.client());
@@ -110,14 +116,15 @@ impl<'a> Participant<'a> {
     /// Writes what must not change any more; what another process or an earlier run wrote counts. Durable in either case: a name
     /// that a crash left may not be.
     fn keep(&self, path: &Path, kind: Kind, content: &[u8]) -> Result<(), BeaconFileError> {
-        match write_private(&RealDisk, path, &files::seal(kind, content)) {
-            Err(StoreError::Exists { .. }) => {
-                let synced = RealDisk.sync_dir(&self.dir);
-                Ok(synced
-                    .map_err(|error| StoreError::from_io(Operation::Sync, &self.dir, &error))?)
-            }
+        match write_private(self.disk, path, &files::seal(kind, content)) {
+            Err(StoreError::Exists { .. }) => self.sync(),
             written => Ok(written?),
         }
+    }
+
+    fn sync(&self) -> Result<(), BeaconFileError> {
+        let synced = self.disk.sync_dir(&self.dir);
+        Ok(synced.map_err(|error| StoreError::from_io(Operation::Sync, &self.dir, &error))?)
     }
 
     fn drawn(&self, round: u64) -> Result<Zeroizing<[u8; 32]>, BeaconFileError> {
@@ -156,7 +163,7 @@ impl<'a> Participant<'a> {
         let chosen = ((source, round), list);
         let content = chosen.to_bytes();
         self.keep(&choice, Kind::Choice, &content)?;
-        if files::kept(&choice, Kind::Choice)? != Some(chosen) {
+        if files::kept(self.disk, &choice, Kind::Choice)? != Some(chosen) {
             return Err(BeaconFileError::Revealed { round });
         }
         let content = BeaconRevealContent {
@@ -167,5 +174,56 @@ impl<'a> Participant<'a> {
             secret: *secret,
         };
         Ok(Signed::sign(content, self.keys.identity()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use veilsum::RegistrarKeys;
+    use veilsum::store::{CrashStyle, Fault, SimDisk, ensure_dir};
+    use veilsum::wire::{BeaconRule, RosterContent};
+
+    #[test]
+    fn one_commitment_for_a_round_though_two_processes_die_one_after_the_other() {
+        let registrar = RegistrarKeys::generate(&mut OsRng);
+        let keys = [1, 2].map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng));
+        let entries = keys.iter().map(ClientKeys::entry).collect();
+        let mut content = RosterContent::first(1, entries);
+        content.beacon = BeaconRule {
+            scheme: 3,
+            participants: vec![ClientId(1), ClientId(2)],
+            least: 2,
+            ..BeaconRule::operator()
+        };
+        let signed = registrar.sign_content(content);
+        let roster = Roster::verify(signed, &registrar.public()).unwrap();
+        let secret = keys[0].to_text();
+        for (first, second) in (0..16).flat_map(|first| (0..16).map(move |second| (first, second)))
+        {
+            let disk = SimDisk::new();
+            ensure_dir(&disk, Path::new("keys")).unwrap();
+            let mut told = Vec::new();
+            let mut commit = || {
+                let keys = ClientKeys::from_text(&secret).unwrap();
+                let made = Participant::new(&disk, &roster, keys, Path::new("keys/one"))
+                    .and_then(|participant| participant.commit(1));
+                told.extend(made);
+                disk.has_crashed()
+            };
+            disk.fail_change(disk.changes() + first, Fault::Crash);
+            let died = commit();
+            assert!(died || first > 5, "a commitment has {first} changes");
+            disk.restart(CrashStyle::ProcessOnly);
+            disk.clear_faults();
+            disk.fail_change(disk.changes() + second, Fault::Crash);
+            commit();
+            disk.crash();
+            disk.restart(CrashStyle::LoseUnsynced);
+            disk.clear_faults();
+            assert!(!commit());
+            assert!(!told.is_empty());
+            assert!(told.windows(2).all(|w| w[0] == w[1]), "{first}, {second}");
+        }
     }
 }
