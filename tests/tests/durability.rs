@@ -82,7 +82,8 @@ impl Volume {
             // Past the capture of output: `.ci/run` repeats these lines.
             let reason =
                 "no file system can be mounted (mkfs.ext4, unshare and loop devices are needed)";
-            writeln!(std::io::stdout(), "\nskipped test: {reason}").unwrap();
+            let mut terminal = std::io::stdout();
+            writeln!(terminal, "\nskipped test: {reason}").unwrap();
         }
         works.then_some(volume)
     }
