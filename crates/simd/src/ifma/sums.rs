@@ -95,7 +95,7 @@ fn product(a: Limbs, b: Limbs, start: Columns) -> Columns {
     high!(0 4, 1 4, 2 4, 3 4, 4 4, 1 3, 2 3, 3 3, 4 3, 2 2, 3 2, 4 2, 3 1, 4 1, 4 0);
     low!(1 4, 2 4, 3 4, 4 4, 2 3, 3 3, 4 3, 3 2, 4 2, 4 1);
     // The multiplier takes the low 52 bits of an upper column; what is above, a few bits, is folded one limb up. The last
-    // stays below 2^43, and 608 times it below 2^52.
+    // column has high halves of one product of limbs below 2^47 + 2^11: it stays below 2^42 + 2^7, and 608 times it below 2^52.
     let fold = splat(FOLD);
     for k in 0..5 {
         t[k] = _mm512_madd52lo_epu64(t[k], t[k + 5], fold);
@@ -326,22 +326,27 @@ mod tests {
     #[test]
     fn columns_keep_below_what_the_bias_and_the_carries_allow() {
         let Some(token) = Token::detect() else { return };
-        let all = [[
-            u64::MAX,
-            u64::MAX,
-            u64::MAX,
-            u64::MAX,
-            (1 << 47) + (1 << 11) - 1,
-        ]; 8];
-        let mut columns = [[0u64; 8]; 5];
-        enter!(token, {
-            let limbs = gather(&all);
-            store5(&mut columns, product(limbs, limbs, zero()));
-        });
-        for (column, bias) in columns.iter().zip(BIAS) {
-            assert!(column[0] < 11 << 52 && column[0] <= bias);
+        // Of a product of two limbs the low and the high half count: 2^52 - 1 has a low half of 1, and 2^52 - 2^26 + 1 has
+        // halves that are both within 2^-25 of the largest.
+        let (full, both) = (u64::MAX, (1 << 52) - (1 << 26) + 1);
+        let mut largest = [0; 5];
+        for limb in [full, both] {
+            let all = [[limb, limb, limb, limb, (1 << 47) + (1 << 11) - 1]; 8];
+            let mut columns = [[0u64; 8]; 5];
+            enter!(token, {
+                let limbs = gather(&all);
+                store5(&mut columns, product(limbs, limbs, zero()));
+            });
+            for (largest, column) in largest.iter_mut().zip(columns) {
+                *largest = column[0].max(*largest);
+            }
+        }
+        // In units of 2^51, rounded down: almost as many halves as the columns have.
+        assert_eq!(largest.map(|column| column >> 51), [3, 7, 11, 15, 15]);
+        for (column, bias) in largest.into_iter().zip(BIAS) {
+            assert!(column < 11 << 52 && column <= bias);
             // 2 (product + bias) + product: the largest that is carried.
-            assert!(3 * u128::from(column[0]) + 2 * u128::from(bias) < 1 << 63);
+            assert!(3 * u128::from(column) + 2 * u128::from(bias) < 1 << 63);
         }
     }
 }
