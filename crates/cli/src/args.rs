@@ -523,6 +523,14 @@ pub(crate) enum RegistrarCommand {
         /// The roster file to write, in place of an older one; DIR/roster.bin if left out
         #[arg(long)]
         out: Option<PathBuf>,
+        /// The round that the roster is good from on. Needed under a beacon: later than that of the last roster, and with a
+        /// beacon value that is still to come
+        #[arg(long)]
+        first_round: Option<u64>,
+        /// The newest beacon round whose value anybody can know. Needed where it does not follow from the clock (commit and
+        /// reveal, other chains than drand's quicknet and default); for trials with old values, in place of the clock
+        #[arg(long)]
+        latest_beacon: Option<u64>,
         /// One JSON object on the last line of the output, and nothing else
         #[arg(long)]
         json: bool,

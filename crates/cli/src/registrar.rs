@@ -8,10 +8,12 @@ use serde_json::{Value, json};
 use veilsum::crypto::VerifyingKey;
 use veilsum::params::ClientId;
 use veilsum::store::{Disk, RealDisk, StoreError, ensure_dir, replace_public, write_private};
-use veilsum::wire::{Admission, JoinContent, JoinError, RevokeError, Roster, Signed, Wire};
+use veilsum::wire::{
+    Admission, JoinContent, JoinError, Published, RevokeError, Roster, Signed, Wire,
+};
 use veilsum::{
-    ClientKeys, KeyError, Registrar, RegistrarError, RegistrarKeys, Signing, registrar_from_text,
-    request_from_text, request_to_text,
+    ClientKeys, KeyError, Registrar, RegistrarError, RegistrarKeys, Signing, now_ms,
+    registrar_from_text, request_from_text, request_to_text,
 };
 
 use crate::args::{EnrolCommand, RegistrarCommand};
@@ -231,11 +233,19 @@ pub(crate) fn registrar(command: &RegistrarCommand) -> Result<u8, CliError> {
             dir,
             key,
             out,
+            first_round,
+            latest_beacon,
             json,
         } => {
             let key = key.clone().unwrap_or_else(|| dir.join(SECRET_FILE));
             let out = out.clone().unwrap_or_else(|| dir.join(ROSTER_FILE));
-            sign(open(dir)?, &key, &out, *json)
+            let mut registrar = open(dir)?;
+            if let Some(first_round) = first_round {
+                registrar.begin_at(*first_round)?;
+            }
+            let published =
+                latest_beacon.map_or_else(|| Published::At(now_ms() / 1000), Published::Until);
+            sign(registrar, &key, published, &out, *json)
         }
         RegistrarCommand::Show { dir, json } => {
             let registrar = open(dir)?;
@@ -424,9 +434,15 @@ fn revoke(
     Ok(0)
 }
 
-fn sign(mut registrar: Registrar, key: &Path, out: &Path, as_json: bool) -> Result<u8, CliError> {
+fn sign(
+    mut registrar: Registrar,
+    key: &Path,
+    published: Published,
+    out: &Path,
+    as_json: bool,
+) -> Result<u8, CliError> {
     let keys = read_secret(key, RegistrarKeys::from_text)?;
-    let signing = registrar.sign(&keys)?;
+    let signing = registrar.sign(&keys, published)?;
     let roster = registrar.last().ok_or(RegistrarError::Empty)?;
     // Should this be lost, the same call writes it again.
     replace_public(&RealDisk, out, &roster.signed().to_bytes())?;

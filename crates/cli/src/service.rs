@@ -378,11 +378,19 @@ impl Runner {
             // With the parameters that it was announced with, whatever the configuration says now.
             if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
                 self.ended(params.into(), ledger).await?;
-            } else if is_proven(&self.task.roster()) {
-                // It has its number and so its value; another number would be another draw.
-                self.new_round(round, ledger).await?;
             } else {
-                locked(ledger).end(&name)?;
+                let roster = tokio::task::block_in_place(|| self.roster.refresh(&self.task));
+                let first_round = roster.beacon().first_round;
+                if !is_proven(&roster) {
+                    locked(ledger).end(&name)?;
+                } else if round < first_round {
+                    // A later roster has moved on while it waited: nobody accepts it any more.
+                    tracing::warn!(target: "veilsum", event = "round_given_up", task = name, round, first_round);
+                    locked(ledger).end(&name)?;
+                } else {
+                    // It has its number and so its value; another number would be another draw.
+                    self.new_round(round, ledger).await?;
+                }
             }
         }
         loop {

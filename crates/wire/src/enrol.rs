@@ -102,6 +102,8 @@ pub struct RosterDraft {
     version: u64,
     epoch: u64,
     beacon: BeaconRule,
+    /// The rule of the roster before.
+    before: Option<BeaconRule>,
     entries: BTreeMap<ClientId, RosterEntry>,
     /// Identity and share keys, with those who have them.
     holders: BTreeMap<[u8; 32], ClientId>,
@@ -118,6 +120,7 @@ impl RosterDraft {
             version: 1,
             epoch,
             beacon,
+            before: None,
             entries: BTreeMap::new(),
             holders: BTreeMap::new(),
             revoked: BTreeSet::new(),
@@ -131,6 +134,7 @@ impl RosterDraft {
         let mut draft = Self {
             version: content.version.checked_add(1)?,
             revoked: content.revoked.iter().copied().collect(),
+            before: Some(content.beacon.clone()),
             ..Self::first(*last.registrar(), content.epoch, content.beacon.clone())
         };
         for entry in &content.entries {
@@ -289,11 +293,16 @@ impl RosterDraft {
         Ok(key)
     }
 
-    /// Signs it, and checks what was signed as everybody will.
+    /// Signs it, and checks what was signed as everybody will. Under a beacon its first round comes after that of the roster
+    /// before, for its entries were chosen when values of that one may have been known.
     ///
     /// # Errors
-    /// [`RosterError::Signature`] when the key is not that of this registrar; others for a beacon that does not fit.
+    /// [`RosterError::Signature`] when the key is not that of this registrar; [`RosterError::Start`], and others for a beacon
+    /// that does not fit.
     pub fn sign(&self, key: &IdentityKey) -> Result<Roster, RosterError> {
+        if let Some(before) = &self.before {
+            self.beacon.follows(before)?;
+        }
         Roster::verify(Signed::sign(self.content(), key), &self.registrar)
     }
 

@@ -14,6 +14,7 @@ mod messages;
 mod params;
 mod roster;
 mod signed;
+mod start;
 mod table;
 
 pub use beacon::{
@@ -31,4 +32,5 @@ pub use roster::{
     Roster, RosterContent, RosterEntry, RosterError, ShareKeyContent, cohort_and_committee,
 };
 pub use signed::{Content, Signed};
+pub use start::{Published, StartError};
 pub use table::{MESSAGES, MessageInfo};

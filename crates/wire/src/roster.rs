@@ -1,5 +1,5 @@
 use crate::codec::message;
-use crate::{BeaconError, BeaconRule, BeaconSource, Content, Signed, Wire};
+use crate::{BeaconError, BeaconRule, BeaconSource, Content, Signed, StartError, Wire};
 use thiserror::Error;
 use veilsum_crypto::labels::{self, Label};
 use veilsum_crypto::sampling::sample;
@@ -136,6 +136,9 @@ pub enum RosterError {
     /// The beacon that it names is not one.
     #[error("the roster's beacon: {0}")]
     Beacon(#[from] BeaconError),
+    /// It does not begin after the roster before.
+    #[error("the roster's beacon: {0}")]
+    Start(#[from] StartError),
     /// A participant of its beacon is not in it.
     #[error("{client} takes part in the roster's beacon and is not in the roster")]
     Participant {
