@@ -16,7 +16,7 @@ use veilsum::wire::{
     Announcement, AnnouncementContent, BeaconProof, Roster, RosterContent, Signed, Wire,
     cohort_and_committee, params_digest,
 };
-use veilsum::{ServerKeys, kind, registrar_from_text};
+use veilsum::{ClientKeys, ServerKeys, kind, registrar_from_text};
 use veilsum_e2e::{Deployment, Running, json as parsed, program, run, run_ok};
 
 const CLIENTS: u32 = 5;
@@ -481,9 +481,13 @@ impl Drawing<'_> {
 
     fn commit(&self, id: u32) -> String {
         let out = self.file(&format!("commitment-{id}"));
+        let (key, memory) = (self.key(id), self.deployment.file("memory"));
+        run_ok(["beacon", "init", "--key", &key, "--memory", &memory]);
         let arguments = [
             "--key",
-            &self.key(id),
+            &key,
+            "--memory",
+            &memory,
             "--round",
             &self.round,
             "--out",
@@ -503,9 +507,12 @@ impl Drawing<'_> {
 
     fn reveal(&self, id: u32, list: &str, out: &str) -> (Option<i32>, String) {
         let (key, list, out) = (self.key(id), self.file(list), self.file(out));
+        let memory = self.deployment.file("memory");
         let arguments = [
             "--key",
             &key,
+            "--memory",
+            &memory,
             "--round",
             &self.round,
             "--list",
@@ -649,7 +656,10 @@ fn participants_commit_and_reveal_the_value_of_a_round() {
 
 /// What a participant drew for a beacon round.
 fn secret(deployment: &Deployment, id: u32, round: u64) -> Vec<u8> {
-    let dir = deployment.file(&format!("client-{id}.key.beacon"));
+    let key = fs::read(deployment.file(&format!("client-{id}.key"))).unwrap();
+    let keys = ClientKeys::from_text(&key).unwrap();
+    let name = hex::encode(keys.identity().verifying_key().to_bytes());
+    let dir = deployment.file(&format!("memory/{name}"));
     let suffix = format!("-{round}.secret");
     let mut names = fs::read_dir(dir)
         .unwrap()
@@ -670,6 +680,54 @@ fn renumbered(bytes: &[u8], round: u64) -> Vec<u8> {
     bytes
 }
 
+/// The memory is the key's, under whatever name the key file is given; without it nothing is committed to or revealed.
+#[test]
+fn a_key_file_under_another_name_has_the_same_memory() {
+    let deployment = local();
+    let drawing = Drawing {
+        deployment: &deployment,
+        round: "1".to_owned(),
+    };
+    let commitments: Vec<String> = (1..=4).map(|id| drawing.commit(id)).collect();
+    assert_eq!(drawing.list("all", &commitments).0, Some(0));
+    assert_eq!(drawing.list("three", &commitments[..3]).0, Some(0));
+    assert_eq!(drawing.reveal(1, "all", "first").0, Some(0));
+    let copies = ["copied.key", "linked.key"].map(|name| deployment.file(name));
+    fs::copy(drawing.key(1), &copies[0]).unwrap();
+    std::os::unix::fs::symlink(drawing.key(1), &copies[1]).unwrap();
+    let linked = deployment.file("linked-memory");
+    std::os::unix::fs::symlink(deployment.file("memory"), &linked).unwrap();
+    fs::create_dir(deployment.file("fresh")).unwrap();
+    let (out, list) = (drawing.file("out"), drawing.file("three"));
+    for key in &copies {
+        let with = |memory: &str, command: &str, more: &[&str]| {
+            let front = ["--key", key, "--memory", memory, "--round", "1"];
+            let (code, said) = beacon(&deployment, command, &[&front[..], more].concat());
+            (code, said, fs::read(&out).ok())
+        };
+        for memory in [deployment.file("memory"), linked.clone()] {
+            run_ok(["beacon", "init", "--key", key, "--memory", &memory]);
+            let (code, said, again) = with(&memory, "commit", &["--out", &out]);
+            assert_eq!(code, Some(0), "{said}");
+            assert_eq!(again.unwrap(), fs::read(&commitments[0]).unwrap());
+            fs::remove_file(&out).unwrap();
+            let (code, said, revealed) = with(&memory, "reveal", &["--list", &list, "--out", &out]);
+            assert_eq!((code, revealed), (Some(3), None), "{said}");
+            assert!(said.contains("was revealed for another list"), "{said}");
+        }
+        let fresh = deployment.file("fresh");
+        for (command, more) in [
+            ("commit", &["--out", &out][..]),
+            ("reveal", &["--list", &list, "--out", &out]),
+        ] {
+            let (code, said, written) = with(&fresh, command, more);
+            assert_eq!((code, written), (Some(2), None), "{said}");
+            assert!(said.contains("client-1 has no memory here"), "{said}");
+        }
+        assert_eq!(fs::read_dir(fresh).unwrap().count(), 0);
+    }
+}
+
 /// Two collectors at the same moment, each with a list of its own; and every process may be killed at any moment.
 #[test]
 fn nobody_reveals_for_two_lists_whatever_is_killed_when() {
@@ -685,6 +743,7 @@ fn nobody_reveals_for_two_lists_whatever_is_killed_when() {
         let reveal = |list: &str| {
             Command::new(program())
                 .args(["beacon", "reveal", "--key", &drawing.key(1)])
+                .args(["--memory", &deployment.file("memory")])
                 .args(["--roster", &deployment.file("roster.bin")])
                 .args(["--registrar", &deployment.file("registrar.key.pub")])
                 .args(["--round", &drawing.round, "--list", &drawing.file(list)])

@@ -74,8 +74,11 @@ pub(crate) enum BeaconFileError {
     /// Not the key that the roster has.
     #[error("the roster has another identity key of {client} than this key file")]
     OtherKey { client: ClientId },
+    /// Nothing is remembered of this key here.
+    #[error("{}: {client} has no memory here: if it has taken part before, with this key, name the memory that it had (a second one would let it reveal twice, and costs the beacon its value); if it never has, make one with `veilsum beacon init`", path.display())]
+    NoMemory { path: PathBuf, client: ClientId },
     /// Nothing to reveal.
-    #[error("{}: there is no commitment to beacon round {round}: `veilsum beacon commit` comes first, with the same key file", path.display())]
+    #[error("{}: there is no commitment to beacon round {round}: `veilsum beacon commit` comes first, with the same key and memory", path.display())]
     NotCommitted { path: PathBuf, round: u64 },
     /// The list has not what was committed to.
     #[error("{}: the list has not the commitment of {client} that this key file made: it is for another list", path.display())]

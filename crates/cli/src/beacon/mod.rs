@@ -52,11 +52,23 @@ impl RosterSource {
 
 #[derive(Debug, Subcommand)]
 enum BeaconCommand {
-    /// As participant: draw a secret for a beacon round, keep it beside the key file, and commit to it
+    /// As participant: make the memory of what the key commits to and reveals; once for a key, ever
+    Init {
+        /// The participant's secret file
+        #[arg(long)]
+        key: PathBuf,
+        /// The directory that remembers, for any number of keys; made if it is not there
+        #[arg(long)]
+        memory: PathBuf,
+    },
+    /// As participant: draw a secret for a beacon round, keep it in the memory, and commit to it
     Commit {
         /// The participant's secret file
         #[arg(long)]
         key: PathBuf,
+        /// The directory of `veilsum beacon init`
+        #[arg(long)]
+        memory: PathBuf,
         #[command(flatten)]
         roster: RosterSource,
         /// The beacon round
@@ -85,6 +97,9 @@ enum BeaconCommand {
         /// The participant's secret file, the same as for the commitment
         #[arg(long)]
         key: PathBuf,
+        /// The directory of `veilsum beacon init`
+        #[arg(long)]
+        memory: PathBuf,
         #[command(flatten)]
         roster: RosterSource,
         /// The beacon round
@@ -141,15 +156,27 @@ enum BeaconCommand {
 
 pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
     match &arguments.command {
+        BeaconCommand::Init { key, memory } => {
+            let keys = read_secret(key, ClientKeys::from_text)?;
+            let (dir, there) = participant::init(&keys, memory)?;
+            let state = if there { ", as before" } else { "" };
+            println!(
+                "{} remembers {}{state}; never copy it or put an old copy in its place",
+                dir.display(),
+                keys.client()
+            );
+        }
         BeaconCommand::Commit {
             key,
+            memory,
             roster,
             round,
             out,
         } => {
             let roster = roster.read()?;
             let keys = read_secret(key, ClientKeys::from_text)?;
-            let commitment = Participant::new(&RealDisk, &roster, keys, key)?.commit(*round)?;
+            let dir = participant::memory_of(&keys, memory)?;
+            let commitment = Participant::new(&RealDisk, &roster, keys, dir)?.commit(*round)?;
             write(Kind::Commitment, &commitment, out)?;
         }
         BeaconCommand::List {
@@ -160,6 +187,7 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
         } => list(&roster.read()?, *round, commitments, out)?,
         BeaconCommand::Reveal {
             key,
+            memory,
             roster,
             round,
             list,
@@ -168,8 +196,9 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
             let roster = roster.read()?;
             let keys = read_secret(key, ClientKeys::from_text)?;
             let loaded = files::load(list, Kind::List)?;
+            let dir = participant::memory_of(&keys, memory)?;
             let reveal =
-                Participant::new(&RealDisk, &roster, keys, key)?.reveal(*round, list, &loaded)?;
+                Participant::new(&RealDisk, &roster, keys, dir)?.reveal(*round, list, &loaded)?;
             write(Kind::Reveal, &reveal, out)?;
         }
         BeaconCommand::Combine {

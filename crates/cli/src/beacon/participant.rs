@@ -9,7 +9,9 @@ use rand_core::{OsRng, RngCore};
 use veilsum::ClientKeys;
 use veilsum::crypto::Digest;
 use veilsum::params::ClientId;
-use veilsum::store::{Disk, Operation, StoreError, open_state, write_private};
+use veilsum::store::{
+    Disk, Operation, RealDisk, StoreError, ensure_dir, open_state, write_private,
+};
 use veilsum::wire::{
     BeaconCommitContent, BeaconList, BeaconRevealContent, BeaconSource, Roster, Signed, Wire,
     beacon_commitment, beacon_list_digest,
@@ -18,7 +20,8 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use super::files::{self, BeaconFileError, Kind};
 
-/// A participant with its key and the directory beside it. One key has one directory, so that it has one memory.
+/// A participant with its key and its memory: the directory of its identity key, below one that its operator names. Where the
+/// key file is, and what it is called, does not matter.
 pub(crate) struct Participant<'a> {
     disk: &'a dyn Disk,
     roster: &'a Roster,
@@ -30,14 +33,41 @@ pub(crate) struct Participant<'a> {
 /// What a secret is for, and the secret.
 type Kept = ((Digest, u64), (ClientId, [u8; 32]));
 
+/// The directory of an identity key in a memory that is there, whatever links lead to it.
+///
+/// # Errors
+/// Errors of the disk.
+pub(crate) fn memory_of(keys: &ClientKeys, memory: &Path) -> Result<PathBuf, BeaconFileError> {
+    let canonical = memory.canonicalize();
+    let canonical =
+        canonical.map_err(|error| StoreError::from_io(Operation::Open, memory, &error))?;
+    let key = keys.identity().verifying_key().to_bytes();
+    Ok(canonical.join(hex::encode(key)))
+}
+
+/// Makes the memory of a participant, once. Whether it was there already is told.
+///
+/// # Errors
+/// Errors of the disk.
+pub(crate) fn init(keys: &ClientKeys, memory: &Path) -> Result<(PathBuf, bool), BeaconFileError> {
+    ensure_dir(&RealDisk, memory)?;
+    let dir = memory_of(keys, memory)?;
+    let there = RealDisk.exists(&dir);
+    let there = there.map_err(|error| StoreError::from_io(Operation::Read, &dir, &error))?;
+    open_state(&RealDisk, &dir)?;
+    Ok((dir, there))
+}
+
 impl<'a> Participant<'a> {
+    /// With its directory, as [`memory_of`] names it.
+    ///
     /// # Errors
-    /// [`BeaconFileError`] if the key is not one of a participant of the roster's beacon.
+    /// [`BeaconFileError::NoMemory`] if that is not there; others if the key is not one of a participant of the roster's beacon.
     pub(crate) fn new(
         disk: &'a dyn Disk,
         roster: &'a Roster,
         keys: ClientKeys,
-        key_file: &Path,
+        dir: PathBuf,
     ) -> Result<Self, BeaconFileError> {
         let client = keys.client();
         if *roster.beacon_source() != BeaconSource::CommitReveal {
@@ -49,9 +79,11 @@ impl<'a> Participant<'a> {
         if roster.identity(client) != Some(&keys.identity().verifying_key()) {
             return Err(BeaconFileError::OtherKey { client });
         }
-        let mut dir = key_file.as_os_str().to_owned();
-        dir.push(".beacon");
-        let dir = PathBuf::from(dir);
+        // An empty memory in place of the one that is somewhere else would be a second one.
+        let there = disk.exists(&dir);
+        if !there.map_err(|error| StoreError::from_io(Operation::Read, &dir, &error))? {
+            return Err(BeaconFileError::NoMemory { path: dir, client });
+        }
         open_state(disk, &dir)?;
         let registrar = roster.registrar().to_bytes();
         Ok(Self {
@@ -181,7 +213,7 @@ impl<'a> Participant<'a> {
 mod tests {
     use super::*;
     use veilsum::RegistrarKeys;
-    use veilsum::store::{CrashStyle, Fault, SimDisk, ensure_dir};
+    use veilsum::store::{CrashStyle, Fault, SimDisk};
     use veilsum::wire::{BeaconRule, RosterContent};
 
     #[test]
@@ -202,18 +234,18 @@ mod tests {
         for (first, second) in (0..16).flat_map(|first| (0..16).map(move |second| (first, second)))
         {
             let disk = SimDisk::new();
-            ensure_dir(&disk, Path::new("keys")).unwrap();
+            ensure_dir(&disk, Path::new("memory/key")).unwrap();
             let mut told = Vec::new();
             let mut commit = || {
                 let keys = ClientKeys::from_text(&secret).unwrap();
-                let made = Participant::new(&disk, &roster, keys, Path::new("keys/one"))
+                let made = Participant::new(&disk, &roster, keys, "memory/key".into())
                     .and_then(|participant| participant.commit(1));
                 told.extend(made);
                 disk.has_crashed()
             };
             disk.fail_change(disk.changes() + first, Fault::Crash);
             let died = commit();
-            assert!(died || first > 5, "a commitment has {first} changes");
+            assert!(died || first > 3, "a commitment has {first} changes");
             disk.restart(CrashStyle::ProcessOnly);
             disk.clear_faults();
             disk.fail_change(disk.changes() + second, Fault::Crash);
