@@ -41,7 +41,10 @@ fn published(round: u64, signature: &str, randomness: &str) -> String {
 /// A deployment whose roster names a beacon, with rounds by command and a committee that is drawn.
 fn deployed(rule: &str) -> Deployment {
     let deployment = Deployment::new(CLIENTS);
-    fs::remove_file(deployment.file("roster.bin")).unwrap();
+    // A trial without the mark of the roster that was not given to anybody.
+    for name in ["roster.bin", "registrar.key.registrar"] {
+        fs::remove_file(deployment.file(name)).unwrap();
+    }
     let rule_file = deployment.file("beacon.toml");
     fs::write(&rule_file, rule).unwrap();
     let (key, out) = (
@@ -769,4 +772,36 @@ fn nobody_reveals_for_two_lists_whatever_is_killed_when() {
         let revealed = ["of-all", "of-three"].map(|name| fs::metadata(drawing.file(name)).is_ok());
         assert_ne!(revealed[0], revealed[1]);
     }
+}
+
+/// Who is in a later roster may have been chosen with a value that is known: the round that waited for it is given up.
+#[test]
+fn a_later_roster_gives_up_the_round_that_waits() {
+    let deployment = local();
+    let (server, address) = serve(&deployment);
+    start(&deployment);
+    awaited(&deployment, &address, 1);
+    server.kill();
+    let (key, roster) = (
+        deployment.file("registrar.key"),
+        deployment.file("roster.bin"),
+    );
+    deployment.registrar(&["init", "--key", &key, "--roster", &roster]);
+    deployment.registrar(&["revoke", "--id", "5"]);
+    let dir = deployment.file("R");
+    let sign = ["registrar", "sign", "--dir", &dir, "--key", &key];
+    let sign = [&sign[..], &["--out", &roster, "--latest-beacon", "1"]].concat();
+    let refused = run(&sign);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    let again = "values are out up to beacon round 1";
+    assert!(
+        refused.status.code() == Some(2) && said.contains(again),
+        "{said}"
+    );
+    run_ok([&sign[..], &["--first-round", "2"]].concat());
+    let (server, address) = serve(&deployment);
+    logged(&deployment, &["round_given_up", "round=1", "first_round=2"]);
+    start(&deployment);
+    awaited(&deployment, &address, 2);
+    server.kill();
 }

@@ -301,3 +301,64 @@ fn keys_that_are_there_are_used_and_never_replaced() {
     assert_eq!(fs::read(files.path("R/registrar.key")).unwrap(), before);
     assert!(!Path::new(&files.path("other.key")).exists());
 }
+
+/// One key, one directory that signs: neither an old copy of it nor a second one, until the registrar says that it has moved.
+#[test]
+fn a_key_signs_in_one_directory_and_never_from_an_old_copy() {
+    let files = Files::new();
+    let (a, old, new) = ("a.dir", "old.dir", "new.dir");
+    let at = |dir, command: &[&'static str]| -> Vec<&'static str> {
+        let front = ["registrar", command[0], "--dir", dir];
+        [&front[..], &command[1..]].concat()
+    };
+    let sign = ["sign", "--key", "k.key", "--out", "roster.bin"];
+    files.ok(&at(a, &["init", "--key", "k.key"]));
+    for id in ["1", "2"] {
+        let key: &'static str = if id == "1" { "c1.key" } else { "c2.key" };
+        let registrar = "a.dir/registrar.pub";
+        let request = ["enrol", "request", "--registrar", registrar];
+        files.ok(&[&request[..], &["--key", key, "--id", id]].concat());
+    }
+    files.ok(&at(a, &["admit", "c1.key.join"]));
+    assert_eq!(files.ok(&at(a, &sign))["version"], 1);
+    let copied = std::process::Command::new("cp")
+        .args(["-r", &files.path(a), &files.path(old)])
+        .status();
+    assert!(copied.unwrap().success());
+    files.ok(&at(a, &["admit", "c2.key.join"]));
+    assert_eq!(files.ok(&at(a, &sign))["version"], 2);
+
+    // The copy, as it is and in place of the directory.
+    files.fails(&at(old, &sign), 2, &["rosters are signed in", "a.dir"]);
+    let moved = ["init", "--key", "k.key", "--moved"];
+    let behind = "the key has signed roster version 2";
+    files.fails(&at(old, &moved), 2, &[behind]);
+    let rename = |from, to| fs::rename(files.path(from), files.path(to)).unwrap();
+    rename(a, "aside.dir");
+    rename(old, a);
+    files.fails(&at(a, &sign), 2, &[behind]);
+    rename(a, old);
+    rename("aside.dir", a);
+
+    // Another directory, by a link to the key too.
+    let link = files.path("link.key");
+    std::os::unix::fs::symlink(files.path("k.key"), link).unwrap();
+    for key in ["k.key", "link.key"] {
+        let start = ["init", "--key", key, "--roster", "roster.bin"];
+        files.fails(&at(new, &start), 2, &["rosters are signed in", "a.dir"]);
+    }
+    let start = [
+        "init",
+        "--key",
+        "k.key",
+        "--roster",
+        "roster.bin",
+        "--moved",
+    ];
+    files.ok(&at(new, &start));
+    assert_eq!(files.ok(&at(new, &sign))["changed"], false);
+    files.fails(&at(a, &sign), 2, &["rosters are signed in", "new.dir"]);
+    files.ok(&at(a, &moved));
+    assert_eq!(files.ok(&at(a, &sign))["version"], 2);
+    files.fails(&at(new, &sign), 2, &["rosters are signed in", "a.dir"]);
+}

@@ -275,13 +275,15 @@ fn forked() -> Deployment {
     let deployment = Deployment::enrolled(CLIENTS);
     let copy = |from: &str, to: &str| fs::copy(deployment.file(from), deployment.file(to)).unwrap();
     copy("roster.bin", "first.bin");
+    // Whoever has the key is held by no mark beside it.
+    copy("R/registrar.key", "stolen.key");
     run_ok([
         "registrar",
         "init",
         "--dir",
         &deployment.file("F"),
         "--key",
-        &deployment.file("R/registrar.key"),
+        &deployment.file("stolen.key"),
         "--roster",
         &deployment.file("first.bin"),
     ]);
@@ -293,7 +295,7 @@ fn forked() -> Deployment {
         "--dir",
         &fork,
         "--key",
-        &deployment.file("R/registrar.key"),
+        &deployment.file("stolen.key"),
         "--out",
         &deployment.file("fork.bin"),
     ]);

@@ -435,6 +435,9 @@ pub(crate) enum RegistrarCommand {
         /// Go on from this roster, which the key has signed
         #[arg(long)]
         roster: Option<PathBuf>,
+        /// The directory in which the key has signed rosters until now was moved or is lost: it signs no more there
+        #[arg(long)]
+        moved: bool,
         /// One JSON object on the last line of the output, and nothing else
         #[arg(long)]
         json: bool,

@@ -22,6 +22,7 @@ use crate::host::Host;
 use crate::inspect::InspectError;
 use crate::keys::FileError;
 use crate::ledger::LedgerError;
+use crate::mark::MarkError;
 use crate::places::PlaceError;
 use crate::update::UpdateError;
 
@@ -79,6 +80,8 @@ pub(crate) enum CliError {
     },
     #[error(transparent)]
     Registrar(#[from] RegistrarError),
+    #[error(transparent)]
+    Mark(#[from] MarkError),
     #[error(
         "--identity must be 64 hexadecimal digits (32 bytes): `veilsum registrar show` names them"
     )]
@@ -234,6 +237,7 @@ impl CliError {
                 }
             }
             Self::Registrar(error) => registrar_code(error),
+            Self::Mark(error) => error.store().map_or(exit::USAGE, store_code),
             Self::Request { cause, .. } => registrar_code(cause),
             Self::NumberNeeded { .. } | Self::OtherKeys { .. } | Self::IdentityKey => exit::USAGE,
             Self::Beacon(error) if error.is_verification() => exit::VERIFICATION,

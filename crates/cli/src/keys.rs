@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 use crate::args::{KeyRole, KeygenArguments, RosterArguments};
 use crate::beacon::read_rule;
 use crate::error::CliError;
+use crate::mark::Mark;
 
 /// What is wrong with a file of a key or of the roster.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -176,6 +177,7 @@ pub(crate) fn roster(arguments: &RosterArguments) -> Result<u8, CliError> {
     });
     // What nobody would accept is not written.
     let roster = Roster::verify(signed, &registrar.public()).map_err(FileError::from)?;
+    Mark::of(&arguments.key)?.single(&roster)?;
     write_public(&RealDisk, &arguments.out, &roster.signed().to_bytes())?;
     let (clients, digest) = (roster.entries().len(), roster.digest());
     if arguments.json {

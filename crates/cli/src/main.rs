@@ -17,6 +17,7 @@ mod keys;
 mod lab;
 mod ledger;
 mod limits;
+mod mark;
 mod metrics;
 mod newest;
 mod pages;

@@ -20,6 +20,7 @@ use crate::args::{EnrolCommand, RegistrarCommand};
 use crate::beacon::read_rule;
 use crate::error::{CliError, exit};
 use crate::keys::{FileError, read_key, read_roster, read_secret};
+use crate::mark::Mark;
 
 const SECRET_FILE: &str = "registrar.key";
 const ROSTER_FILE: &str = "roster.bin";
@@ -175,8 +176,16 @@ pub(crate) fn registrar(command: &RegistrarCommand) -> Result<u8, CliError> {
             key,
             epoch,
             roster,
+            moved,
             json,
-        } => init(dir, key.as_deref(), *epoch, roster.as_deref(), *json),
+        } => init(
+            dir,
+            key.as_deref(),
+            *epoch,
+            roster.as_deref(),
+            *moved,
+            *json,
+        ),
         RegistrarCommand::List {
             dir,
             requests,
@@ -245,7 +254,7 @@ pub(crate) fn registrar(command: &RegistrarCommand) -> Result<u8, CliError> {
             }
             let published =
                 latest_beacon.map_or_else(|| Published::At(now_ms() / 1000), Published::Until);
-            sign(registrar, &key, published, &out, *json)
+            sign(registrar, dir, &key, published, &out, *json)
         }
         RegistrarCommand::Show { dir, json } => {
             let registrar = open(dir)?;
@@ -260,10 +269,20 @@ fn init(
     key: Option<&Path>,
     epoch: u64,
     roster: Option<&Path>,
+    moved: bool,
     as_json: bool,
 ) -> Result<u8, CliError> {
+    let path = key.map_or_else(|| dir.join(SECRET_FILE), Path::to_owned);
     // No key is made for a directory that cannot be used.
     match Registrar::open(disk(), dir) {
+        // A directory that was moved as it is goes on with what it has.
+        Ok(registrar) if moved && roster.is_none() => {
+            let keys = read_secret(&path, RegistrarKeys::from_text)?;
+            own(&registrar, dir, &keys)?;
+            Mark::of(&path)?.take(dir, registrar.last(), moved)?;
+            told(as_json, &summary(&registrar), &described(&registrar));
+            return Ok(0);
+        }
         Ok(_) => {
             return Err(RegistrarError::Taken {
                 dir: dir.to_owned(),
@@ -276,7 +295,6 @@ fn init(
         Err(error) => return Err(error.into()),
     }
     ensure_dir(&RealDisk, &dir.join(REQUESTS_DIR))?;
-    let path = key.map_or_else(|| dir.join(SECRET_FILE), Path::to_owned);
     let keys = keys_at(&path, RegistrarKeys::from_text, || {
         let keys = RegistrarKeys::generate(&mut OsRng);
         let text = keys.to_text();
@@ -286,6 +304,8 @@ fn init(
         Some(file) => Some(read_roster(file, &keys.public())?),
         None => None,
     };
+    // First the mark: should the rest be lost, the same call does it again.
+    Mark::of(&path)?.take(dir, last.as_ref(), moved)?;
     let registrar = Registrar::init(disk(), dir, &keys.public(), epoch, last.as_ref())?;
     let public = dir.join("registrar.pub");
     let mut about = summary(&registrar);
@@ -302,6 +322,15 @@ fn init(
         ),
     );
     Ok(0)
+}
+
+fn own(registrar: &Registrar, dir: &Path, keys: &RegistrarKeys) -> Result<(), RegistrarError> {
+    if keys.public() == *registrar.public() {
+        return Ok(());
+    }
+    Err(RegistrarError::OtherKey {
+        dir: dir.to_owned(),
+    })
 }
 
 /// The files of a directory, by name; hidden ones are somebody's half-written ones.
@@ -436,14 +465,19 @@ fn revoke(
 
 fn sign(
     mut registrar: Registrar,
+    dir: &Path,
     key: &Path,
     published: Published,
     out: &Path,
     as_json: bool,
 ) -> Result<u8, CliError> {
     let keys = read_secret(key, RegistrarKeys::from_text)?;
+    own(&registrar, dir, &keys)?;
+    let mark = Mark::of(key)?;
+    mark.take(dir, registrar.last(), false)?;
     let signing = registrar.sign(&keys, published)?;
     let roster = registrar.last().ok_or(RegistrarError::Empty)?;
+    mark.take(dir, Some(roster), false)?;
     // Should this be lost, the same call writes it again.
     replace_public(&RealDisk, out, &roster.signed().to_bytes())?;
     let changed = signing == Signing::New;
