@@ -103,7 +103,7 @@ pub struct RosterDraft {
     epoch: u64,
     beacon: BeaconRule,
     /// The rule of the roster before.
-    before: Option<BeaconRule>,
+    last_beacon: Option<BeaconRule>,
     entries: BTreeMap<ClientId, RosterEntry>,
     /// Identity and share keys, with those who have them.
     holders: BTreeMap<[u8; 32], ClientId>,
@@ -120,7 +120,7 @@ impl RosterDraft {
             version: 1,
             epoch,
             beacon,
-            before: None,
+            last_beacon: None,
             entries: BTreeMap::new(),
             holders: BTreeMap::new(),
             revoked: BTreeSet::new(),
@@ -134,7 +134,7 @@ impl RosterDraft {
         let mut draft = Self {
             version: content.version.checked_add(1)?,
             revoked: content.revoked.iter().copied().collect(),
-            before: Some(content.beacon.clone()),
+            last_beacon: Some(content.beacon.clone()),
             ..Self::first(*last.registrar(), content.epoch, content.beacon.clone())
         };
         for entry in &content.entries {
@@ -300,8 +300,8 @@ impl RosterDraft {
     /// [`RosterError::Signature`] when the key is not that of this registrar; [`RosterError::Start`], and others for a beacon
     /// that does not fit.
     pub fn sign(&self, key: &IdentityKey) -> Result<Roster, RosterError> {
-        if let Some(before) = &self.before {
-            self.beacon.follows(before)?;
+        if let Some(last) = &self.last_beacon {
+            self.beacon.follows(last)?;
         }
         Roster::verify(Signed::sign(self.content(), key), &self.registrar)
     }
