@@ -398,14 +398,36 @@ fn a_configuration_says_where_proven_values_are_put() {
         parsed(&check(&right).1)["tasks"][0]["beacon_value"],
         Value::Bool(true)
     );
-    plant(
-        &deployment,
-        "1000.json",
-        published(FIRST.0, SECOND.1, SECOND.2).as_bytes(),
-    );
-    let (code, _, errors) = check(&right);
-    assert_eq!(code, Some(3), "{errors}");
-    assert!(errors.contains("announcement.beacon"), "{errors}");
+    // What a relay gave is no reason for a server not to start, nor is half of it.
+    let half = b"{\"round\": 1000";
+    let wrong = [
+        (
+            published(FIRST.0, SECOND.1, SECOND.2),
+            "announcement.beacon",
+        ),
+        (
+            published(SECOND.0, SECOND.1, SECOND.2),
+            "announcement.schedule",
+        ),
+        (
+            String::from_utf8(half.to_vec()).unwrap(),
+            "no round as drand publishes it",
+        ),
+    ];
+    for (content, why) in wrong {
+        plant(&deployment, "1000.json", content.as_bytes());
+        let (code, said, errors) = check(&right);
+        assert_eq!(code, Some(0), "{errors}");
+        let task = &parsed(&said)["tasks"][0];
+        assert_eq!(task["beacon_value"], "refused");
+        assert!(
+            task["beacon_error"].as_str().unwrap().contains(why),
+            "{task}"
+        );
+        let said = run_ok(["server", "--check", "--config", &path]);
+        let refused = "the value of beacon round 1000 is refused";
+        assert!(said.contains(refused) && said.contains(why), "{said}");
+    }
     let (code, _, errors) = check(&right.replace("beacon_values = \"values\"\n", ""));
     assert_eq!(code, Some(2), "{errors}");
     assert!(errors.contains("beacon_values is missing"), "{errors}");
@@ -548,8 +570,124 @@ impl Drawing<'_> {
     }
 }
 
+/// Has the registrar sign the next version of a deployment's roster, with another rule for its beacon.
+fn next_roster(deployment: &Deployment, rule: &str) {
+    let [dir, key, roster, rule_file] =
+        ["R", "registrar.key", "roster.bin", "rule.toml"].map(|name| deployment.file(name));
+    if fs::metadata(&dir).is_err() {
+        run_ok([
+            "registrar",
+            "init",
+            "--dir",
+            &dir,
+            "--key",
+            &key,
+            "--roster",
+            &roster,
+        ]);
+    }
+    fs::write(&rule_file, rule).unwrap();
+    run_ok(["registrar", "beacon", "--dir", &dir, "--rule", &rule_file]);
+    run_ok([
+        "registrar",
+        "sign",
+        "--dir",
+        &dir,
+        "--key",
+        &key,
+        "--out",
+        &roster,
+    ]);
+}
+
+/// The round that the server's ledger says its only task is at.
+fn unfinished(deployment: &Deployment) -> Value {
+    let ledger = fs::read_to_string(deployment.file("state/ledger.json")).unwrap();
+    parsed(&ledger)["unfinished"][""].take()
+}
+
+const RULE: &str = "scheme = \"commit-reveal\"\nparticipants = [1, 2, 3, 4]\n";
+
+#[test]
+fn a_round_that_waits_is_given_up_when_the_rule_has_moved_past_it() {
+    let deployment = deployed(&format!("{RULE}first_beacon = 1\n"));
+    let (server, address) = serve(&deployment);
+    start(&deployment);
+    awaited(&deployment, &address, 1);
+
+    // While the server is down: it starts, and its next round has the first number of the new rule.
+    server.kill();
+    next_roster(
+        &deployment,
+        &format!("{RULE}first_round = 3\nfirst_beacon = 10\n"),
+    );
+    let (server, address) = serve(&deployment);
+    logged(&deployment, &["round_given_up", "round=1"]);
+    assert_eq!(unfinished(&deployment), Value::Null);
+    start(&deployment);
+    awaited(&deployment, &address, 10);
+    assert_eq!(unfinished(&deployment), 3);
+
+    // While it runs and waits: another list of participants is seen at once, and so is a number that is past.
+    next_roster(
+        &deployment,
+        &format!("{RULE}first_round = 3\nfirst_beacon = 20\n"),
+    );
+    awaited(&deployment, &address, 20);
+    assert_eq!(unfinished(&deployment), 3);
+    next_roster(
+        &deployment,
+        &format!("{RULE}first_round = 5\nfirst_beacon = 30\n"),
+    );
+    logged(&deployment, &["round_given_up", "round=3"]);
+    start(&deployment);
+    awaited(&deployment, &address, 30);
+    assert_eq!(unfinished(&deployment), 5);
+    let fifth = Drawing {
+        deployment: &deployment,
+        round: "30".to_owned(),
+    };
+    let (code, said) = put(&deployment, &fifth.drawn());
+    assert_eq!(code, Some(0), "{said}");
+    round_ends(&deployment, &address, 4);
+
+    // By command, while the server runs and while it is down; not when there is nothing to give up, or it is too late.
+    let state = deployment.file("state");
+    let skip = ["rounds", "skip", "--state", &state];
+    let refused = |words: &str| {
+        let output = run(skip);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    };
+    deployment.wait("end", || unfinished(&deployment).is_null().then_some(()));
+    refused("no round waits");
+    start(&deployment);
+    awaited(&deployment, &address, 31);
+    run_ok(skip);
+    logged(&deployment, &["round_given_up", "round=6"]);
+    start(&deployment);
+    awaited(&deployment, &address, 32);
+    server.kill();
+    run_ok(skip);
+    let (server, address) = serve(&deployment);
+    logged(&deployment, &["round_given_up", "round=7"]);
+    start(&deployment);
+    awaited(&deployment, &address, 33);
+    let last = Drawing {
+        deployment: &deployment,
+        round: "33".to_owned(),
+    };
+    assert_eq!(put(&deployment, &last.drawn()).0, Some(0));
+    logged(&deployment, &["beacon_taken", "round=8"]);
+    let record = deployment.file("state/rounds/8/roster.veilsum");
+    deployment.wait("announcement", || fs::metadata(&record).ok());
+    refused("round 8 is announced already");
+    server.kill();
+}
+
 fn local() -> Deployment {
-    deployed("scheme = \"commit-reveal\"\nparticipants = [1, 2, 3, 4]\nfirst_beacon = 1\n")
+    deployed(&format!("{RULE}first_beacon = 1\n"))
 }
 
 #[test]

@@ -684,6 +684,15 @@ pub(crate) enum RoundsCommand {
         #[arg(long, default_value = "")]
         task: TaskName,
     },
+    /// Have a server give up the round that waits for its beacon's value: its number is used up and never announced
+    Skip {
+        /// The server's state directory
+        #[arg(long)]
+        state: PathBuf,
+        /// The task, where the server has named ones
+        #[arg(long, default_value = "")]
+        task: TaskName,
+    },
     /// Copy log, bodies, roster and evidence of a closed round, after checking all of them
     Export {
         /// The server's state directory

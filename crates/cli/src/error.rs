@@ -54,6 +54,16 @@ pub(crate) enum CliError {
     #[error("round {round} is not among those that the server keeps: see `veilsum rounds list`")]
     NoRound { round: u64 },
     #[error(
+        "the round is given up by command: its number is used up, and the next one is another draw"
+    )]
+    GivenUp { round: u64 },
+    #[error("no round waits for the value of its beacon: nothing is given up")]
+    NothingWaits,
+    #[error(
+        "round {round} is announced already, so it goes on: only a round that still waits can be given up"
+    )]
+    Announced { round: u64 },
+    #[error(
         "a cohort of {cohort} cannot be drawn from {population} clients: choose between 2 and {population}"
     )]
     Cohort { cohort: u32, population: u32 },
@@ -214,6 +224,8 @@ impl CliError {
             Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
             Self::Round(_) => exit::VERIFICATION,
             Self::NoRound { .. } | Self::Cohort { .. } => exit::USAGE,
+            Self::NothingWaits | Self::Announced { .. } => exit::USAGE,
+            Self::GivenUp { .. } => exit::ABORTED,
             Self::Directory { .. } => exit::ENVIRONMENT,
             Self::Audit(AuditError::Store(error)) => store_code(error),
             Self::Context(_) => exit::VERIFICATION,

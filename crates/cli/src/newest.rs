@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use veilsum::Task;
 use veilsum::crypto::VerifyingKey;
@@ -36,6 +37,12 @@ impl RosterFile {
             tracing::error!(target: "veilsum", event = "roster_refused", %error, "new rounds keep the roster that there was");
         }
         task.roster()
+    }
+
+    /// Another one when the file may have been replaced, without reading it.
+    pub(crate) fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let about = std::fs::metadata(&self.path).ok()?;
+        Some((about.modified().ok()?, about.len()))
     }
 
     fn take(&self, task: &Task) -> Result<(), CliError> {

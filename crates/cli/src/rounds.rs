@@ -6,16 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
-use veilsum::TaskName;
 use veilsum::protocol::Record;
 use veilsum::store::{
     BodyDigest, ClosedLog, DirLock, LOG_FILE, RealDisk, StoreError, replace_private, write_private,
 };
 use veilsum::wire::Wire;
+use veilsum::{TaskName, announced_params};
 
 use crate::args::{RoundsArguments, RoundsCommand};
 use crate::error::CliError;
-use crate::service::START_FILE;
+use crate::ledger::Ledger;
+use crate::service::{START_FILE, skip_file};
 
 /// Directory of the named tasks' state directories, where the configuration names no others.
 pub(crate) const TASKS_DIR: &str = "tasks";
@@ -281,6 +282,20 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             }
             println!(
                 "a round is asked for; the server begins it when the one that is open has ended"
+            );
+        }
+        RoundsCommand::Skip { state, task } => {
+            let waits = Ledger::open(state, 0)?.unfinished(task.as_str());
+            let round = waits.ok_or(CliError::NothingWaits)?;
+            if announced_params(&RealDisk, &of_task(state, task), round)?.is_some() {
+                return Err(CliError::Announced { round });
+            }
+            match write_private(&RealDisk, &skip_file(state, round), b"") {
+                Ok(()) | Err(StoreError::Exists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            println!(
+                "round {round}: the server gives it up when it looks next, unless its value comes first; the number is never used again"
             );
         }
         RoundsCommand::Export {

@@ -1,7 +1,7 @@
 //! `server`: the tasks of a configuration, each with one round or with rounds by schedule and by command.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use veilsum::{
 };
 
 use crate::args::ServerArguments;
-use crate::beacon::{Values, beacon_round};
+use crate::beacon::{BeaconFileError, Values, beacon_round};
 use crate::config::{Problem, ServerConfig, TaskConfig, listed, operator_beacon};
 use crate::error::CliError;
 use crate::ledger::Ledger;
@@ -34,6 +34,12 @@ const LOOK: Duration = Duration::from_millis(200);
 const LOOK_FOR_VALUE: Duration = Duration::from_millis(500);
 /// The file in a task's state directory that asks for a round.
 pub(crate) const START_FILE: &str = "start";
+
+/// The file in a server's state directory that asks it to give up a round that waits. It names the round, so that it can never
+/// be obeyed for another one.
+pub(crate) fn skip_file(state: &Path, round: u64) -> PathBuf {
+    state.join(format!("skip-{round}"))
+}
 
 pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     let config = ServerConfig::read(&arguments.config, now_ms())?;
@@ -82,6 +88,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
             config,
             roster: Arc::clone(&roster),
             values: config_values.clone(),
+            state: state.clone(),
             server_key,
             json: arguments.json,
         };
@@ -183,9 +190,12 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
             .params(&config.roster, server_key, round, beacon, now_ms())
             .map_err(CliError::problems)?;
         let proven = *config.roster.beacon_source() != BeaconSource::Operator;
-        let value = match &config.values {
-            Some(values) if proven => Some(values.find(&config.roster, round)?.is_some()),
-            _ => None,
+        let values = config.values.as_ref().filter(|_| proven);
+        // Whoever fetches a value need not be trusted, and other rounds do not need it: a bad one is no reason not to start.
+        let (value, refused) = match values.map(|values| values.find(&config.roster, round)) {
+            None => (Value::Null, None),
+            Some(Ok(found)) => (json!(found.is_some()), None),
+            Some(Err(error)) => (json!(REFUSED), Some(error.to_string())),
         };
         let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
         let schedule = task.schedule.as_ref();
@@ -196,10 +206,14 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
             "committee": params.committee_size(), "threshold": params.threshold, "n_min": params.n_min,
             "dim": params.dim, "upload_bytes": sizes.total(),
             "beacon_round": proven.then_some(beacon.round), "beacon_value": value,
+            "beacon_error": refused,
         }));
     }
     Ok(json!({ "tasks": tasks }))
 }
+
+/// What `--check` says of a beacon's value that is there and does not verify.
+const REFUSED: &str = "refused";
 
 /// The facts of a task for people.
 fn facts_text(about: &Value) -> String {
@@ -216,6 +230,12 @@ fn facts_text(about: &Value) -> String {
     if let Some(next) = about.get("next_ms").and_then(Value::as_u64) {
         let seconds = next.saturating_sub(now_ms()) / 1000;
         text += &format!("; the next round in {}", duration(seconds));
+    }
+    if let Some(error) = about.get("beacon_error").and_then(Value::as_str) {
+        text += &format!(
+            "; the value of beacon round {} is refused: {error}",
+            number("beacon_round")
+        );
     }
     text
 }
@@ -251,6 +271,8 @@ struct Runner {
     config: TaskConfig,
     roster: Arc<RosterFile>,
     values: Option<Values>,
+    /// The server's, for all tasks.
+    state: PathBuf,
     server_key: [u8; 32],
     json: bool,
 }
@@ -288,14 +310,19 @@ impl Runner {
     }
 
     /// A round as it is configured now. Waits for its beacon's value, where the roster wants one that proves itself; the
-    /// roster is taken before that.
+    /// roster is the newest when there is one.
     async fn plan(&self, round: u64) -> Result<RoundPlan, CliError> {
-        let roster = self.roster_of(round)?;
-        let (beacon, proof) = match self.config.given_beacon() {
-            Some(value) if !is_proven(&roster) => {
-                (operator_beacon(round, value), BeaconProof::none())
+        let (roster, (beacon, proof)) = loop {
+            let roster = self.roster_of(round)?;
+            let found = match self.config.given_beacon() {
+                Some(value) if !is_proven(&roster) => {
+                    Some((operator_beacon(round, value), BeaconProof::none()))
+                }
+                _ => self.proven(&roster, round).await?,
+            };
+            if let Some(found) = found {
+                break (roster, found);
             }
-            _ => self.proven(&roster, round).await?,
         };
         let made = self
             .config
@@ -307,12 +334,19 @@ impl Runner {
         })
     }
 
-    /// The value of a round's beacon with its proof, as soon as both are where the operator puts them. What is there and does
-    /// not verify is told of and not used.
-    async fn proven(&self, roster: &Roster, round: u64) -> Result<(Beacon, BeaconProof), CliError> {
+    /// The value of a round's beacon with its proof, as soon as both are where the operator puts them; none as soon as there
+    /// is another roster for the round, whose rule may be another. What is there and does not verify is told of and not used.
+    async fn proven(
+        &self,
+        roster: &Roster,
+        round: u64,
+    ) -> Result<Option<(Beacon, BeaconProof)>, CliError> {
         if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
             // Its log has the proof.
-            return Ok((params.beacon, BeaconProof::none()));
+            return Ok(Some((params.beacon, BeaconProof::none())));
+        }
+        if !is_proven(roster) {
+            return Err(CliError::problems(vec![Problem::NoBeacon]));
         }
         let missing = || CliError::problems(vec![Problem::NoBeaconValues]);
         let values = self.values.as_ref().ok_or_else(missing)?;
@@ -320,12 +354,25 @@ impl Runner {
         let beacon_round = beacon_round(roster, round)?;
         let mut refused = None;
         let mut waiting = false;
+        let mut seen = None;
         loop {
+            let stamp = self.roster.stamp();
+            if seen != stamp {
+                seen = stamp;
+                if self.roster_of(round)?.digest() != roster.digest() {
+                    self.task.await_beacon(None);
+                    return Ok(None);
+                }
+            }
+            if skip_file(&self.state, round).exists() {
+                self.task.await_beacon(None);
+                return Err(CliError::GivenUp { round });
+            }
             match values.find(roster, round) {
                 Ok(Some(found)) => {
                     self.task.await_beacon(None);
                     tracing::info!(target: "veilsum", event = "beacon_taken", task, round, beacon_round);
-                    return Ok(found);
+                    return Ok(Some(found));
                 }
                 Ok(None) => refused = None,
                 Err(error) if refused.as_ref() == Some(&error) => {}
@@ -378,19 +425,11 @@ impl Runner {
             // With the parameters that it was announced with, whatever the configuration says now.
             if let Some(params) = announced_params(&RealDisk, self.task.state(), round)? {
                 self.ended(params.into(), ledger).await?;
+            } else if is_proven(&self.task.roster()) {
+                // It has its number and so its value; another number would be another draw.
+                self.try_round(round, ledger).await?;
             } else {
-                let roster = tokio::task::block_in_place(|| self.roster.refresh(&self.task));
-                let first_round = roster.beacon().first_round;
-                if !is_proven(&roster) {
-                    locked(ledger).end(&name)?;
-                } else if round < first_round {
-                    // A later roster has moved on while it waited: nobody accepts it any more.
-                    tracing::warn!(target: "veilsum", event = "round_given_up", task = name, round, first_round);
-                    locked(ledger).end(&name)?;
-                } else {
-                    // It has its number and so its value; another number would be another draw.
-                    self.new_round(round, ledger).await?;
-                }
+                locked(ledger).end(&name)?;
             }
         }
         loop {
@@ -403,16 +442,35 @@ impl Runner {
             let roster = tokio::task::block_in_place(|| self.roster.refresh(&self.task));
             locked(ledger).skip_to(roster.beacon().first_round);
             let round = locked(ledger).begin(&name, slot)?;
-            match self.new_round(round, ledger).await {
-                // A new roster may be too small for the configuration: other tasks go on, and the next slot may do better.
-                Err(CliError::Params(problems)) => {
-                    let (task, problems) = (self.config.name.as_str(), listed(&problems));
-                    tracing::error!(target: "veilsum", event = "round_not_begun", task, round, %problems);
-                    locked(ledger).end(&name)?;
-                }
-                ended => ended?,
-            }
+            self.try_round(round, ledger).await?;
         }
+    }
+
+    /// A new round, or none with this number, ever, when there cannot be one; later numbers may do better.
+    async fn try_round(&mut self, round: u64, ledger: &Mutex<Ledger>) -> Result<(), CliError> {
+        let task = self.config.name.as_str().to_owned();
+        match self.new_round(round, ledger).await {
+            // A new roster may be too small for the configuration: other tasks go on.
+            Err(CliError::Params(problems)) => {
+                let problems = listed(&problems);
+                tracing::error!(target: "veilsum", event = "round_not_begun", task, round, %problems);
+            }
+            // By command, or because the registrar has had rounds begin later while it waited for its value.
+            Err(
+                error @ (CliError::GivenUp { .. }
+                | CliError::Beacon(BeaconFileError::BeforeFirst { .. })),
+            ) => {
+                tracing::warn!(target: "veilsum", event = "round_given_up", task, round, %error);
+                if !self.json {
+                    println!("{}round {round}: {error}", self.front());
+                }
+            }
+            ended => return ended,
+        }
+        locked(ledger).end(&task)?;
+        // What remains after a crash says nothing: the number never comes again.
+        let _ = fs::remove_file(skip_file(&self.state, round));
+        Ok(())
     }
 
     /// Runs a round of a schedule to its end; one without a result is nothing to stop for.
