@@ -1,5 +1,4 @@
 //! What a registrar signs under a beacon: whose participants stay, and whose values nobody knows when it is signed.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 
