@@ -449,7 +449,7 @@ fn inspect_shows_every_file_that_a_round_leaves() {
     for path in found {
         let name = path.file_name().unwrap().to_str().unwrap();
         // What is not Veilsum's, and names and numbers in plain text.
-        let foreign = [".npy", ".toml", "address", "lock", "VERSION"];
+        let foreign = [".npy", ".toml", ".registrar", "address", "lock", "VERSION"];
         let claim = path.parent().unwrap().ends_with("claims");
         if claim || foreign.iter().any(|end| name.ends_with(end)) {
             continue;
