@@ -125,6 +125,14 @@ fn of_task(state: &Path, task: &TaskName) -> PathBuf {
     }
 }
 
+/// Leaves the empty file that asks a running server for something. Asked for already: then one answer serves both.
+fn ask(file: &Path) -> Result<(), StoreError> {
+    match write_private(&RealDisk, file, b"") {
+        Ok(()) | Err(StoreError::Exists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The rounds of all tasks.
 fn kept_by_all(state: &Path) -> Result<Vec<Kept>, CliError> {
     let tasks = state.join(TASKS_DIR);
@@ -274,12 +282,7 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
         }
         RoundsCommand::Start { state, task } => {
             let dir = of_task(state, task);
-            let path = dir.join(START_FILE);
-            match write_private(&RealDisk, &path, b"") {
-                // Asked for already: then one round answers both.
-                Ok(()) | Err(StoreError::Exists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            ask(&dir.join(START_FILE))?;
             println!(
                 "a round is asked for; the server begins it when the one that is open has ended"
             );
@@ -290,10 +293,7 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             if announced_params(&RealDisk, &of_task(state, task), round)?.is_some() {
                 return Err(CliError::Announced { round });
             }
-            match write_private(&RealDisk, &skip_file(state, round), b"") {
-                Ok(()) | Err(StoreError::Exists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
+            ask(&skip_file(state, round))?;
             println!(
                 "round {round}: the server gives it up when it looks next, unless its value comes first; the number is never used again"
             );

@@ -90,19 +90,10 @@ fn next_roster(deployment: &Deployment, rule: &str, latest: u64) {
     let [dir, key, roster, rule_file] =
         ["R", "registrar.key", "roster.bin", "rule.toml"].map(|name| deployment.file(name));
     if fs::metadata(&dir).is_err() {
-        run_ok([
-            "registrar",
-            "init",
-            "--dir",
-            &dir,
-            "--key",
-            &key,
-            "--roster",
-            &roster,
-        ]);
+        deployment.registrar(&["init", "--key", &key, "--roster", &roster]);
     }
     fs::write(&rule_file, rule).unwrap();
-    run_ok(["registrar", "beacon", "--dir", &dir, "--rule", &rule_file]);
+    deployment.registrar(&["beacon", "--rule", &rule_file]);
     assert_eq!(sign(deployment, latest), (Some(0), String::new()));
 }
 
@@ -160,14 +151,7 @@ fn a_round_that_waits_is_given_up_when_the_rule_has_moved_past_it() {
         &format!("{RULE}first_round = 5\nfirst_beacon = 30\n"),
         20,
     );
-    run_ok([
-        "registrar",
-        "revoke",
-        "--dir",
-        &deployment.file("R"),
-        "--id",
-        "5",
-    ]);
+    deployment.registrar(&["revoke", "--id", "5"]);
     let (code, said) = sign(&deployment, 30);
     assert_eq!(code, Some(2));
     assert!(
