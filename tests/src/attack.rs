@@ -126,7 +126,9 @@ async fn slow(connection: &Connection, body_len: u64) {
             && let Ok(Ok((mut send, recv))) =
                 tokio::time::timeout(Duration::from_millis(100), connection.open_bi()).await
         {
-            let sent = send.write_all(&begin[..6 + held.len() * 30]).await;
+            let sent = send
+                .write_all(&begin[..6 + held.len() * (begin.len() - 6) / STREAMS])
+                .await;
             held.push((send, recv, sent.is_ok()));
         }
         for (send, _, alive) in &mut held {
@@ -256,6 +258,7 @@ async fn under(attack: Attack) -> Outcome {
             policy: Policy {
                 n_min: clients,
                 committee,
+                unproven_draw: true,
                 ..Policy::default()
             },
             patience: Duration::from_secs(600),
@@ -285,6 +288,10 @@ async fn under(attack: Attack) -> Outcome {
         sleep(Duration::from_millis(20)).await;
     }
     attackers.abort_all();
+    // An attacker that gave up early attacked nothing.
+    while let Some(ended) = attackers.join_next().await {
+        assert!(ended.is_err_and(|error| error.is_cancelled()));
+    }
     let ended = server.end();
     assert!(
         ended.status.success(),

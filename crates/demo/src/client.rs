@@ -62,6 +62,7 @@ pub(crate) struct ClientTask {
     pub(crate) federation: Arc<Federation>,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) late_member: Duration,
 }
 
 impl ClientTask {
@@ -133,6 +134,9 @@ impl ClientTask {
                 }
             }
         };
+        if joined.member == Some(MemberIndex(1)) {
+            tokio::time::sleep(self.late_member).await;
+        }
         if self.behaviour == Behaviour::Dropout(Dropout::AfterEndorsing) {
             client
                 .serve(&joined, |message| !matches!(message, Message::Endorse(_)))

@@ -34,6 +34,8 @@ const REQUESTS_DIR: &str = "requests";
 const CONTRIBUTE: Duration = Duration::from_secs(600);
 /// Who is not heard for this long has vanished.
 const QUIET: Duration = Duration::from_millis(1500);
+/// Longer than the slowest machine takes to look at shares: a bad one is its dealer's fault, however late it is seen.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the last members are waited for, unless the server cheats: then one of them is kept in the dark on purpose.
 const LINGER: Duration = Duration::from_secs(60);
 const LINGER_CHEATING: Duration = Duration::from_secs(3);
@@ -164,6 +166,8 @@ pub struct Interference {
     pub added_to_sum: i64,
     /// What a server that accepts an invalid contribution accepts.
     pub planted: Attack,
+    /// How long the first member of the committee, which gets the bad shares of others, rests before it asks for the package.
+    pub late_member: Duration,
 }
 
 impl Default for Interference {
@@ -171,6 +175,7 @@ impl Default for Interference {
         Self {
             added_to_sum: 0,
             planted: Attack::OverNorm,
+            late_member: Duration::ZERO,
         }
     }
 }
@@ -266,6 +271,7 @@ pub async fn run_with(
     );
     options.times = ServerTimes {
         quiet: QUIET,
+        patience: PATIENCE,
         tick: Duration::from_millis(200),
         give_up: CONTRIBUTE,
         linger: match plan.cheating_server {
@@ -327,6 +333,7 @@ pub async fn run_with(
             federation: Arc::clone(&federation),
             prepared: Arc::clone(&prepared),
             ledger: Arc::clone(&ledger),
+            late_member: interference.late_member,
         };
         clients.spawn(client.run(tasks.clone(), reports.clone()));
     }

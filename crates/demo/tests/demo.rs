@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use veilsum::params::ClientId;
 use veilsum::protocol::{Culprit, Fault, Record, RoundContext, judge};
@@ -30,11 +31,15 @@ fn plan(clients: usize, special: &[(usize, Behaviour)]) -> Plan {
 }
 
 async fn demo(plan: &Plan, added_to_sum: i64) -> DemoReport {
-    let out = tempfile::tempdir().unwrap();
     let interference = Interference {
         added_to_sum,
         ..Interference::default()
     };
+    under(plan, interference).await
+}
+
+async fn under(plan: &Plan, interference: Interference) -> DemoReport {
+    let out = tempfile::tempdir().unwrap();
     run_with(plan, out.path().to_owned(), interference, |_| {})
         .await
         .unwrap()
@@ -71,6 +76,22 @@ async fn the_verdict_moves_with_the_attacker() {
             assert!(report.held() && report.rounds[0].dropped.is_empty());
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_comes_late_still_tells_of_its_bad_share() {
+    let plan = plan(10, &[(1, Behaviour::Malicious(Attack::BadShare))]);
+    let late = Interference {
+        // Longer than a member that vanished is waited for.
+        late_member: Duration::from_secs(8),
+        ..Interference::default()
+    };
+    let report = under(&plan, late).await;
+    assert_eq!(
+        reasons(&report),
+        BTreeMap::from([(ClientId(2), "share.value")])
+    );
+    assert!(report.held());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,9 @@ use task::TaskHome;
 pub struct ServerTimes {
     /// A client or member that is not heard for this long is not waited for.
     pub quiet: Duration,
+    /// How long members that were heard in closing may take to look at the shares of all dealers, before the others go on
+    /// without them.
+    pub patience: Duration,
     /// How often what is unanswered is looked at again.
     pub tick: Duration,
     /// After this long in closing the round is declared void, if it still can be.
@@ -60,6 +63,7 @@ impl Default for ServerTimes {
     fn default() -> Self {
         Self {
             quiet: Duration::from_secs(5),
+            patience: Duration::from_secs(20),
             tick: Duration::from_secs(1),
             give_up: Duration::from_secs(3600),
             linger: Duration::from_secs(30),
@@ -358,8 +362,7 @@ fn step(
     }
     let failed = |core: &round::Core| ServerError::from_failure(core.failure().cloned());
     if core.is_proposed() {
-        let patience_over = closing_since.is_some_and(|since| since.elapsed() >= 4 * times.quiet);
-        if core.release_unmask(&run.context, times.quiet, patience_over) {
+        if core.release_unmask(&run.context, times, closing_since) {
             run.bump(round::Wake::Mail);
         }
         if closing_since.is_some_and(|since| since.elapsed() >= times.give_up) {

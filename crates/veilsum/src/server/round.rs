@@ -18,11 +18,11 @@ use veilsum_protocol::{
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError};
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
-use super::ServerError;
 use super::evidence::keep;
 use super::outbox::{Batch, Outgoing};
 use super::rosters;
 use super::task::TaskHome;
+use super::{ServerError, ServerTimes};
 use crate::journal::{Journal, Stored};
 
 mod ending;
@@ -821,21 +821,42 @@ impl Core {
         tell
     }
 
-    /// Lets the requests to unmask go when each member has endorsed or is gone, or when `patience` is at its end; says
-    /// whether it did so now.
+    /// Lets the requests to unmask go when each member has endorsed or is gone, or after the patience with those that are at
+    /// work; says whether it did so now.
     pub(super) fn release_unmask(
         &mut self,
         context: &RoundContext,
-        quiet: Duration,
-        patience_over: bool,
+        times: ServerTimes,
+        closing_since: Option<Instant>,
     ) -> bool {
         let missing = (1..=context.members()).map(MemberIndex).any(|index| {
             !self.endorsed.contains(&index)
-                && self.members.get(&index).is_some_and(|p| !p.gone_for(quiet))
+                && self.may_endorse(context, index, times.quiet, closing_since)
         });
-        let release = self.unmask_held && (patience_over || !missing);
+        let impatient = closing_since.is_some_and(|since| since.elapsed() >= times.patience);
+        let release = self.unmask_held && (impatient || !missing);
         self.unmask_held &= !release;
         release
+    }
+
+    /// Whether a member is there or has reason to be: one that was heard since closing began looks at its shares, which
+    /// takes a slow machine longer than `quiet`, and one that has its receipt alone has yet to ask for the package.
+    fn may_endorse(
+        &self,
+        context: &RoundContext,
+        index: MemberIndex,
+        quiet: Duration,
+        closing_since: Option<Instant>,
+    ) -> bool {
+        match self.members.get(&index) {
+            Some(presence) => {
+                let heard = |since| presence.last.is_some_and(|at| at >= since);
+                !presence.gone_for(quiet) || closing_since.is_some_and(heard)
+            }
+            None => context
+                .member(index)
+                .is_some_and(|(client, _)| self.receipts.contains_key(&client)),
+        }
     }
 
     /// Whether each member has signed its Final or is silent.
