@@ -87,6 +87,8 @@ impl LimitsConfig {
 pub(crate) struct TimesConfig {
     /// A client or member that is not heard for this long is not waited for.
     quiet_seconds: Option<u32>,
+    /// How long members may look at their shares before the others go on without their word.
+    patience_seconds: Option<u32>,
     /// After this long in closing the round is declared void, if it still can be.
     give_up_seconds: Option<u32>,
     /// How long a round that has ended waits for those who have not heard the end.
@@ -99,6 +101,7 @@ impl TimesConfig {
         let mut s = fields.section(outer, "times");
         let read = Self {
             quiet_seconds: fields.optional(&mut s, "quiet_seconds"),
+            patience_seconds: fields.optional(&mut s, "patience_seconds"),
             give_up_seconds: fields.optional(&mut s, "give_up_seconds"),
             linger_seconds: fields.optional(&mut s, "linger_seconds"),
         };
@@ -111,6 +114,7 @@ impl TimesConfig {
         let seconds = |given: Option<u32>| given.map(|s| Duration::from_secs(s.into()));
         let times = &mut options.times;
         set(&mut times.quiet, seconds(self.quiet_seconds));
+        set(&mut times.patience, seconds(self.patience_seconds));
         set(&mut times.give_up, seconds(self.give_up_seconds));
         set(&mut times.linger, seconds(self.linger_seconds));
     }
