@@ -261,6 +261,7 @@ pub fn invert(v: Fe) -> Fe {
 pub fn sqrt(v: Fe) -> Option<Fe> {
     let [a, b, c, d] = veilsum_crypto::field::ORDER;
     let root = power(v, shifted([a + 3, b, c, d], 3));
-    let unit = power(Fe::from_u64(2), shifted([a - 1, b, c, d], 2));
+    // 2^((l - 1) / 4)
+    let unit = power(Fe::from_u64(2), shifted([a, b, c, d], 2));
     [root, root * unit].into_iter().find(|r| r.square() == v)
 }

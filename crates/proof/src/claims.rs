@@ -158,9 +158,8 @@ impl Claims {
         let rows = subset_sums(
             &eq_rows[..projected.min(eq_rows.len())],
             &self.projections.rows,
-            |a: Fe, b| a + b,
         );
-        let columns = subset_sums(eq_columns, &self.projections.columns, |a: Fe, b| a + b);
+        let columns = subset_sums(eq_columns, &self.projections.columns);
         let mut lambda = Accumulator::default();
         for ((weight, c), d) in self.projection_weights.iter().zip(rows).zip(columns) {
             lambda.add_product(*weight * c, d);

@@ -299,7 +299,7 @@ impl<'a> Material<'a> {
         let rows = prepared.layout.projected_rows() as usize;
         let mut halves = Zeroizing::new(Vec::with_capacity(rows));
         if let (Some(m), Some(k)) = (&self.masked, prepared.layout.masked_constants()) {
-            let noise_bits = NOISE_BITS.max(k.cut) + 1;
+            let noise_bits = NOISE_BITS.max(k.cut);
             halves.extend_from_slice(&commit_integers(prepared, m.witness.noise, noise_bits)?);
             // All of its norm may stand in one coordinate.
             let key_bits = bit_len(k.s_bound.into());
@@ -312,16 +312,16 @@ impl<'a> Material<'a> {
     /// The matrix with these Z-rows.
     pub(crate) fn matrix(&self, layout: &Layout, masks: &Masks) -> Matrix<'a> {
         let columns = layout.columns as usize;
-        let (small, rest) = self.update.split_at(self.update.len() / columns * columns);
+        let dim = self.update.len();
+        let (small, rest) = self.update.split_at(dim - dim % columns);
         let mut small_rest =
             Zeroizing::new(vec![0; layout.x_rows as usize * columns - small.len()]);
         small_rest[..rest.len()].copy_from_slice(rest);
         let mut wide: [Zeroizing<Vec<i64>>; 2] = Default::default();
         if let Some(m) = &self.masked {
-            let integers = m.witness.noise.len() + m.witness.key.len() + m.slack.len();
             let rows = (layout.projected_rows() - layout.x_rows) as usize;
             let low_bits = (1i64 << PART_BITS) - 1;
-            wide = wide.map(|_| Zeroizing::new(vec![0; (rows * columns).max(integers)]));
+            wide = wide.map(|_| Zeroizing::new(vec![0; rows * columns]));
             let [low, high] = &mut wide;
             let split = |low: &mut i64, high: &mut i64, v: i128| {
                 *low = (v as i64) & low_bits;
@@ -357,7 +357,7 @@ impl<'a> Material<'a> {
     }
 }
 
-/// |e| < 16 sigma_e + 2^(cut - 1) < 2^(max(60, cut) + 1).
+/// |e| < 16 sigma_e + 2^(cut - 1) <= 2^max(60, cut).
 const NOISE_BITS: u32 = veilsum_params::SIGMA_E_LOG2 + 5;
 
 impl Masks {
@@ -389,9 +389,10 @@ pub(crate) fn key_vector(layout: &Layout, material: &Material<'_>) -> (Zeroizing
                     p[0].wrapping_add(p.get(1).copied().unwrap_or(0).wrapping_shl(k.beta_log2))
                 })
                 .collect();
+            // |p_1| beta + |p_0| < 2^(bits + beta_log2), as |p_0| < beta.
             (
                 Zeroizing::new(packed),
-                k.beta_log2 + bit_len(k.s_bound.into()) + 1,
+                k.beta_log2 + bit_len(k.s_bound.into()),
             )
         }
         _ => (

@@ -1,5 +1,6 @@
 //! Random projections with 0/1 coefficients (`specs/protocol.md`, "Random projection").
 
+use veilsum_crypto::field::Fe;
 use veilsum_crypto::{Xof, labels};
 use veilsum_params::{Layout, PROJECTIONS};
 use zeroize::Zeroize;
@@ -48,24 +49,19 @@ impl Projections {
 }
 
 /// For every subset in `subsets` (bits of the values, lowest first) the sum of its values. Eight values at a time, the sums
-/// of all their subsets are tabulated once; addresses depend on the subsets only, which are public. `add` must
-/// not trap: the values may be secret.
-pub(crate) fn subset_sums<T: Copy + Default + Zeroize>(
-    values: &[T],
-    subsets: &[Vec<u8>],
-    add: impl Fn(T, T) -> T,
-) -> Vec<T> {
-    let mut out = vec![T::default(); subsets.len()];
-    let mut table = [T::default(); 256];
+/// of all their subsets are tabulated once; addresses depend on the subsets only, which are public: the values may be secret.
+pub(crate) fn subset_sums(values: &[Fe], subsets: &[Vec<u8>]) -> Vec<Fe> {
+    let mut out = vec![Fe::ZERO; subsets.len()];
+    let mut table = [Fe::ZERO; 256];
     for (group, values) in values.chunks(8).enumerate() {
         for (i, &v) in values.iter().enumerate() {
             for j in 0..1 << i {
-                table[(1 << i) + j] = add(table[j], v);
+                table[(1 << i) + j] = table[j] + v;
             }
         }
         let mask = (1usize << values.len()) - 1;
         for (sum, subset) in out.iter_mut().zip(subsets) {
-            *sum = add(*sum, table[usize::from(subset[group]) & mask]);
+            *sum += table[usize::from(subset[group]) & mask];
         }
     }
     table.zeroize();

@@ -315,8 +315,8 @@ fn slack(norm: [u64; 5], bound: u128) -> Option<[u64; 4]> {
         let (d, b2) = d.overflowing_sub(u64::from(borrow));
         (*out, borrow) = (d, b1 | b2);
     }
-    let [a, b, c, d, top] = out;
-    (!borrow && top == 0).then_some([a, b, c, d])
+    let [a, b, c, d, _] = out;
+    (!borrow).then_some([a, b, c, d])
 }
 
 /// Checks that the witness satisfies the statement; gives the integers of the matrix.

@@ -208,7 +208,7 @@ impl RowSums {
             full: matrix
                 .full
                 .par_chunks(matrix.columns)
-                .map(|row| Zeroizing::new(subset_sums(row, subsets, |a: Fe, b| a + b)))
+                .map(|row| Zeroizing::new(subset_sums(row, subsets)))
                 .collect(),
         }
     }
@@ -543,12 +543,12 @@ pub(crate) fn prove(
     let mut w = row.clone();
     for _ in 0..col_vars {
         let [mut linear0, mut linear2, mut square0, mut square2] = [Accumulator::default(); 4];
-        for p in 0..w.len() / 2 {
-            let ((l0, l1), (w0, w1)) = (pair(&lambda, p), pair(&w, p));
-            linear0.add_product(l0, w0);
-            linear2.add_product(l1 - l0, w1 - w0);
-            square0.add_product(w0, w0);
-            square2.add_product(w1 - w0, w1 - w0);
+        let pairs = lambda.as_chunks::<2>().0.iter().zip(w.as_chunks::<2>().0);
+        for ([l0, l1], [w0, w1]) in pairs {
+            linear0.add_product(*l0, *w0);
+            linear2.add_product(*l1 - *l0, *w1 - *w0);
+            square0.add_product(*w0, *w0);
+            square2.add_product(*w1 - *w0, *w1 - *w0);
         }
         let c = [
             linear0.finish() + mu * square0.finish(),

@@ -116,7 +116,6 @@ fn bisect(
     verdicts: &mut [Result<(), ProofCheck>],
 ) {
     match suspects {
-        [] => {}
         [(index, opened)] => verdicts[*index] = opened.group_equations(prepared),
         _ => {
             let mut folded = Folded::new(&prepared.layout);
@@ -533,7 +532,6 @@ impl<'o, 'a> Folded<'o, 'a> {
         let with_key = || self.points.iter().filter(|(_, p)| p.key != Fe::ZERO);
         let mut first = with_key();
         match (first.next(), first.next()) {
-            (None, _) => Some((Vec::new(), Vec::new())),
             (Some((opened, points)), None) => {
                 let sum = short_sum(prepared, &opened.theta, &prepared.key)?;
                 Some((vec![points.key], vec![sum]))

@@ -287,6 +287,30 @@ fn a06_projections_sent_although_outside_the_interval() {
     w.cheat(&f, ProofCheck::ProjectionInterval);
 }
 
+#[test]
+fn answers_at_the_ends_of_the_interval() {
+    let w = World::new();
+    // The projections of zero are zero, so an answer is its mask.
+    let mut f = w.forgery(&vec![Fe::ZERO; DIM as usize]);
+    let (low, high) = (w.layout.delta, (1 << w.layout.gamma) - w.layout.delta);
+    let ends = [
+        (low - 1, Err(ProofCheck::ProjectionInterval)),
+        (low, Ok(())),
+        (high - 1, Ok(())),
+        (high, Err(ProofCheck::ProjectionInterval)),
+    ];
+    for (answer, verdict) in ends {
+        f.first_mask = Some(i128::try_from(answer).unwrap());
+        f.deviation.keep_rejected = true;
+        let c = w.prove(&f);
+        assert_eq!(verify(&w.round, &statement(&c)), verdict);
+        // A prover that rejects comes to the same.
+        f.deviation.keep_rejected = false;
+        let made = f.contribute(&w.round, |p| context(&w.r, 7, p.k, p.c), &mut rng(1));
+        assert_eq!(made.is_ok(), verdict.is_ok());
+    }
+}
+
 /// An update whose squares add up to zero modulo the group order: huge entries, smallest norm.
 #[test]
 fn norm_that_wraps_around_the_group_order() {
@@ -310,7 +334,8 @@ fn norm_that_wraps_around_the_group_order() {
 #[test]
 fn an_entry_too_large_to_project() {
     let w = World::new();
-    for bits in [w.layout.gamma + 1, w.layout.gamma + 9, 126] {
+    // The last two leave the lower half of an answer in the interval.
+    for bits in [w.layout.gamma + 1, w.layout.gamma + 9, 126, 128, 192] {
         let mut x = w.honest_update();
         x[17] = Fe::pow2(bits);
         let mut f = w.forgery(&x);

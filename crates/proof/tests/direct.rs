@@ -105,6 +105,7 @@ fn every_check_has_its_own_name() {
     let names: std::collections::BTreeSet<_> = ProofCheck::ALL.iter().map(|c| c.id()).collect();
     assert_eq!(names.len(), ProofCheck::ALL.len());
     assert!(names.iter().all(|n| n.starts_with("proof.")));
+    assert!(ProofCheck::ALL.iter().all(|c| c.to_string() == c.id()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use oracle::Oracle;
 use std::sync::Arc;
 use veilsum_crypto::field::Fe;
 use veilsum_crypto::{Digest, Family, blinding_base};
-use veilsum_params::{Layout, Masked, UploadSizes};
+use veilsum_params::{Layout, Masked, RING_DEGREE, SIGMA_E_LOG2, UploadSizes};
 use veilsum_proof::adversarial::{Deviation, Escape, Forgery};
 use veilsum_proof::{
     ContributeError, Contribution, MaskedWitness, Parts, Prepared, ProofCheck, ProofError, Round,
@@ -21,9 +21,11 @@ use veilsum_simd::{Backend, Engine};
 
 #[test]
 fn honest_contributions_verify() {
-    // One truncated block, and several blocks of which the last is truncated.
-    for dim in [6_000, 60_000] {
+    // One truncated block, one full block, and several blocks of which the last is truncated.
+    for (dim, last) in [(6_000, 1024), (57_344, 0), (60_000, 512)] {
         let layout = masked(dim);
+        let len = layout.masked_constants().unwrap().ring_len;
+        assert_eq!(len % RING_DEGREE, last);
         let round = round(&layout, 1);
         let clients: Vec<_> = (0..3).map(|i| MaskedClient::new(&round, i)).collect();
         let made: Vec<_> = clients
@@ -126,7 +128,11 @@ struct Choice {
 
 impl Choice {
     fn new() -> Self {
-        let round = round(&masked(6_000), 1);
+        Self::of(&masked(6_000))
+    }
+
+    fn of(layout: &Layout) -> Self {
+        let round = round(layout, 1);
         let client = MaskedClient::new(&round, 1);
         let (update, noise, key) = (
             client.update.clone(),
@@ -282,6 +288,35 @@ fn a_key_at_the_bound_is_accepted_and_one_unit_over_is_not() {
     let mut f = w.forgery();
     f.entries[w.first_bit() + w.constants().e_slack_bits as usize] = -Fe::ONE;
     w.cheat(&f, ProofCheck::E4);
+}
+
+/// The commitments take noise as large as masking makes it, and a key with all of its norm in one coordinate.
+#[test]
+fn the_largest_noise_and_key_entries_are_committed_to() {
+    // Rounding decides how large noise is, or the Gaussian does.
+    let fine = Layout::derive(6_000, i32::MAX as u32, 20, 20, 14).unwrap();
+    for (layout, rounded) in [(masked(6_000), true), (fine, false)] {
+        let mut w = Choice::of(&layout);
+        let k = w.constants().clone();
+        assert_eq!(k.cut > SIGMA_E_LOG2 + 5, rounded);
+        let largest = (1i128 << (SIGMA_E_LOG2 + 4)) - 1 + (1 << (k.cut - 1));
+        (w.noise[0], w.noise[1]) = (largest, -largest);
+        w.key.fill(0);
+        w.key[8191] = -i64::try_from(k.s_bound).unwrap();
+        w.client.y = w.y(&[]);
+        let witness = Witness {
+            update: &w.update,
+            r: &w.client.r,
+            masked: Some(MaskedWitness {
+                key: &w.key,
+                noise: &w.noise,
+                y: &w.client.y,
+            }),
+        };
+        let bind = |p: &Parts<'_>| Ok::<_, ()>(w.client.context(p.k, p.c));
+        let made = contribute(&w.round, &witness, bind, &mut rng(3)).unwrap();
+        assert_eq!(verify(&w.round, &w.client.statement(&made)), Ok(()));
+    }
 }
 
 #[test]
