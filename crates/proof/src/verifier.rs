@@ -17,7 +17,7 @@ use veilsum_crypto::field::{Accumulator, Fe, eq_table, inner_product};
 use veilsum_crypto::{Hasher, Xof, labels};
 use veilsum_params::Layout;
 use veilsum_rlwe::field::is_canonical;
-use veilsum_simd::{MsmGroup, Point, SimdError, split_msm};
+use veilsum_simd::{MsmGroup, MsmWork, Point, SimdError, split_msm};
 
 /// Checks one contribution's proof. Deterministic: everybody comes to the same verdict, so exclusion and evidence rest on
 /// it. The weights with which group equations are folded come from the transcript after the last response, so that a
@@ -43,7 +43,7 @@ pub struct Decoded {
 /// # Errors
 /// As [`verify`].
 pub fn verify_decoding(round: &Round, statement: &Statement<'_>) -> Result<Decoded, ProofCheck> {
-    let (opened, decoded) = Opened::new(round, statement)?;
+    let (opened, decoded) = Opened::new(round, statement, Alone::Yes)?;
     phase!("group-equations", opened.group_equations(round.prepared())?);
     phase!("range-proof", opened.norm_range(round.prepared()))?;
     Ok(decoded)
@@ -72,7 +72,7 @@ pub fn verify_batch_decoding(
     let prepared = round.prepared();
     let (opened, points): (Vec<Result<Opened<'_>, ProofCheck>>, Vec<Decoded>) = statements
         .par_iter()
-        .map(|s| match Opened::new(round, s) {
+        .map(|s| match Opened::new(round, s, Alone::No) {
             Ok((opened, points)) => (Ok(opened), points),
             Err(check) => (Err(check), Decoded::default()),
         })
@@ -169,6 +169,13 @@ enum Own {
 }
 const OWN: usize = 11;
 
+/// Whether the group equations of a statement will be tested without those of others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Alone {
+    Yes,
+    No,
+}
+
 /// A statement whose field equations hold and whose points are decoded.
 struct Opened<'a> {
     proof: Proof,
@@ -177,6 +184,8 @@ struct Opened<'a> {
     own: [Point; OWN],
     eq_rows: Vec<Fe>,
     theta: Vec<u128>,
+    /// W_theta = sum theta_l W_l, made beside V_k, which has the same weights; others share the W_l instead.
+    w_theta: Option<Point>,
     challenge: Fe,
     folding_seed: [u8; 32],
     range_transcript: Transcript,
@@ -191,7 +200,11 @@ fn decode(prepared: &Prepared, bytes: &[[u8; 32]]) -> Result<Vec<Point>, ProofCh
 impl<'a> Opened<'a> {
     /// Decodes, replays the transcript, and makes every check that is not one of the group equations. With the points that
     /// are summed.
-    fn new(round: &'a Round, statement: &Statement<'_>) -> Result<(Self, Decoded), ProofCheck> {
+    fn new(
+        round: &'a Round,
+        statement: &Statement<'_>,
+        alone: Alone,
+    ) -> Result<(Self, Decoded), ProofCheck> {
         let (layout, prepared) = (round.layout(), &**round.prepared());
         let ring_len = layout.masked_constants().map_or(0, |k| k.ring_len as usize);
         let shape = statement.k.len() == layout.rows() as usize
@@ -260,11 +273,17 @@ impl<'a> Opened<'a> {
                 basis: &mask::basis(layout, &point),
             },
         )?;
-        let v_k = phase!(
+        let lists = match alone {
+            Alone::Yes => vec![&c[..], &prepared.key],
+            Alone::No => vec![&c[..]],
+        };
+        let sums = phase!(
             "key-sum",
-            short_sum(prepared, &challenges.theta, &c).ok_or(ProofCheck::Shape)?
+            short_sums(prepared, &challenges.theta, &lists).ok_or(ProofCheck::Shape)?
         );
-        own.push(v_k);
+        let mut sums = sums.into_iter();
+        own.extend(sums.next());
+        let w_theta = sums.next();
         let own = own.try_into().map_err(|_| ProofCheck::Shape)?;
         let x_rows = k.iter().take(layout.x_rows as usize).copied().collect();
         let opened = Self {
@@ -274,6 +293,7 @@ impl<'a> Opened<'a> {
             own,
             eq_rows,
             theta: challenges.theta,
+            w_theta,
             challenge,
             folding_seed,
             range_transcript,
@@ -533,8 +553,8 @@ impl<'o, 'a> Folded<'o, 'a> {
         let mut first = with_key();
         match (first.next(), first.next()) {
             (Some((opened, points)), None) => {
-                let sum = short_sum(prepared, &opened.theta, &prepared.key)?;
-                Some((vec![points.key], vec![sum]))
+                let made = || short_sums(prepared, &opened.theta, &[&prepared.key])?.pop();
+                Some((vec![points.key], vec![opened.w_theta.or_else(made)?]))
             }
             _ => {
                 let sum = |l: usize| {
@@ -563,6 +583,39 @@ fn multiply(prepared: &Prepared, groups: &[MsmGroup<'_>]) -> Option<Point> {
     sums.ok().map(|sums| Point::sum(&sums))
 }
 
-fn short_sum(prepared: &Prepared, scalars: &[u128], points: &[Point]) -> Option<Point> {
-    multiply(prepared, &[MsmGroup::Short { scalars, points }])
+/// The sums of lists of points under the same weights, on the threads of the current pool; `None` if points and scalars do
+/// not pair up.
+fn short_sums(prepared: &Prepared, scalars: &[u128], lists: &[&[Point]]) -> Option<Vec<Point>> {
+    if lists.iter().any(|points| points.len() != scalars.len()) {
+        return None;
+    }
+    let size = scalars.len().div_ceil(rayon::current_num_threads()).max(1);
+    let parts: Result<Vec<Vec<Point>>, SimdError> = scalars
+        .par_chunks(size)
+        .enumerate()
+        .map(|(part, scalars)| {
+            let begin = part * size;
+            let end = begin + scalars.len();
+            let cut: Vec<&[Point]> = lists.iter().map(|points| &points[begin..end]).collect();
+            let sums = prepared
+                .engine
+                .msm_same_scalars_counted_vartime(scalars, &cut)?;
+            let tell = |(points, (sum, work)): (&[Point], (Point, MsmWork))| {
+                let group = MsmGroup::Short { scalars, points };
+                prepared.tally.multiplied(&[group], &work);
+                sum
+            };
+            Ok(cut.into_iter().zip(sums).map(tell).collect())
+        })
+        .collect();
+    let parts = parts.ok()?;
+    let sum = |list: usize| {
+        Point::sum(
+            &parts
+                .iter()
+                .filter_map(|p| p.get(list).copied())
+                .collect::<Vec<_>>(),
+        )
+    };
+    Some((0..lists.len()).map(sum).collect())
 }

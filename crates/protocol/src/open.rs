@@ -8,7 +8,7 @@ use veilsum_crypto::dlog::{self, Packing};
 use veilsum_params::Mode;
 use veilsum_proof::{ProofError, Round, phase};
 use veilsum_rlwe::{Limbs, MaskError, field};
-use veilsum_simd::Point;
+use veilsum_simd::{Engine, Point};
 use veilsum_wire::Body;
 
 /// Points that one task adds.
@@ -59,14 +59,19 @@ pub struct RoundSums {
     rows: Option<Vec<Point>>,
 }
 
-fn each(sums: &mut [Point], points: &[Point], change: impl Fn(&mut Point, &Point) + Sync) {
+/// Adds points to sums of the same places, on the threads of the current pool.
+fn add_each(engine: Engine, sums: &mut [Point], points: &[Point]) -> Result<(), OpenError> {
+    if sums.len() != points.len() {
+        return Err(OpenError::Body);
+    }
     sums.par_chunks_mut(POINTS_AT_ONCE)
         .zip(points.par_chunks(POINTS_AT_ONCE))
-        .for_each(|(sums, points)| {
-            sums.iter_mut()
-                .zip(points)
-                .for_each(|(sum, point)| change(sum, point));
-        });
+        .try_for_each(|(sums, points)| engine.add_each(sums, points))
+        .map_err(|_| OpenError::Body)
+}
+
+fn negated(points: &[Point]) -> Vec<Point> {
+    points.iter().map(|point| -*point).collect()
 }
 
 impl RoundSums {
@@ -99,10 +104,10 @@ impl RoundSums {
         match contribution.decoded() {
             Some(decoded) => {
                 self.add_decoded(round, contribution.body(), &decoded.key)?;
-                if let Some(rows) = &mut self.rows {
-                    each(rows, &decoded.x_rows, |sum, row| *sum += *row);
+                match &mut self.rows {
+                    Some(rows) => add_each(round.prepared().engine(), rows, &decoded.x_rows),
+                    None => Ok(()),
                 }
-                Ok(())
             }
             None => self.add(round, contribution.body()),
         }
@@ -130,7 +135,7 @@ impl RoundSums {
             return Err(OpenError::Body);
         }
         let count = self.count.checked_add(1).ok_or(OpenError::Body)?;
-        each(&mut self.key, key, |sum, point| *sum += *point);
+        add_each(round.prepared().engine(), &mut self.key, key)?;
         field::accumulate(&mut self.masked, &masked);
         self.count = count;
         Ok(())
@@ -151,9 +156,10 @@ impl RoundSums {
             None => None,
         };
         self.count = self.count.checked_sub(1).ok_or(OpenError::Empty)?;
-        each(&mut self.key, &key, |sum, point| *sum -= *point);
+        let engine = round.prepared().engine();
+        add_each(engine, &mut self.key, &negated(&key))?;
         if let (Some(sums), Some(rows)) = (&mut self.rows, rows) {
-            each(sums, &rows, |sum, row| *sum -= *row);
+            add_each(engine, sums, &negated(&rows))?;
         }
         for (sum, term) in self.masked.iter_mut().zip(&masked) {
             *sum = field::sub(sum, term);

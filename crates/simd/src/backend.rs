@@ -202,4 +202,25 @@ impl Engine {
     ) -> Result<(Point, msm::MsmWork), SimdError> {
         msm::run(*self, groups)
     }
+
+    /// sum_i scalars_i lists_j,i for each list of points, with the number of group operations that it took: cheaper than one
+    /// multiplication for each list, because what depends on the scalars alone is made once.
+    ///
+    /// # Errors
+    /// As [`Engine::msm_groups_vartime`]; the group that an error names is 0.
+    pub fn msm_same_scalars_counted_vartime(
+        &self,
+        scalars: &[u128],
+        lists: &[&[Point]],
+    ) -> Result<Vec<(Point, msm::MsmWork)>, SimdError> {
+        msm::run_same_scalars(*self, scalars, lists)
+    }
+
+    /// Adds to each point of `sums` the point of the same place.
+    ///
+    /// # Errors
+    /// [`SimdError::LengthMismatch`]; the sums are unchanged then.
+    pub fn add_each(&self, sums: &mut [Point], points: &[Point]) -> Result<(), SimdError> {
+        msm::add_each(*self, sums, points)
+    }
 }

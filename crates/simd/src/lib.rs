@@ -35,7 +35,7 @@
 //! | [`ColumnTables::commit_rows`], [`ColumnTables::commit_scalar_rows`], [`ColumnTables::mul_column`], [`Engine::mul`] | values | shape of the rows, bound, generators |
 //! | [`SameScalarTables::mul`] | scalar | points, budget |
 //! | [`FixedBaseTable::mul_small`], [`FixedBaseTable::mul_scalars`] | values | base, bound, number of values |
-//! | [`Point`] addition, negation, doubling, equality, [`Point::compress`], [`Engine::compress`], [`Engine::double_and_compress`] | points | their number |
+//! | [`Point`] addition, negation, doubling, equality, [`Engine::add_each`], [`Point::compress`], [`Engine::compress`], [`Engine::double_and_compress`] | points | their number |
 //! | [`Engine::decompress`], [`Point::decompress`] | strings | their number, and which is the first bad one |
 //! | all verdicts on bounds and scalars | everything else | the verdict: one bit for all values of a call |
 //! | [`Engine::dot`] and the other loops over [`field::Fe`] | elements and integers | lengths |

@@ -131,6 +131,14 @@ pub struct MsmWork {
 /// More points than this are refused: their digits alone would take gigabytes.
 const MAX_POINTS: usize = 1 << 26;
 
+/// Fewer terms than this are cheaper one after the other than in eight lanes.
+#[cfg(target_arch = "x86_64")]
+const FEW_TERMS: usize = 14;
+
+fn short_words(scalar: u128) -> [u64; 4] {
+    [scalar as u64, (scalar >> 64) as u64, 0, 0]
+}
+
 fn check_lengths(groups: &[MsmGroup<'_>]) -> Result<(), SimdError> {
     for (group, g) in groups.iter().enumerate() {
         let (left, right) = g.lengths();
@@ -180,7 +188,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<(Point, Msm
     let full = scalars.len();
     for g in groups {
         if let MsmGroup::Short { scalars: s, .. } = g {
-            scalars.extend(s.iter().map(|s| [*s as u64, (*s >> 64) as u64, 0, 0]));
+            scalars.extend(s.iter().copied().map(short_words));
             points.extend_from_slice(g.points());
         }
     }
@@ -203,7 +211,7 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<(Point, Msm
         }
         #[cfg(target_arch = "x86_64")]
         Kind::Ifma(token) => {
-            if count < 14 {
+            if count < FEW_TERMS {
                 straus(&scalars, &points, &mut work)
             } else {
                 let terms = Terms {
@@ -211,11 +219,68 @@ pub(crate) fn run(engine: Engine, groups: &[MsmGroup<'_>]) -> Result<(Point, Msm
                     scalars,
                     full,
                 };
-                crate::ifma::msm(token, &terms.points, &terms.windows(8), &mut work)
+                let plans = crate::ifma::Plans::new(&terms.windows(8));
+                crate::ifma::msm(token, &terms.points, &plans, &mut work)
             }
         }
     };
     Ok((sum, work))
+}
+
+/// The sums of several lists of points under the same half-width scalars: what depends on the scalars alone is made once.
+pub(crate) fn run_same_scalars(
+    engine: Engine,
+    scalars: &[u128],
+    lists: &[&[Point]],
+) -> Result<Vec<(Point, MsmWork)>, SimdError> {
+    let single = |points: &&[Point]| run(engine, &[MsmGroup::Short { scalars, points }]);
+    #[cfg(target_arch = "x86_64")]
+    if let Kind::Ifma(token) = engine.kind
+        && (FEW_TERMS..=MAX_POINTS).contains(&scalars.len())
+    {
+        for points in lists {
+            check_lengths(&[MsmGroup::Short { scalars, points }])?;
+        }
+        let terms = Terms {
+            points: vec![(); scalars.len()],
+            scalars: scalars.iter().copied().map(short_words).collect(),
+            full: 0,
+        };
+        let plans = crate::ifma::Plans::new(&terms.windows(8));
+        let sum = |points: &&[Point]| {
+            let mut work = MsmWork::default();
+            let points = crate::ifma::to_niels(token, points);
+            let sum = crate::ifma::msm(token, &points, &plans, &mut work);
+            (sum, work)
+        };
+        return Ok(lists.iter().map(sum).collect());
+    }
+    lists.iter().map(single).collect()
+}
+
+/// Adds points to sums of the same places.
+pub(crate) fn add_each(
+    engine: Engine,
+    sums: &mut [Point],
+    points: &[Point],
+) -> Result<(), SimdError> {
+    if sums.len() != points.len() {
+        return Err(SimdError::LengthMismatch {
+            group: 0,
+            left: sums.len(),
+            right: points.len(),
+        });
+    }
+    match engine.kind {
+        Kind::Portable => {
+            for (sum, point) in sums.iter_mut().zip(points) {
+                *sum += *point;
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        Kind::Ifma(token) => crate::ifma::add_each(token, sums, points),
+    }
+    Ok(())
 }
 
 impl<P> Terms<P> {

@@ -17,7 +17,7 @@ mod tests;
 
 pub(crate) use columns::{Accumulators, ColumnTable, WIDTH};
 pub(crate) use combs::CombTable;
-pub(crate) use msm::{msm, to_niels};
+pub(crate) use msm::{Plans, add_each, msm, to_niels};
 pub(crate) use ristretto::{compress, decompress, double_and_compress, from_uniform};
 
 /// Proof that the processor, and the operating system, support what the functions of this module are compiled for.

@@ -49,24 +49,58 @@ fn to_niels_inner(points: &[Point]) -> Vec<AffineNiels> {
     out
 }
 
+/// The additions of all windows: the same for every list of points with the same scalars.
+pub(crate) struct Plans {
+    groups: Vec<Plan>,
+    windows: usize,
+    width: u32,
+}
+
+impl Plans {
+    pub(crate) fn new(windows: &Windows) -> Self {
+        let plan = |group: &[Vec<i16>]| Plan::new(group, windows.width);
+        Self {
+            groups: windows.digits.chunks(8).map(plan).collect(),
+            windows: windows.digits.len(),
+            width: windows.width,
+        }
+    }
+}
+
 pub(crate) fn msm(
     token: Token,
     points: &[AffineNiels],
-    windows: &Windows,
+    plans: &Plans,
     work: &mut MsmWork,
 ) -> Point {
     // Index 0 is the identity: what a lane adds once its terms are used up.
     let mut padded = Vec::with_capacity(points.len() + 1);
     padded.push(AffineNiels::IDENTITY);
     padded.extend_from_slice(points);
-    let mut sums = Vec::with_capacity(windows.digits.len().next_multiple_of(8));
-    for group in windows.digits.chunks(8) {
-        let plan = Plan::new(group, windows.width);
-        work.additions += plan.terms + (plan.at.len() * group.len()) as u64;
-        sums.extend_from_slice(&enter!(token, group_sums(&padded, &plan)));
+    let mut sums = Vec::with_capacity(8 * plans.groups.len());
+    for plan in &plans.groups {
+        let lanes = plans.windows.saturating_sub(sums.len()).min(8);
+        work.additions += plan.terms + (plan.at.len() * lanes) as u64;
+        sums.extend_from_slice(&enter!(token, group_sums(&padded, plan)));
     }
-    sums.truncate(windows.digits.len());
-    join_windows(&sums, windows.width, work)
+    sums.truncate(plans.windows);
+    join_windows(&sums, plans.width, work)
+}
+
+/// Adds points to sums of the same places, as many as both have.
+pub(crate) fn add_each(token: Token, sums: &mut [Point], points: &[Point]) {
+    enter!(token, add_each_inner(sums, points));
+}
+
+#[target_feature(enable = "avx512ifma")]
+fn add_each_inner(sums: &mut [Point], points: &[Point]) {
+    for (sums, points) in sums.chunks_mut(8).zip(points.chunks(8)) {
+        let added = P8::gather_slice(sums).add(&P8::gather_slice(points));
+        let added = added.scatter();
+        for ((sum, _), added) in sums.iter_mut().zip(points).zip(added) {
+            *sum = added;
+        }
+    }
 }
 
 /// The additions of eight windows.

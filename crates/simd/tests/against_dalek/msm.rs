@@ -42,6 +42,79 @@ fn lengths_around_every_switch() {
 }
 
 #[test]
+fn lists_with_the_same_scalars() {
+    let mut rng = rng(23);
+    let (_, points) = random_points(&mut rng, 700);
+    let mut short: Vec<u128> = vec![0, u128::MAX, 1 << 127, 1];
+    while short.len() < 350 {
+        short.push(u128::from(rng.next_u64()) << 64 | u128::from(rng.next_u64()));
+    }
+    for engine in engines() {
+        for n in [0usize, 1, 13, 14, 15, 160, 350] {
+            let lists = [&points[..n], &points[350..350 + n], &points[..n]];
+            let sums = engine
+                .msm_same_scalars_counted_vartime(&short[..n], &lists)
+                .unwrap();
+            assert_eq!(sums.len(), 3);
+            for (list, (sum, work)) in lists.iter().zip(&sums) {
+                let groups = [MsmGroup::Short {
+                    scalars: &short[..n],
+                    points: list,
+                }];
+                let (want, want_work) = engine.msm_groups_counted_vartime(&groups).unwrap();
+                assert_eq!((sum, *work), (&want, want_work), "{n}");
+            }
+        }
+        for (left, right) in [(20, 19), (19, 20), (3, 2)] {
+            let uneven = engine.msm_same_scalars_counted_vartime(
+                &short[..left],
+                &[&points[..left], &points[..right]],
+            );
+            assert_eq!(
+                uneven.unwrap_err(),
+                SimdError::LengthMismatch {
+                    group: 0,
+                    left,
+                    right
+                }
+            );
+        }
+    }
+}
+
+#[test]
+fn sums_of_many_places() {
+    let mut rng = rng(24);
+    let (d, o) = random_points(&mut rng, 60);
+    for engine in engines() {
+        for n in [0usize, 1, 7, 8, 9, 29] {
+            // Both the same, opposite and neutral points in places of one vector.
+            let mut sums = o[..n].to_vec();
+            let mut more = o[30..30 + n].to_vec();
+            let mut want: Vec<RistrettoPoint> = (0..n).map(|i| d[i] + d[30 + i]).collect();
+            if n > 6 {
+                (more[1], want[1]) = (sums[1], d[1] + d[1]);
+                (more[3], want[3]) = (-sums[3], RistrettoPoint::identity());
+                (more[5], want[5]) = (Point::IDENTITY, d[5]);
+            }
+            engine.add_each(&mut sums, &more).unwrap();
+            assert_eq!(sums.iter().map(dalek).collect::<Vec<_>>(), want, "{n}");
+        }
+        let mut sums = o[..9].to_vec();
+        let uneven = engine.add_each(&mut sums, &o[..8]);
+        assert_eq!(
+            uneven,
+            Err(SimdError::LengthMismatch {
+                group: 0,
+                left: 9,
+                right: 8
+            })
+        );
+        assert_eq!(sums, o[..9]);
+    }
+}
+
+#[test]
 fn groups_merge_and_split() {
     let mut rng = rng(21);
     let (d, o) = random_points(&mut rng, 400);
