@@ -53,14 +53,6 @@ impl VerifiedContribution {
     pub fn x_rows(&self) -> &[[u8; 32]] {
         self.body.matrix.get(..self.x_rows).unwrap_or_default()
     }
-    /// One member's encrypted share with its path; `None` for an index outside the committee.
-    pub fn share_leaf(&self, index: MemberIndex) -> Option<ShareLeaf> {
-        share_leaf(&self.body, index)
-    }
-    /// The rows of one slice with their path.
-    pub fn row_leaf(&self, ctx: &RoundContext, slice: u16) -> RowLeaf {
-        row_leaf(ctx, &self.body.matrix, slice)
-    }
     /// The decoded points of C and of the X-rows, if verification left them: 160 bytes for each, so they should not be kept
     /// for long.
     pub(crate) fn decoded(&self) -> Option<&Decoded> {

@@ -5,6 +5,7 @@ mod corpus;
 mod deps;
 mod error;
 mod messages;
+mod mutants;
 mod patches;
 mod refs;
 mod sizes;
@@ -34,6 +35,9 @@ usage: cargo run -p xtask -- COMMAND
   patches [--list-missing | --check] [--release] [ID ...]
                         switches off one check after another (specs/checks/patches) and demands that its tests fail;
                         --check only sees whether every patch applies
+  mutants CRATE [--jobs N] [--only RESULTS] [--longest SECONDS] [ARGUMENTS of cargo mutants --list]
+                        which changes of wire, proof, protocol or audit no test notices; needs cargo-mutants; --only tries again
+                        what an earlier run missed, --longest leaves out tests that take longer
   vectors [--verify]    test vectors for other implementations, specs/vectors
   corpus [DIR]          seed inputs of the fuzz targets, fuzz/corpus by default
 
@@ -89,6 +93,7 @@ fn run(arguments: &[String]) -> Result<(), TaskError> {
         Some("refs") => refs::verify(&tree),
         Some("deps") => deps::verify(&tree),
         Some("patches") => patches::run(&tree, &rest),
+        Some("mutants") => mutants::run(&tree, &rest),
         Some("vectors") => vectors::run(&tree, verify),
         Some("corpus") => corpus::write(&tree, rest.first().copied()),
         Some("help" | "--help" | "-h") => {

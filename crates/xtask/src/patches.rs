@@ -2,7 +2,7 @@
 
 use crate::checks::{Row, Table, Test};
 use crate::error::{TaskError, none};
-use crate::tree::Tree;
+use crate::tree::{Tree, copy_to, output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -28,13 +28,6 @@ struct Scratch {
     target: PathBuf,
 }
 
-fn output(command: &mut Command) -> Result<Output, TaskError> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    command
-        .output()
-        .map_err(|source| TaskError::Command { program, source })
-}
-
 impl Scratch {
     /// Brings the copy up to date; only files that differ are written, so that what was built stays built.
     fn new(root: &Path, purpose: &str) -> Result<Self, TaskError> {
@@ -43,43 +36,8 @@ impl Scratch {
             tree: base.join("tree"),
             target: base.join("target"),
         };
-        let listed = output(
-            Command::new("git")
-                .args(["ls-files", "-z", "-c", "-o", "--exclude-standard"])
-                .current_dir(root),
-        )?;
-        let mut wanted = BTreeSet::new();
-        for name in listed.stdout.split(|b| *b == 0).filter(|n| !n.is_empty()) {
-            let name = String::from_utf8_lossy(name).into_owned();
-            let from = root.join(&name);
-            if !from.is_file() {
-                continue;
-            }
-            let (to, bytes) = (
-                scratch.tree.join(&name),
-                std::fs::read(&from).map_err(TaskError::io(&from))?,
-            );
-            if std::fs::read(&to).ok().as_ref() != Some(&bytes) {
-                let dir = to.parent().unwrap_or(&to);
-                std::fs::create_dir_all(dir).map_err(TaskError::io(dir))?;
-                std::fs::write(&to, bytes).map_err(TaskError::io(&to))?;
-            }
-            wanted.insert(to);
-        }
-        scratch.remove_others(&scratch.tree, &wanted)?;
+        copy_to(root, &scratch.tree, &BTreeMap::new())?;
         Ok(scratch)
-    }
-
-    fn remove_others(&self, dir: &Path, wanted: &BTreeSet<PathBuf>) -> Result<(), TaskError> {
-        for entry in std::fs::read_dir(dir).map_err(TaskError::io(dir))? {
-            let path = entry.map_err(TaskError::io(dir))?.path();
-            if path.is_dir() {
-                self.remove_others(&path, wanted)?;
-            } else if !wanted.contains(&path) {
-                std::fs::remove_file(&path).map_err(TaskError::io(&path))?;
-            }
-        }
-        Ok(())
     }
 
     fn apply(&self, patch: &Path, arguments: &[&str]) -> Result<bool, TaskError> {

@@ -1,5 +1,7 @@
 use crate::error::TaskError;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 /// The workspace's directory.
 pub(crate) struct Tree {
@@ -107,6 +109,59 @@ fn walk(dir: &Path, suffix: &str, out: &mut Vec<PathBuf>) -> Result<(), TaskErro
             }
         } else if name.ends_with(suffix) {
             out.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Runs a command to its end.
+pub(crate) fn output(command: &mut Command) -> Result<Output, TaskError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .output()
+        .map_err(|source| TaskError::Command { program, source })
+}
+
+/// Brings a copy of the working tree up to date; `instead` are other texts for some of its files. Only files that differ are
+/// written, so that what was built stays built.
+pub(crate) fn copy_to(
+    root: &Path,
+    copy: &Path,
+    instead: &BTreeMap<String, String>,
+) -> Result<(), TaskError> {
+    let listed = output(
+        Command::new("git")
+            .args(["ls-files", "-z", "-c", "-o", "--exclude-standard"])
+            .current_dir(root),
+    )?;
+    let mut wanted = BTreeSet::new();
+    for name in listed.stdout.split(|b| *b == 0).filter(|n| !n.is_empty()) {
+        let name = String::from_utf8_lossy(name).into_owned();
+        let (from, to) = (root.join(&name), copy.join(&name));
+        if !from.is_file() {
+            continue;
+        }
+        let bytes = match instead.get(&name) {
+            Some(text) => text.clone().into_bytes(),
+            None => std::fs::read(&from).map_err(TaskError::io(&from))?,
+        };
+        if std::fs::read(&to).ok().as_ref() != Some(&bytes) {
+            let dir = to.parent().unwrap_or(&to);
+            std::fs::create_dir_all(dir).map_err(TaskError::io(dir))?;
+            std::fs::write(&to, bytes).map_err(TaskError::io(&to))?;
+        }
+        wanted.insert(to);
+    }
+    remove_others(copy, &wanted)
+}
+
+fn remove_others(dir: &Path, wanted: &BTreeSet<PathBuf>) -> Result<(), TaskError> {
+    for entry in std::fs::read_dir(dir).map_err(TaskError::io(dir))? {
+        let path = entry.map_err(TaskError::io(dir))?.path();
+        if path.is_dir() {
+            remove_others(&path, wanted)?;
+        } else if !wanted.contains(&path) {
+            std::fs::remove_file(&path).map_err(TaskError::io(&path))?;
         }
     }
     Ok(())

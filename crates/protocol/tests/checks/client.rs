@@ -1,6 +1,7 @@
 //! The client's machine: what it refuses to take part in, and that it never says two things.
 
 use crate::common::*;
+use crate::evidence::resign;
 use std::sync::Arc;
 use veilsum_crypto::{Digest, ShareSecretKey};
 use veilsum_params::{ClientId, Policy, RoundParams};
@@ -178,6 +179,9 @@ fn what_a_client_checks_before_it_contributes() {
         client.announcement(&good).map_err(refused).err(),
         Some(Check::MemberKey)
     );
+    // With the key of this epoch it goes on.
+    client.use_share_key(*w.share_keys[&own].public());
+    client.announcement(&good).unwrap();
     let stranger = Client::new(
         config(w, own),
         w.identity(out).clone(),
@@ -244,6 +248,11 @@ fn who_is_off_the_roster_goes_on_with_what_it_has_contributed_to_and_joins_nothi
         // Not even a round that is open under the older roster.
         assert_eq!(again.announcement(&other).err(), Some(error.clone()));
         assert!(again.context(10).is_none());
+        // Nor under another roster of the version that did not have it.
+        let second = roster(w, 2, |_| {});
+        again.use_roster(Arc::clone(&second)).unwrap();
+        let same = announce(w, &round(11, &second));
+        assert_eq!(again.announcement(&same).err(), Some(error.clone()));
         // A newer roster may have it again.
         let third = roster(w, 3, |_| {});
         again.use_roster(Arc::clone(&third)).unwrap();
@@ -275,9 +284,19 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
         Some(Check::AnnouncementModel)
     );
     assert!(client.resend(9).is_none());
+    let good = announce(w, params);
+    assert_eq!(client.announcement_of(9), Some(&good));
+    assert_eq!(client.announcement_of(10), None);
+    assert!(!client.has_contributed(&good));
     let outputs = client
         .contribute(9, &w.round, update(), &mut rng(1))
         .unwrap();
+    assert!(client.has_contributed(&good));
+    let other = RoundParams {
+        model_digest: [6; 32],
+        ..params.clone()
+    };
+    assert!(!client.has_contributed(&announce(w, &other)));
     let [Output::Persist(record), sent] = &outputs[..] else {
         panic!("persist, then send")
     };
@@ -323,6 +342,22 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
     );
     assert_eq!(other.err(), Some(ClientError::Log { position: 0 }));
     let own = w.client(0);
+    let logged = |change: &dyn Fn(&mut Header)| {
+        let mut record = record.clone();
+        if let Record::ClientContribution { header, .. } = &mut record {
+            change(header);
+        }
+        let identity = w.identity(own).clone();
+        Client::new(config(w, own), identity, w.roster.clone(), [record]).map(|_| ())
+    };
+    let resigned = |change: &dyn Fn(&mut HeaderContent)| {
+        logged(&|header| *header = resign(header, w.identity(own), |content| change(content)))
+    };
+    let not_own = Err(ClientError::Log { position: 0 });
+    assert_eq!(resigned(&|_| ()), Ok(()));
+    assert_eq!(resigned(&|h| h.client = w.client(1)), not_own);
+    assert_eq!(resigned(&|h| h.params_digest.0[0] ^= 1), not_own);
+    assert_eq!(logged(&|h| h.signature.0[0] ^= 1), not_own);
     let doubled = Client::new(
         config(w, own),
         w.identity(own).clone(),

@@ -534,3 +534,25 @@ fn masked_contributions_verify_and_open() {
         check,
     );
 }
+
+#[test]
+fn the_challenges_of_a_proof_are_those_of_its_header_and_its_bytes() {
+    let w = world();
+    let of = |header: usize, proof: usize| {
+        let (header, body) = (w.header(header), &w.contributions[proof].body);
+        proof_challenges(w.ctx.layout(), &header.content, &body.proof).unwrap()
+    };
+    let own = of(0, 0);
+    assert!(own.len() > 2, "{own:?}");
+    assert_eq!(own, of(0, 0));
+    let labels = |challenges: &[veilsum_proof::Challenge]| -> Vec<&str> {
+        challenges.iter().map(|c| c.label).collect()
+    };
+    for other in [of(1, 0), of(0, 1)] {
+        assert_eq!(labels(&other), labels(&own));
+        assert_ne!(other.last(), own.last());
+    }
+    // The first challenge is drawn before anything of the proof is read.
+    assert_eq!(of(0, 1).first(), own.first());
+    assert_ne!(of(1, 0).first(), own.first());
+}

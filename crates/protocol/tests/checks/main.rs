@@ -12,6 +12,8 @@ mod common;
 mod complaints;
 mod contributions;
 mod evidence;
+mod files;
 mod light;
+mod limits;
 mod other_rounds;
 mod records;

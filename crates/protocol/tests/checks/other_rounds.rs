@@ -4,7 +4,7 @@ use crate::common::*;
 use crate::evidence::{endorse, leaves, receipt, resign, rows};
 use curve25519_dalek::scalar::Scalar;
 use veilsum_crypto::Digest;
-use veilsum_params::MemberIndex;
+use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::*;
 use veilsum_wire::*;
 
@@ -192,4 +192,23 @@ fn kinds_of_evidence_have_names_of_their_own() {
             .iter()
             .all(|name| name.contains(|c: char| c.is_ascii_lowercase()))
     );
+}
+
+#[test]
+fn checks_parties_and_culprits_are_named_where_people_read_them() {
+    for check in Check::ALL {
+        let info = check.info();
+        assert_eq!(check.to_string(), format!("{} ({})", info.reason, info.id));
+        if let Some(kind) = info.evidence {
+            assert_eq!(kind.to_string(), kind.name());
+        }
+    }
+    let (index, client) = (MemberIndex(3), ClientId(7));
+    assert_eq!(Culprit::Server.to_string(), "the server");
+    assert_eq!(Culprit::Client(client).to_string(), "client-7");
+    let member = Culprit::Member { index, client };
+    assert_eq!(member.to_string(), "member-3 (client-7)");
+    assert_eq!(Party::Server.to_string(), "server");
+    assert_eq!(Party::Client(client).to_string(), "client-7");
+    assert_eq!(Party::Member(index).to_string(), "member-3");
 }
