@@ -320,6 +320,7 @@ fn two_fixed_lists_convict_the_server_convicted_equivocation() {
     let second =
         Message::Convicted(hands.convicted(&proposal, &certificate, &[dealer], &[complaint]));
     // It needs not have unmasked.
+    assert!(!bench.member.is_final());
     let signed = bench.give(first.clone()).one();
     assert!(bench.member.is_final());
     bench.restart();

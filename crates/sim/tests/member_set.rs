@@ -8,10 +8,10 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use veilsum_crypto::{Digest, IdentityKey};
+use veilsum_crypto::{Digest, IdentityKey, ShareSecretKey};
 use veilsum_protocol::{Check, Culprit, Member, Message, Record, Refusal, ReplayError};
 use veilsum_sim::{Setup, World};
-use veilsum_wire::{Certificate, EndorseContent, MemberPackage, Signed};
+use veilsum_wire::{Announcement, Certificate, EndorseContent, MemberPackage, Signed, VoidContent};
 
 // ---- joining
 
@@ -54,10 +54,28 @@ fn announcement_by_somebody_else_announcement_signature() {
 fn log_of_other_parameters_announcement_other() {
     let world = world(302);
     let (_, identity, key) = world.member_keys(M(1)).unwrap();
-    let mut announcement = world.announcement();
-    announcement.params.scale_bits += 1;
-    announcement.signed.content.params_digest = veilsum_wire::params_digest(&announcement.params);
-    announcement.signed = Signed::sign(announcement.signed.content.clone(), &world.server);
+    // Parameters, or what is signed of them, may be the right ones: both must be.
+    for (params, signed) in [(true, true), (true, false), (false, true)] {
+        let mut announcement = world.announcement();
+        let mut other = announcement.params.clone();
+        other.scale_bits += 1;
+        if signed {
+            announcement.signed.content.params_digest = veilsum_wire::params_digest(&other);
+        }
+        if params {
+            announcement.params = other;
+        }
+        announcement.signed = Signed::sign(announcement.signed.content.clone(), &world.server);
+        refused_as_other(&world, identity, key, announcement);
+    }
+}
+
+fn refused_as_other(
+    world: &World,
+    identity: &IdentityKey,
+    key: &ShareSecretKey,
+    announcement: Announcement,
+) {
     let joined = Member::join(
         Arc::clone(&world.context),
         announcement.clone(),
@@ -111,12 +129,30 @@ fn logs_of_other_roles_are_not_replayed() {
         })
     );
     assert_eq!(
-        replay(vec![own, servers]),
+        replay(vec![own.clone(), servers]),
         Some(ReplayError::Unexpected {
             record: 1,
             tag: 0x20
         })
     );
+    // What came before the announcement, or before the package, it never wrote.
+    let content = VoidContent {
+        params_digest: *world.context.digest(),
+    };
+    let void = Record::MemberVoid {
+        accepted: Signed::sign(content, &world.server),
+    };
+    let early = |record: usize, what: &Record| {
+        let tag = what.tag();
+        Some(ReplayError::Unexpected { record, tag })
+    };
+    assert_eq!(replay(vec![void.clone(), own.clone()]), early(0, &void));
+    let hands = honest(&world);
+    let (_, _, bench) = endorsed(&hands);
+    let endorsement = bench.log.last().unwrap().clone();
+    assert!(matches!(endorsement, Record::MemberEndorse { .. }));
+    let without_package = vec![own, endorsement.clone()];
+    assert_eq!(replay(without_package), early(1, &endorsement));
 }
 
 // ---- step 2

@@ -8,11 +8,11 @@ use curve25519_dalek::scalar::Scalar;
 use veilsum_crypto::Digest;
 use veilsum_params::ClientId;
 use veilsum_protocol::{
-    Bytes, Check, Fault, Input, Message, Outcome, Output, Party, Phase, Record, Refusal,
-    ReplayError, Upload,
+    Bytes, Check, Culprit, Fault, Input, Message, Outcome, Output, Party, Phase, Record, Refusal,
+    ReplayError, Upload, place_in,
 };
 use veilsum_sim::{Deviation, Hands};
-use veilsum_wire::{Unmask, Wire};
+use veilsum_wire::{Signed, Unmask, Wire};
 
 // ---- unmasking
 
@@ -57,6 +57,30 @@ fn sum_of_something_else_unmask_content() {
     early
         .give(Message::Unmask(good))
         .refused_by("unmask.content");
+}
+
+#[test]
+fn of_late_complaints_those_are_written_down_that_apply_to_something() {
+    let world = world(425);
+    let (hands, dealer) = with_bad_dealer(&world);
+    let mut bench = ServerBench::new(&hands);
+    let packages = bench.propose();
+    // Member 2 has its package and complains when it unmasks, not before.
+    bench.answers(2, &packages);
+    let requests = bench.answered([1, 3, 4, 5], &packages);
+    let mut sum = unmask(&bench.answers(2, &requests)[0]);
+    let applies = sum.complaints[0].clone();
+    let other = resign(&world, M(2), &applies, |c| {
+        c.header_digest = Digest([0; 32])
+    });
+    sum.complaints.insert(0, other);
+    let got = bench.give(Message::Unmask(sum));
+    assert_eq!(got.convicted, [(Culprit::Client(dealer), "share.value")]);
+    let written = bench.log.iter().rev().find_map(|record| match record {
+        Record::ServerUnmask { accepted } => Some(accepted.complaints.clone()),
+        _ => None,
+    });
+    assert_eq!(written, Some(vec![applies]));
 }
 
 #[test]
@@ -119,9 +143,12 @@ fn reveal_in_another_name_reveal_signature() {
 #[test]
 fn reveal_of_something_else_reveal_content() {
     let world = world(424);
-    let (hands, _) = with_bad_dealer(&world);
+    let (hands, dealer) = with_bad_dealer(&world);
     let mut bench = ServerBench::new(&hands);
+    assert_eq!(bench.server.contributions(), 0);
     let requests = revealing(&mut bench);
+    assert_eq!(bench.server.contributions(), everybody(&world).len());
+    assert_eq!(bench.server.convicted(), [dealer]);
     let answer = bench
         .answers(1, &requests)
         .into_iter()
@@ -146,6 +173,7 @@ fn reveal_of_something_else_reveal_content() {
     bench.answered([1, 3, 4], &requests);
     let done = bench.answered([5], &requests);
     assert!(done.names().contains(&"Convicted"), "{:?}", done.names());
+    assert_eq!(bench.server.convicted(), [dealer]);
     assert!(
         matches!(bench.log.iter().rev().nth(1), Some(Record::ServerClosing { reveals, .. }) if reveals.len() == 3)
     );
@@ -245,11 +273,15 @@ fn row_sums_of_something_else_rows_content() {
     give(&|c| c.slices.reverse());
     give(&|c| c.slices[2].0 = 7);
     give(&|c| c.slices.clear());
+    give(&|c| c.slices.push(c.slices[2]));
     let mut other_values = good.clone();
     other_values.values.values.clear();
     bench
         .give(Message::Rows(other_values))
         .refused_by("rows.content");
+    // The right list is written down once, however often it comes.
+    let persisted = [good.clone(), good.clone()].map(|r| bench.give(Message::Rows(r)).persisted);
+    assert_eq!(persisted, [1, 0]);
     let mut early = ServerBench::new(&hands);
     early.propose();
     early.give(Message::Rows(good)).refused_by("rows.content");
@@ -328,7 +360,11 @@ fn slices_of_silent_members_go_to_others_in_turn() {
         let bundle = bench.server.light_bundle(client).unwrap();
         let parts = bundle.to_parts();
         assert_eq!(parts.concat(), bundle.to_bytes());
-        assert_eq!(parts[1], bench.server.place_of(client).unwrap().to_bytes());
+        let place = bench.server.place_of(client);
+        let entries = &bench.server.proposal().unwrap().entries;
+        assert_eq!(place_in(entries, client), place);
+        assert_eq!(place_in(entries, ClientId(u32::MAX)), None);
+        assert_eq!(parts[1], place.unwrap().to_bytes());
         parts
     });
     assert_eq!((&first[0], &first[2]), (&last[0], &last[2]));
@@ -441,6 +477,41 @@ fn logs_that_are_not_this_servers_are_not_replayed() {
         error(vec![Record::ServerAnnouncement { sent: other }]),
         ReplayError::Refused { record: 0, refusal }
     );
+}
+
+#[test]
+fn records_that_stand_too_early_too_late_or_twice_are_not_replayed() {
+    let world = world(455);
+    let hands = honest(&world);
+    let mut bench = ServerBench::new(&hands);
+    let requests = opened(&mut bench);
+    bench.answered([1, 2, 3, 4, 5], &requests);
+    let log = bench.log.clone();
+    assert!(bench.replay(log.clone()).is_ok());
+    let error = |records: Vec<Record>| bench.replay(records).err().unwrap();
+    let place = |tag: u8| log.iter().position(|r| r.tag() == tag).unwrap();
+    // The closing before U, the fixed list before the closing, the result before the fixed list.
+    for tag in [0x28, 0x29, 0x2c] {
+        let mut early = log.clone();
+        let record = early.remove(place(tag));
+        early.insert(1, record);
+        let record = 1;
+        assert_eq!(error(early), ReplayError::Unexpected { record, tag });
+    }
+    let tag = 0x23;
+    let record = place(tag) + 1;
+    let mut twice = log.clone();
+    twice.insert(record, log[place(tag)].clone());
+    assert_eq!(error(twice), ReplayError::Unexpected { record, tag });
+    let content = veilsum_wire::VoidContent {
+        params_digest: *world.context.digest(),
+    };
+    let void = Record::ServerVoid {
+        sent: Signed::sign(content, &world.server),
+    };
+    let (record, tag) = (log.len(), void.tag());
+    let late = [log, vec![void]].concat();
+    assert_eq!(error(late), ReplayError::Unexpected { record, tag });
 }
 
 #[test]

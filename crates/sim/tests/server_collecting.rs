@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_protocol::{
-    Admission, Bytes, Check, Event, Input, Message, Output, Phase, Record, Refusal, ServerRound,
-    verify_contribution,
+    Admission, Bytes, Check, Event, Input, Message, Output, Owed, Party, Phase, Record, Refusal,
+    ServerRound, verify_contribution,
 };
 use veilsum_sim::{Deviation, Hands};
 use veilsum_wire::Endorse;
@@ -115,8 +115,32 @@ fn too_few_contributions_then_enough() {
         (&[Event::TooFew { got: 4, want: 5 }][..], 0)
     );
     bench.upload(world.context.cohort()[5]);
-    assert_eq!(bench.input(Input::DeadlineReached).names(), ["Package"; 5]);
+    let packages = bench.input(Input::DeadlineReached);
+    assert_eq!(packages.names(), ["Package"; 5]);
     assert_eq!(bench.server.phase(), Phase::Endorsing);
+    // U is fixed once, and who endorsed it needs its package no more.
+    let again = bench.input(Input::DeadlineReached);
+    assert_eq!((again.persisted, again.sent.len()), (0, 0));
+    bench.answered([1, 3], &packages);
+    let asked = bench.input(Input::Retry).sent;
+    let asked: Vec<Party> = asked.into_iter().map(|(to, _)| to).collect();
+    assert_eq!(asked, [2, 4, 5].map(|j| Party::Member(M(j))));
+    let slice = world.context.members();
+    assert!(bench.server.owed(M(1), Owed::Rows { slice }).is_none());
+}
+
+#[test]
+fn a_round_that_is_void_proposes_nothing() {
+    let world = world(407);
+    let hands = honest(&world);
+    let mut bench = ServerBench::new(&hands);
+    for client in &world.context.cohort()[..5] {
+        bench.upload(*client);
+    }
+    bench.input(Input::DeclareVoid);
+    let late = bench.input(Input::DeadlineReached);
+    assert_eq!((late.persisted, late.sent.len()), (0, 0));
+    assert!(bench.server.proposal().is_none());
 }
 
 #[test]
@@ -179,6 +203,16 @@ fn a_body_that_does_not_belong_to_its_header_speaks_against_nobody() {
         refusal,
     });
     got.refused_by("body.proof");
+    assert!(bench.server.evidence().is_empty());
+    // Nor does what would convict the client that signed it, as long as nobody is named who did.
+    let refusal = Refusal::from(Check::HeaderKnowledge);
+    assert_eq!(refusal.culprit, None);
+    let got = bench.input(Input::Invalid {
+        header: victim.header.clone(),
+        body: Bytes(victim.body.to_bytes()),
+        refusal,
+    });
+    got.refused_by("header.knowledge");
     assert!(bench.server.evidence().is_empty());
 }
 

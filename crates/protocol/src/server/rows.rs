@@ -160,8 +160,8 @@ impl ServerRound {
             .filter(|(c, _)| closing.convicted.binary_search(c).is_err())
             .collect();
         let engine = self.round.prepared().engine();
-        let all = usize::try_from(self.sums.count()) == Ok(summed.len());
-        let values = match self.sums.row_sums().filter(|_| all) {
+        // Those that are convicted were taken out of the running sums before the sum was opened.
+        let values = match self.sums.row_sums() {
             Some(sums) => engine.compress(sums),
             None => engine.compress(&self.sum_rows(&summed)?),
         };

@@ -1,6 +1,7 @@
 //! Norms, keys and sums exactly at their bounds, and one beyond.
 
 use crate::common::*;
+use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::scalar::Scalar;
 use rand_chacha::ChaCha20Rng;
 use std::sync::Arc;
@@ -142,4 +143,33 @@ fn a_draw_of_everybody_needs_no_proof() {
     };
     assert!(context(&w.roster, 6, 5).unproven_draw(), "five of six");
     assert!(!context(&w.roster, 6, 6).unproven_draw(), "all of them");
+}
+
+#[test]
+fn row_sums_are_known_while_every_contribution_was_decoded() {
+    let w = world();
+    let verified: Vec<VerifiedContribution> = w.contributions[..2]
+        .iter()
+        .map(|c| verify_contribution(&w.ctx, &w.round, c.header.clone(), c.body.clone()).unwrap())
+        .collect();
+    let mut sums = RoundSums::new(&w.ctx);
+    let known = |sums: &RoundSums| {
+        let engine = w.round.prepared().engine();
+        sums.row_sums().map(|rows| engine.compress(rows))
+    };
+    for contribution in &verified {
+        assert_eq!(contribution.x_rows(), &contribution.body().matrix[..3]);
+        sums.add_verified(&w.round, contribution).unwrap();
+    }
+    let added: Vec<[u8; 32]> = (0..3)
+        .map(|row| {
+            let of = |i: usize| CompressedRistretto(verified[i].x_rows()[row]).decompress();
+            (of(0).unwrap() + of(1).unwrap()).compress().to_bytes()
+        })
+        .collect();
+    assert_eq!(known(&sums), Some(added));
+    sums.remove(&w.round, verified[1].body()).unwrap();
+    assert_eq!(known(&sums), Some(verified[0].x_rows().to_vec()));
+    sums.add(&w.round, verified[1].body()).unwrap();
+    assert_eq!((known(&sums), sums.count()), (None, 2));
 }
