@@ -1,6 +1,7 @@
 //! The auditor against transcripts of simulated rounds: honest ones, damaged ones, and ones of servers that lie.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod again;
 mod common;
 mod damage;
 mod dealer;

@@ -18,7 +18,7 @@ const ELSEWHERE: Digest = Digest([7; 32]);
 
 /// A round with all kinds of records: the member with the bad share endorses nothing and complains when it unmasks, so that
 /// the others reveal their shares.
-fn played() -> &'static Played {
+pub(crate) fn played() -> &'static Played {
     static PLAYED: OnceLock<Played> = OnceLock::new();
     PLAYED.get_or_init(|| {
         let world = World::new(Setup::small(23)).unwrap();
@@ -42,18 +42,18 @@ fn played() -> &'static Played {
     })
 }
 
-fn dealer(world: &World) -> ClientId {
+pub(crate) fn dealer(world: &World) -> ClientId {
     world.plain_clients()[1]
 }
 
 /// Where the first record of a kind stands.
-fn first(records: &[Record], tag: u8) -> usize {
+pub(crate) fn first(records: &[Record], tag: u8) -> usize {
     records.iter().position(|r| r.tag() == tag).unwrap()
 }
 
 /// Exactly these checks refuse this record.
 #[track_caller]
-fn refused(report: &Report, at: usize, expected: &[Check]) {
+pub(crate) fn refused(report: &Report, at: usize, expected: &[Check]) {
     let found: Vec<Check> = report
         .faults
         .iter()
@@ -68,13 +68,13 @@ fn refused(report: &Report, at: usize, expected: &[Check]) {
 }
 
 /// Whether this record is refused for standing where it stands.
-fn out_of_order(report: &Report, at: usize) -> bool {
+pub(crate) fn out_of_order(report: &Report, at: usize) -> bool {
     let here = |fault: &&Fault| fault.record == Some(at as u64);
     let mut faults = report.faults.iter().filter(here);
     faults.any(|fault| matches!(fault.kind, FaultKind::Order { .. }))
 }
 
-fn said_again(report: &Report, at: usize) -> bool {
+pub(crate) fn said_again(report: &Report, at: usize) -> bool {
     let here = |fault: &&Fault| fault.record == Some(at as u64);
     let mut faults = report.faults.iter().filter(here);
     faults.any(|fault| matches!(fault.kind, FaultKind::Repeated { .. }))
