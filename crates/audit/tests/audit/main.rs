@@ -3,6 +3,7 @@
 
 mod again;
 mod common;
+mod complete;
 mod damage;
 mod dealer;
 mod lies;
