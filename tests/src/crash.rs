@@ -163,7 +163,7 @@ fn round(
     let config = deployment.file("server.toml");
     let text = fs::read_to_string(&config).unwrap();
     // Whoever is started again on a busy machine may need longer than a server waits by default.
-    let patient = text.replace("[round]", "[times]\nquiet_seconds = 30\n[round]");
+    let patient = text.replace("[round]", "[times]\nquiet_seconds = 30\npatience_seconds = 120\n[round]");
     fs::write(&config, patient.replace("127.0.0.1:0", &address)).unwrap();
     let _ = fs::remove_file(deployment.file("result.npy"));
     for id in 1..=CLIENTS {
