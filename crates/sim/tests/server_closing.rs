@@ -177,6 +177,9 @@ fn reveal_of_something_else_reveal_content() {
     assert!(
         matches!(bench.log.iter().rev().nth(1), Some(Record::ServerClosing { reveals, .. }) if reveals.len() == 3)
     );
+    let (again, _) = bench.replay(bench.log.clone()).unwrap();
+    assert_eq!(again.convicted(), [dealer]);
+    assert_eq!(again.phase(), bench.server.phase());
 }
 
 // ---- Finals, result, rows

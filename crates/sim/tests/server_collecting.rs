@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_protocol::{
-    Admission, Bytes, Check, Event, Input, Message, Output, Owed, Party, Phase, Record, Refusal,
-    ServerRound, verify_contribution,
+    Admission, Bytes, Check, Culprit, Event, Input, Message, Output, Owed, Party, Phase, Record,
+    Refusal, ServerRound, verify_contribution,
 };
 use veilsum_sim::{Deviation, Hands};
 use veilsum_wire::Endorse;
@@ -262,6 +262,14 @@ fn endorsement_of_something_else_endorse_content() {
     give(&|c| c.params_digest = Digest([0; 32]));
     give(&|c| c.count += 1);
     give(&|c| c.root = Digest([0; 32]));
+    // The other root is kept, also over a restart, and convicts beside the endorsement of this one.
+    let (server, _) = bench.replay(bench.log.clone()).unwrap();
+    bench.server = server;
+    let convicted = bench.give(Message::Endorse(good)).convicted;
+    let (client, _, _) = world.member_keys(M(1)).unwrap();
+    let index = M(1);
+    let member = Culprit::Member { index, client };
+    assert_eq!(convicted, [(member, "endorse.equivocation")]);
 }
 
 #[test]

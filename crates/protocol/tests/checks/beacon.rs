@@ -104,6 +104,10 @@ fn a_drand_value_without_its_signature_announcement_beacon() {
         announced(w, &roster, right.clone(), proof_of(FIRST)),
         Ok(())
     );
+    // The context keeps it, for whoever announces the round from it.
+    let proof = proof_of(FIRST);
+    let kept = RoundContext::with_beacon(right.clone(), proof.clone(), Arc::clone(&roster));
+    assert_eq!(kept.unwrap().beacon_proof(), &proof);
     let next = params_of(w, &roster, 10, value_of(SECOND));
     assert_eq!(announced(w, &roster, next, proof_of(SECOND)), Ok(()));
 
