@@ -311,9 +311,7 @@ fn slack(norm: [u64; 5], bound: u128) -> Option<[u64; 4]> {
     let mut borrow = false;
     let mut out = [0u64; 5];
     for ((out, square), norm) in out.iter_mut().zip(square).zip(norm) {
-        let (d, b1) = square.overflowing_sub(norm);
-        let (d, b2) = d.overflowing_sub(u64::from(borrow));
-        (*out, borrow) = (d, b1 | b2);
+        (*out, borrow) = square.borrowing_sub(norm, borrow);
     }
     let [a, b, c, d, _] = out;
     (!borrow).then_some([a, b, c, d])
