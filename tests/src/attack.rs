@@ -249,7 +249,7 @@ async fn under(attack: Attack) -> Outcome {
     let mut honest = JoinSet::new();
     for id in 1..=clients {
         let options = ClientOptions {
-            server: address,
+            server: address.into(),
             server_public: public.clone(),
             task: veilsum::TaskName::default(),
             registrar,

@@ -63,7 +63,7 @@ fn configurations() {
         ("dim = 0", &["dim is 0"]),
         ("dim = 4000000000", &["dim is 4000000000"]),
         (
-            "dim = 3000000",
+            "dim = 40000000",
             &["round 1 does not fit", "result", "make dim"],
         ),
         ("scale_bits = 41", &["scale_bits is 41"]),

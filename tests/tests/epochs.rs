@@ -388,3 +388,65 @@ fn the_registrar_takes_each_client_into_the_next_epoch_with_a_new_key_and_its_ow
     let shown = json(&run_ok(["registrar", "show", "--json", "--dir", &dir]));
     assert_eq!(shown["signed"]["clients"], 2);
 }
+
+#[test]
+fn a_server_that_comes_back_with_the_roster_of_the_next_epoch_ends_the_open_round_under_its_own() {
+    let this = Epochs {
+        deployment: Deployment::new(CLIENTS),
+    };
+    let deployment = &this.deployment;
+    let server = deployment.server();
+    let address = deployment.address();
+    let early = vec![this.client(1, &address, "0"), this.client(2, &address, "0")];
+    deployment.wait("two receipts", || {
+        let status = deployment.status(&address)?;
+        (status["contributions"] == 2).then_some(())
+    });
+    server.kill();
+    early.into_iter().for_each(Running::kill);
+    this.second_roster();
+    fs::rename(this.file("second.bin"), this.file("roster.bin")).unwrap();
+
+    let config = this.file("server.toml");
+    let check = || {
+        json(&run_ok([
+            "server", "--check", "--json", "--config", &config,
+        ]))
+    };
+    let task = &check()["tasks"][0];
+    assert_eq!((&task["round"], &task["open"]), (&1.into(), &true.into()));
+    fs::remove_file(this.file("address")).unwrap();
+    let epoch_of = |round: &str| {
+        let roster = veilsum::announced_roster(
+            &RealDisk,
+            Path::new(&this.file("state")),
+            round.parse().unwrap(),
+        );
+        roster.unwrap().unwrap().epoch()
+    };
+    let everybody = |after: &str| {
+        let server = deployment.server();
+        let address = deployment.address();
+        let clients: Vec<Running> = (1..=CLIENTS)
+            .map(|id| this.client(id, &address, after))
+            .collect();
+        for client in clients {
+            let ended = client.end();
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            assert!(ended.status.success(), "{said}");
+        }
+        let ended = server.end();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.success(), "{said}");
+        // Of all four, those whose receipts are from before the restart among them.
+        let mean = f64::from((1..=CLIENTS).sum::<u32>()) / f64::from(CLIENTS) / 8.0;
+        assert_eq!(deployment.result(), [mean, 0.5, 0.0, -0.25, 0.125]);
+    };
+    everybody("0");
+    assert_eq!(epoch_of("1"), 1);
+    fs::remove_file(this.file("address")).unwrap();
+    deployment.configure("id = 2");
+    assert_eq!(check()["tasks"][0]["open"], false);
+    everybody("1");
+    assert_eq!(epoch_of("2"), 2);
+}

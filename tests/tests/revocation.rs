@@ -67,7 +67,7 @@ fn server_public(deployment: &Deployment) -> ServerPublic {
 /// Requests to the server, and the keys of a client to sign them with.
 fn connected(deployment: &Deployment) -> (Requests, ServerPublic) {
     let public = server_public(deployment);
-    let address = deployment.address().parse().unwrap();
+    let address: std::net::SocketAddr = deployment.address().parse().unwrap();
     let config = ClientConfig::new([5; 32]);
     let connection =
         on_runtime(async { Connection::new(address, public.transport, config).unwrap() });
@@ -423,7 +423,11 @@ fn joins(deployment: &Deployment, id: u32, state: &str) {
     let _ = fs::remove_dir_all(state);
     let registrar = fs::read(deployment.file("registrar.key.pub")).unwrap();
     let options = ClientOptions {
-        server: deployment.address().parse().unwrap(),
+        server: deployment
+            .address()
+            .parse::<std::net::SocketAddr>()
+            .unwrap()
+            .into(),
         server_public: server_public(deployment),
         task: TaskName::default(),
         registrar: registrar_from_text(&registrar).unwrap(),

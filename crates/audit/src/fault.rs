@@ -85,6 +85,9 @@ pub enum FaultKind {
         /// What is wrong.
         cause: StoreError,
     },
+    /// The body with the vector of the result is not there, or not what it should be.
+    #[error("the body with the vector of the result: {0}")]
+    ResultBody(StoreError),
     /// A contribution that does not verify.
     #[error("the contribution of {client} fails a check: {check}")]
     Contribution {

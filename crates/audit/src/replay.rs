@@ -17,7 +17,7 @@ use veilsum_protocol::{
     Check, ContextError, Culprit, Document, Evidence, FileError, MemberStatement, Record,
     RoundContext, ServerStatement, Verdict, check_header, judge_complaint, judge_with,
 };
-use veilsum_store::Role;
+use veilsum_store::{Bodies, Role};
 use veilsum_wire::{
     Announcement, Body, ComplaintContent, Content, ConvictedContent, EndorseContent, FinalContent,
     Header, LogHeadContent, Proposal, ReceiptContent, RevealContent, RoundResult, Rows, Signed,
@@ -126,7 +126,7 @@ pub(crate) fn replay(mut transcript: Transcript, options: &Options<'_>) -> Repor
     replay.head(&transcript);
     for (index, record) in std::mem::take(&mut transcript.records) {
         replay.at = index;
-        replay.record(record);
+        replay.record(record, &transcript.bodies);
     }
     replay.left_out();
     replay.files(&transcript);
@@ -330,7 +330,7 @@ impl Replay<'_> {
         self.set.contains(&client)
     }
 
-    fn record(&mut self, record: Record) {
+    fn record(&mut self, record: Record, bodies: &Bodies) {
         if self.void.is_some()
             && !matches!(
                 record,
@@ -361,7 +361,13 @@ impl Replay<'_> {
             }
             Record::ServerConvicted { sent } => self.fix(sent),
             Record::ServerFinal { accepted } => self.finalise(accepted),
-            Record::ServerResult { sent } => self.publish(sent),
+            Record::ServerResult { sent } => {
+                let vector = sent.vector;
+                self.publish(sent.signed, |_| Some(vector));
+            }
+            Record::ServerLargeResult { sent, body, len } => {
+                self.publish(sent, |replay| replay.vector_of(bodies, &body, len));
+            }
             Record::ServerRows { accepted } => self.rows(accepted),
             Record::ServerVoid { sent } => self.declare_void(sent),
             Record::ServerEvidence { evidence } => {
@@ -375,6 +381,7 @@ impl Replay<'_> {
             }
             Record::ServerForeign { accepted } => self.foreign(accepted),
             Record::ClientContribution { .. }
+            | Record::ClientLargeContribution { .. }
             | Record::ClientReceipt { .. }
             | Record::ClientResult { .. }
             | Record::MemberVoid { .. }

@@ -206,11 +206,18 @@ fn own(
     let mut found = None;
     for record in Records::open(&RealDisk, &path)? {
         match Record::from_bytes(&record?.payload) {
-            Ok(Record::ClientContribution {
-                announcement,
-                header,
-                ..
-            }) if round.is_none_or(|wanted| wanted == announcement.params.round_id) => {
+            Ok(
+                Record::ClientContribution {
+                    announcement,
+                    header,
+                    ..
+                }
+                | Record::ClientLargeContribution {
+                    announcement,
+                    header,
+                    ..
+                },
+            ) if round.is_none_or(|wanted| wanted == announcement.params.round_id) => {
                 found = Some((announcement, header, Vec::new()));
             }
             Ok(Record::ClientReceipt { receipt }) => {

@@ -21,6 +21,7 @@ use crate::limits::{LimitsConfig, TimesConfig};
 use crate::places::{self, PlaceError};
 use crate::rounds::TASKS_DIR;
 use crate::schedule::Schedule;
+use crate::stands::Stands;
 use crate::update::numbered;
 
 const CONFIG_MAX: u64 = 1 << 20;
@@ -395,6 +396,12 @@ impl ServerConfig {
         if let (Some(roster), Some(keys)) = (&roster, &keys) {
             let server_key = keys.signing().verifying_key().to_bytes();
             for task in &tasks {
+                // A round that is open goes on under its own roster, whatever the newest one says. What cannot be read is told when
+                // the round is taken up.
+                let own = base.join(&task.state);
+                let stands = outer.as_deref().map(|outer| Stands::of(task, &own, outer));
+                let stands = stands.and_then(Result::ok);
+                let roster = stands.as_ref().and_then(Stands::roster).unwrap_or(roster);
                 let (round_id, beacon) = match task.any_beacon(roster, values.is_some()) {
                     Ok(found) => found,
                     Err(problem) => {

@@ -231,7 +231,9 @@ impl CliError {
             Self::Context(_) => exit::VERIFICATION,
             Self::Ledger(LedgerError::Content { .. }) => exit::VERIFICATION,
             Self::Params(_) | Self::Ledger(LedgerError::UsedUp { .. }) => exit::USAGE,
-            Self::Journal(JournalError::Record { .. }) => exit::VERIFICATION,
+            Self::Journal(
+                JournalError::Record { .. } | JournalError::Body { .. } | JournalError::Part { .. },
+            ) => exit::VERIFICATION,
             Self::Ledger(LedgerError::Store(error)) | Self::Journal(JournalError::Store(error)) => {
                 store_code(error)
             }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
+use veilsum::transport::Addresses;
+
 use crate::error::CliError;
 
 /// What stands behind `--server`. A name is looked up when it is needed; whom it leads to does not matter for security, for a
@@ -36,27 +38,22 @@ impl FromStr for Host {
 }
 
 impl Host {
-    /// The address; of several that a name has the first IPv4 address, and the first of all where there is none.
+    /// All addresses that it has.
     ///
     /// # Errors
     /// [`CliError::Lookup`].
-    pub(crate) async fn resolve(&self) -> Result<SocketAddr, CliError> {
-        if let Ok(address) = self.0.parse() {
-            return Ok(address);
+    pub(crate) async fn resolve(&self) -> Result<Addresses, CliError> {
+        if let Ok(address) = self.0.parse::<SocketAddr>() {
+            return Ok(address.into());
         }
         let failed = |kind| CliError::Lookup {
             host: self.clone(),
             kind,
         };
         let found = tokio::net::lookup_host(&self.0).await;
-        let found: Vec<SocketAddr> = found.map_err(|error| failed(error.kind()))?.collect();
-        preferred(&found).ok_or_else(|| failed(std::io::ErrorKind::NotFound))
+        let found = found.map_err(|error| failed(error.kind()))?;
+        Addresses::of_name(found).ok_or_else(|| failed(std::io::ErrorKind::NotFound))
     }
-}
-
-fn preferred(found: &[SocketAddr]) -> Option<SocketAddr> {
-    let v4 = found.iter().find(|address| address.is_ipv4());
-    v4.or(found.first()).copied()
 }
 
 #[cfg(test)]
@@ -90,11 +87,14 @@ mod tests {
     #[tokio::test]
     async fn names_are_looked_up() {
         let host: Host = "localhost:7000".parse().unwrap();
-        let address = host.resolve().await.unwrap();
-        assert!(address.ip().is_loopback() && address.port() == 7000);
-        let [v6, v4] = ["[::1]:1", "127.0.0.1:1"].map(|text| text.parse().unwrap());
-        assert_eq!(preferred(&[v6, v4]), Some(v4));
-        assert_eq!(preferred(&[v6]), Some(v6));
-        assert_eq!(preferred(&[]), None);
+        let addresses = host.resolve().await.unwrap();
+        assert!(
+            addresses
+                .iter()
+                .all(|address| address.ip().is_loopback() && address.port() == 7000)
+        );
+        let host: Host = "[::1]:7000".parse().unwrap();
+        let only: SocketAddr = "[::1]:7000".parse().unwrap();
+        assert_eq!(host.resolve().await.unwrap(), only.into());
     }
 }

@@ -27,6 +27,7 @@ mod registrar;
 mod rounds;
 mod schedule;
 mod service;
+mod stands;
 mod status;
 mod update;
 

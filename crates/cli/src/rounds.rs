@@ -1,5 +1,6 @@
 //! `veilsum rounds`: what a server keeps of the rounds that it ran.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -198,10 +199,28 @@ fn described(kept: &Kept) -> Value {
     about
 }
 
+/// The bodies that the records of a closed round name as part of themselves, with their lengths: the vector of a large
+/// result. Who takes away bodies leaves these.
+fn named_parts(log: &ClosedLog) -> Result<Vec<(BodyDigest, u64)>, StoreError> {
+    let mut named = Vec::new();
+    for record in log.records()? {
+        let record = Record::from_bytes(&record?.payload);
+        // What this version does not know is for an audit to tell.
+        if let Some((digest, len)) = record.ok().and_then(|record| record.named_part()) {
+            named.push((BodyDigest(digest.0), len));
+        }
+    }
+    Ok(named)
+}
+
 /// Copies log and bodies of a closed round, each body checked, the roster and the evidence.
 fn export(kept: &Kept, out: &Path) -> Result<(), CliError> {
     let disk = Arc::new(RealDisk);
     let log = ClosedLog::read(disk, &kept.dir)?;
+    // Bodies of contributions may have been pruned; a log is not whole without these.
+    for (digest, len) in named_parts(&log)? {
+        log.bodies().read_verified(&digest, len)?;
+    }
     let bodies = out.join(veilsum::store::BODIES_DIR);
     fs::create_dir_all(&bodies).map_err(|error| CliError::file(&bodies, &error))?;
     let copy = |from: &Path, to: &Path| {
@@ -229,13 +248,16 @@ fn remove(kept: &Kept, bodies_only: bool) -> Result<(), CliError> {
     if !bodies_only {
         return fs::remove_dir_all(&kept.dir).map_err(|error| CliError::file(&kept.dir, &error));
     }
+    let log = ClosedLog::read(Arc::new(RealDisk), &kept.dir)?;
+    let stay: BTreeSet<BodyDigest> = named_parts(&log)?
+        .into_iter()
+        .map(|(body, _)| body)
+        .collect();
     let dir = kept.dir.join(veilsum::store::BODIES_DIR);
     for entry in entries(&dir)? {
         let named = entry.file_name();
-        if named
-            .to_str()
-            .is_some_and(|n| n.parse::<BodyDigest>().is_ok())
-        {
+        let body = named.to_str().and_then(|n| n.parse::<BodyDigest>().ok());
+        if body.is_some_and(|body| !stay.contains(&body)) {
             let path = entry.path();
             fs::remove_file(&path).map_err(|error| CliError::file(&path, &error))?;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
-use veilsum::params::{Beacon, UploadSizes};
+use veilsum::params::{Beacon, RoundParams, UploadSizes};
 use veilsum::store::{RealDisk, replace_public};
 use veilsum::wire::{BeaconProof, BeaconSource, Roster};
 use veilsum::{
@@ -23,6 +23,7 @@ use crate::ledger::Ledger;
 use crate::metrics;
 use crate::newest::RosterFile;
 use crate::schedule::{Schedule, Slot};
+use crate::stands::Stands;
 use crate::status::duration;
 use crate::update::npy_bytes;
 
@@ -183,16 +184,19 @@ async fn told_to_stop() {
 fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError> {
     let mut tasks = Vec::new();
     for task in &config.tasks {
+        let stands = Stands::of(task, &task.state, &config.state)?;
+        let roster = stands.roster().unwrap_or(&config.roster);
         let (round, beacon) = task
-            .any_beacon(&config.roster, config.values.is_some())
+            .any_beacon(roster, config.values.is_some())
             .map_err(|problem| CliError::problems(vec![problem]))?;
         let (params, layout) = task
-            .params(&config.roster, server_key, round, beacon, now_ms())
+            .params(roster, server_key, round, beacon, now_ms())
             .map_err(CliError::problems)?;
-        let proven = *config.roster.beacon_source() != BeaconSource::Operator;
+        goes_on(task, &stands, &params)?;
+        let proven = *roster.beacon_source() != BeaconSource::Operator;
         let values = config.values.as_ref().filter(|_| proven);
         // Whoever fetches a value need not be trusted, and other rounds do not need it: a bad one is no reason not to start.
-        let (value, refused) = match values.map(|values| values.find(&config.roster, round)) {
+        let (value, refused) = match values.map(|values| values.find(roster, round)) {
             None => (Value::Null, None),
             Some(Ok(found)) => (json!(found.is_some()), None),
             Some(Err(error)) => (json!(REFUSED), Some(error.to_string())),
@@ -202,6 +206,7 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
         let next = schedule.and_then(|schedule| schedule.next(now_ms(), None));
         tasks.push(json!({
             "task": task.name.as_str(), "round": round, "scheduled": schedule.is_some(),
+            "open": stands.roster().is_some(),
             "next_ms": next.map(|slot| slot.at_ms), "cohort": params.cohort_size,
             "committee": params.committee_size(), "threshold": params.threshold, "n_min": params.n_min,
             "dim": params.dim, "upload_bytes": sizes.total(),
@@ -210,6 +215,37 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
         }));
     }
     Ok(json!({ "tasks": tasks }))
+}
+
+/// Whether a task that has one round alone may begin it, or go on with it, with these parameters.
+fn goes_on(task: &TaskConfig, stands: &Stands, planned: &RoundParams) -> Result<(), CliError> {
+    let round_id = planned.round_id;
+    match stands {
+        Stands::Open { params, .. } if task.schedule.is_none() => {
+            let same = RoundParams {
+                contribute_deadline_ms: params.contribute_deadline_ms,
+                // A value that proves itself is in the log of the round.
+                beacon: match task.given_beacon() {
+                    Some(_) => planned.beacon,
+                    None => params.beacon,
+                },
+                committee: match task.given_beacon() {
+                    Some(_) => planned.committee.clone(),
+                    None => params.committee.clone(),
+                },
+                ..planned.clone()
+            };
+            match same == **params {
+                true => Ok(()),
+                false => Err(ServerError::OtherParams { round_id }.into()),
+            }
+        }
+        // A result that is not written yet is written when the server is started.
+        Stands::Ended if task.result_of(round_id).is_none_or(|path| path.exists()) => {
+            Err(ServerError::RoundUsed { round_id }.into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What `--check` says of a beacon's value that is there and does not verify.
@@ -227,6 +263,9 @@ fn facts_text(about: &Value) -> String {
         number("dim"),
         number("upload_bytes")
     );
+    if about.get("open").and_then(Value::as_bool) == Some(true) {
+        text += "; a round is open and goes on";
+    }
     if let Some(next) = about.get("next_ms").and_then(Value::as_u64) {
         let seconds = next.saturating_sub(now_ms()) / 1000;
         text += &format!("; the next round in {}", duration(seconds));

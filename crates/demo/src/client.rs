@@ -96,7 +96,7 @@ impl ClientTask {
 
     fn options(&self) -> Result<ClientOptions, DemoError> {
         Ok(ClientOptions {
-            server: self.server,
+            server: self.server.into(),
             server_public: self.server_public.clone(),
             registrar: self.registrar,
             keys: ClientKeys::from_text(&self.keys.to_text())?,

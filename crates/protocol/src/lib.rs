@@ -14,6 +14,7 @@ mod evidence;
 mod file;
 mod header;
 mod judge;
+mod large;
 mod light;
 #[cfg(feature = "machines")]
 mod machine;
@@ -45,6 +46,7 @@ pub use file::{
 };
 pub use header::{check_header, check_header_content};
 pub use judge::{Conviction, Culprit, JudgeError, first_wrong_row, judge, judge_with};
+pub use large::{LargePart, LargePartError};
 pub use light::{light_check, rows_open};
 #[cfg(feature = "machines")]
 pub use machine::{

@@ -109,6 +109,17 @@ tagged! {
             /// As it came, without the vector.
             accepted: Signed<ResultContent>,
         },
+        /// Client: as [`Record::ClientContribution`], when a record does not hold the body ([`Record::large_part`]).
+        0x04 => ClientLargeContribution {
+            /// The announcement that it answers to.
+            announcement: Announcement,
+            /// Its signed header.
+            header: Header,
+            /// The plain BLAKE3 digest under which the body is stored.
+            body: Digest,
+            /// Length of the body in bytes.
+            len: u64,
+        },
         /// Member: the announcement of the round that it takes part in.
         0x10 => MemberAnnouncement {
             /// The announcement.
@@ -248,6 +259,15 @@ tagged! {
         0x2f => ServerForeign {
             /// As it came.
             accepted: MemberStatement,
+        },
+        /// Server: as [`Record::ServerResult`], when a record does not hold the vector ([`Record::large_part`]).
+        0x30 => ServerLargeResult {
+            /// As sent, without the vector.
+            sent: Signed<ResultContent>,
+            /// The plain BLAKE3 digest under which the encoding of the vector is stored.
+            body: Digest,
+            /// Length of that encoding in bytes.
+            len: u64,
         },
     }
 }

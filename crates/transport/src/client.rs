@@ -1,15 +1,12 @@
 //! A client of one server: connects when it must, sends again what was lost.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use quinn::{
-    Connection, ConnectionError, Endpoint, ReadError, RecvStream, SendStream, TransportConfig,
-    VarInt, WriteError,
-};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
@@ -17,23 +14,15 @@ use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
 use crate::TRACING_TARGET as TARGET;
 use crate::close_code;
 use crate::config::{ClientConfig, ResponseLimits};
+use crate::connect::{Addresses, Link};
 use crate::error::{ClientError, ConnectFailure, LostReason, Part};
 use crate::frame::{self, BODY_LEN_LEN, FrameError, PREFIX_LEN, Prefix};
-use crate::identity::{ServerKey, client_tls, version_is_common};
+use crate::identity::ServerKey;
 use crate::pace::{Pacer, Stop};
-use crate::server::idle_timeout;
 use crate::service::{Body, SendError, Source, send};
 use crate::spool::{partial_path, sync_parent};
 use crate::status::{Refusal, Status};
 
-/// Alert codes of TLS (RFC 8446, section 6) are QUIC error codes from here (RFC 9001, section 4.8).
-const CRYPTO_ERROR: u64 = 0x100;
-/// The alert `no_application_protocol` (RFC 7301, section 3.2).
-const NO_APPLICATION_PROTOCOL: u8 = 120;
-/// The QUIC error code CONNECTION_REFUSED (RFC 9000, section 20.1).
-const CONNECTION_REFUSED: u64 = 2;
-/// Longest list of versions that is taken from a server, in bytes.
-const SPOKEN_MAX: usize = 200;
 /// The buffer for a response body.
 const BUFFER: usize = 32 << 10;
 
@@ -82,27 +71,21 @@ pub struct Client {
 }
 
 #[derive(Debug)]
-struct Inner {
-    addr: SocketAddr,
-    pinned: ServerKey,
-    config: ClientConfig,
-    link: Mutex<Link>,
+pub(crate) struct Inner {
+    pub(crate) addrs: Addresses,
+    pub(crate) pinned: ServerKey,
+    pub(crate) config: ClientConfig,
+    pub(crate) link: Mutex<Link>,
     /// How many pauses were made, by all requests: no two get the same jitter.
     pauses: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Link {
-    endpoint: Option<Endpoint>,
-    connection: Option<Connection>,
-}
-
 /// An attempt that did not give a response.
-enum Failure {
+pub(crate) enum Failure {
     /// No further attempt can help.
     Final(ClientError),
-    /// There is no connection.
-    NotConnected(ConnectFailure),
+    /// There is no connection to this address, the one of several that failed last.
+    NotConnected(SocketAddr, ConnectFailure),
     /// The connection or the stream was lost; `stale` if the connection had been used before.
     Lost { reason: LostReason, stale: bool },
     /// The server refused for now.
@@ -112,19 +95,20 @@ enum Failure {
 }
 
 impl Client {
-    /// A client of the server at `addr` that holds the key `pinned`. Connects with the first request.
+    /// A client of the server at `addrs` that holds the key `pinned`. Connects with the first request, to the address that
+    /// answers first.
     ///
     /// # Errors
     /// [`ClientError::Config`].
     pub fn new(
-        addr: SocketAddr,
+        addrs: impl Into<Addresses>,
         pinned: ServerKey,
         config: ClientConfig,
     ) -> Result<Self, ClientError> {
         config.validate()?;
         Ok(Self {
             inner: Arc::new(Inner {
-                addr,
+                addrs: addrs.into(),
                 pinned,
                 config,
                 link: Mutex::default(),
@@ -173,7 +157,7 @@ impl Client {
         if let Some(connection) = link.connection.take() {
             connection.close(VarInt::from_u32(close_code::DONE), b"done");
         }
-        if let Some(endpoint) = link.endpoint.take() {
+        for endpoint in link.take_endpoints() {
             // The server would learn it from its idle timeout otherwise.
             let _ = timeout(Duration::from_secs(1), endpoint.wait_idle()).await;
         }
@@ -212,19 +196,22 @@ impl Client {
             let error = match failure {
                 Failure::Final(error) => return Err(error),
                 Failure::Deadline => return Err(ClientError::Deadline { attempts, cause }),
-                Failure::NotConnected(failure) => ClientError::Unreachable {
-                    addr: inner.addr,
-                    attempts,
-                    failure: match cause.as_deref() {
+                Failure::NotConnected(addr, failure) => {
+                    let (addr, failure) = match cause.as_deref() {
                         // An attempt that the deadline cut short says less than the one before it.
-                        Some(ClientError::Unreachable { failure, .. })
+                        Some(ClientError::Unreachable { addr, failure, .. })
                             if Instant::now() >= deadline =>
                         {
-                            *failure
+                            (*addr, *failure)
                         }
-                        _ => failure,
-                    },
-                },
+                        _ => (addr, failure),
+                    };
+                    ClientError::Unreachable {
+                        addr,
+                        attempts,
+                        failure,
+                    }
+                }
                 Failure::Lost { reason, .. } => ClientError::ConnectionLost { attempts, reason },
                 Failure::Later(refusal) => ClientError::Refused { refusal },
             };
@@ -237,7 +224,7 @@ impl Client {
                 failures = failures.saturating_add(1);
                 inner.pause(failures)
             };
-            tracing::debug!(target: TARGET, event = "attempt_failed", server = %inner.addr, kind, attempts, error = %error);
+            tracing::debug!(target: TARGET, event = "attempt_failed", server = %inner.addrs.first(), kind, attempts, error = %error);
             let unreachable = matches!(error, ClientError::Unreachable { .. });
             let next = Instant::now().checked_add(pause);
             if next.is_none_or(|next| next >= deadline) {
@@ -298,121 +285,9 @@ impl Inner {
         streams.done = exchanged.is_ok();
         exchanged
     }
-
-    /// The connection, and whether it was there before.
-    async fn connection(&self, deadline: Instant) -> Result<(Connection, bool), Failure> {
-        let no_answer = Failure::NotConnected(ConnectFailure::NoAnswer);
-        let Ok(mut link) = timeout_at(deadline, self.link.lock()).await else {
-            return Err(no_answer);
-        };
-        if let Some(connection) = &link.connection
-            && connection.close_reason().is_none()
-        {
-            return Ok((connection.clone(), true));
-        }
-        link.connection = None;
-        let endpoint = match &link.endpoint {
-            Some(endpoint) => endpoint.clone(),
-            None => {
-                let any: IpAddr = match self.addr {
-                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-                };
-                let endpoint = Endpoint::client(SocketAddr::new(any, 0))
-                    .map_err(|error| Failure::NotConnected(ConnectFailure::Socket(error.kind())))?;
-                link.endpoint.insert(endpoint).clone()
-            }
-        };
-        let (config, mismatch) = self.quic_config()?;
-        let connecting = endpoint
-            .connect_with(config, self.addr, "veilsum")
-            .map_err(|_| {
-                Failure::NotConnected(ConnectFailure::Socket(io::ErrorKind::InvalidInput))
-            })?;
-        let until = Instant::now()
-            .checked_add(self.config.connect_timeout)
-            .map_or(deadline, |until| until.min(deadline));
-        match timeout_at(until, connecting).await {
-            Err(_) => Err(no_answer),
-            Ok(Err(error)) => Err(self.connect_failure(&error, &mismatch)),
-            Ok(Ok(connection)) if !version_is_common(&connection) => {
-                let closed = timeout_at(until, connection.closed()).await;
-                Err(self.no_version(closed.ok().as_ref()))
-            }
-            Ok(Ok(connection)) => {
-                tracing::debug!(target: TARGET, event = "connected", server = %self.addr);
-                link.connection = Some(connection.clone());
-                Ok((connection, false))
-            }
-        }
-    }
-
-    fn quic_config(&self) -> Result<(quinn::ClientConfig, Arc<AtomicBool>), Failure> {
-        let (tls, mismatch) = client_tls(self.pinned).ok_or(Failure::Final(ClientError::Tls))?;
-        let mut config = quinn::ClientConfig::new(Arc::new(tls));
-        let mut transport = TransportConfig::default();
-        transport
-            .max_concurrent_bidi_streams(VarInt::from_u32(0))
-            .max_concurrent_uni_streams(VarInt::from_u32(0))
-            .datagram_receive_buffer_size(None)
-            .stream_receive_window(VarInt::from_u32(self.config.stream_window))
-            .receive_window(VarInt::from_u32(
-                self.config.stream_window.saturating_mul(2),
-            ))
-            .keep_alive_interval(Some(self.config.keep_alive))
-            .max_idle_timeout(idle_timeout(self.config.idle_timeout));
-        config.transport_config(Arc::new(transport));
-        Ok((config, mismatch))
-    }
-
-    /// What a server without a version in common says of those that it speaks.
-    fn no_version(&self, closed: Option<&ConnectionError>) -> Failure {
-        let addr = self.addr;
-        match closed {
-            Some(ConnectionError::ApplicationClosed(close))
-                if close.error_code == VarInt::from_u32(close_code::VERSION) =>
-            {
-                let printable = close
-                    .reason
-                    .iter()
-                    .filter(|b| b.is_ascii_graphic() || **b == b' ');
-                let spoken = printable.take(SPOKEN_MAX).map(|b| char::from(*b)).collect();
-                Failure::Final(ClientError::Version { addr, spoken })
-            }
-            _ => Failure::Final(ClientError::AlpnMismatch { addr }),
-        }
-    }
-
-    fn connect_failure(&self, error: &ConnectionError, mismatch: &AtomicBool) -> Failure {
-        let addr = self.addr;
-        if mismatch.load(Ordering::Acquire) {
-            return Failure::Final(ClientError::ServerKeyMismatch { addr });
-        }
-        let reason = lost_reason(error);
-        match (error, reason) {
-            (ConnectionError::VersionMismatch, _) => {
-                Failure::Final(ClientError::QuicVersion { addr })
-            }
-            (_, LostReason::TimedOut) => Failure::NotConnected(ConnectFailure::NoAnswer),
-            (_, LostReason::Quic { code }) if code == CONNECTION_REFUSED => {
-                Failure::NotConnected(ConnectFailure::Refused)
-            }
-            (_, LostReason::Quic { code }) => {
-                let alert = code.checked_sub(CRYPTO_ERROR).map(u8::try_from);
-                match alert {
-                    Some(Ok(NO_APPLICATION_PROTOCOL)) => {
-                        Failure::Final(ClientError::AlpnMismatch { addr })
-                    }
-                    Some(Ok(alert)) => Failure::Final(ClientError::Handshake { addr, alert }),
-                    _ => Failure::NotConnected(ConnectFailure::Lost(reason)),
-                }
-            }
-            _ => Failure::NotConnected(ConnectFailure::Lost(reason)),
-        }
-    }
 }
 
-fn lost_reason(error: &ConnectionError) -> LostReason {
+pub(crate) fn lost_reason(error: &ConnectionError) -> LostReason {
     match error {
         ConnectionError::ApplicationClosed(close) => LostReason::Closed {
             code: close.error_code.into_inner(),
@@ -690,7 +565,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_maximum_with_jitter_from_the_seed() {
         let client = |seed| {
-            let addr = "127.0.0.1:1".parse().unwrap();
+            let addr: SocketAddr = "127.0.0.1:1".parse().unwrap();
             let mut config = ClientConfig::new([seed; 32]);
             config.backoff_initial = Duration::from_millis(100);
             config.backoff_max = Duration::from_secs(1);

@@ -19,6 +19,7 @@
 mod budget;
 mod client;
 mod config;
+mod connect;
 mod error;
 pub mod frame;
 mod identity;
@@ -36,6 +37,7 @@ pub use config::{
     ClientConfig, ConfigError, RequestLimits, ResponseLimits, RetryPolicy, ServerConfig,
     ServiceConfig,
 };
+pub use connect::Addresses;
 pub use error::{BindError, ClientError, ConnectFailure, LostReason, Part, SpoolError};
 pub use identity::{IdentityError, ServerIdentity, ServerKey};
 pub use server::{Server, ServerCounters};
@@ -43,6 +45,7 @@ pub use service::{
     Body, Handler, PeerInfo, Request, RequestService, Response, Sender, StreamEnd, StreamOutcome,
 };
 pub use share::Rate;
+pub use source::Source as Origin;
 pub use spool::SpooledBody;
 pub use stats::ServerStats;
 pub use status::{Refusal, Status};

@@ -43,6 +43,14 @@ pub struct PeerInfo {
     pub connection: u64,
 }
 
+impl PeerInfo {
+    /// Whom the peer's work is counted to as long as nobody knows who it is.
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        self.addr.ip().into()
+    }
+}
+
 /// A request that was read to its end within the limits of its kind.
 #[derive(Debug)]
 pub struct Request {

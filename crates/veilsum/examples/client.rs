@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .try_into()
         .map_err(|_| "five arguments are needed: see the first lines of this file")?;
     let mut client = Client::open(ClientOptions {
-        server: server.parse()?,
+        server: server.parse::<std::net::SocketAddr>()?.into(),
         server_public: ServerPublic::from_text(&read(server_key)?)?,
         registrar: registrar_from_text(&read(registrar)?)?,
         keys: ClientKeys::from_text(&read(key)?)?,

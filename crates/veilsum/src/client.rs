@@ -5,7 +5,6 @@ mod share_keys;
 
 pub use error::ClientError;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,7 +22,7 @@ use veilsum_protocol::{
 use veilsum_store::{
     Disk, LogIdentity, RealDisk, Role, StoreError, open_state, replace_private, write_private,
 };
-use veilsum_transport::{Client as Connection, ClientConfig as TransportConfig};
+use veilsum_transport::{Addresses, Client as Connection, ClientConfig as TransportConfig};
 use veilsum_wire::{
     Announcement, LightBundle, Proposal, ReceiptContent, Roster, RoundResult, Signed, VoidContent,
     Wire,
@@ -44,8 +43,8 @@ const FIRST_ANSWER: Duration = Duration::from_secs(2);
 /// What a client needs.
 #[derive(Debug)]
 pub struct ClientOptions {
-    /// The server's address.
-    pub server: SocketAddr,
+    /// The server's address, or all that its name has.
+    pub server: Addresses,
     /// The server's keys, pinned.
     pub server_public: ServerPublic,
     /// The task whose rounds it joins; the empty name for the only one.

@@ -4,9 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
-use veilsum_protocol::Record;
-use veilsum_store::{Disk, LOG_FILE, Log, LogIdentity, Records, StoreError};
+use veilsum_crypto::Digest;
+use veilsum_protocol::{LargePartError, Record};
+use veilsum_store::{
+    BODIES_DIR, Bodies, BodyDigest, BodyStore, Disk, LOG_FILE, Log, LogIdentity, Records,
+    StoreError,
+};
 use veilsum_wire::{Wire, WireError};
+
+/// Larger parts do not go into a record: it has 2^24 bytes, and what goes with them has to fit too.
+pub(crate) const RECORDED_MAX: u64 = 15 << 20;
 
 /// Why a party's log cannot be read back.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -24,12 +31,54 @@ pub enum JournalError {
         /// What is wrong with it.
         cause: WireError,
     },
+    /// The body with the large part of a record cannot be read, or is not what was stored.
+    #[error("{}: what record {index} keeps beside the log: {cause}; restore the directory from a copy", path.display())]
+    Body {
+        /// The log file.
+        path: PathBuf,
+        /// Place of the record in the log.
+        index: u64,
+        /// What is wrong with the body.
+        cause: StoreError,
+    },
+    /// A record names a body that is whole and is not the large part of such a record.
+    #[error("{}: what record {index} keeps beside the log: {cause}; use the version that wrote it", path.display())]
+    Part {
+        /// The log file.
+        path: PathBuf,
+        /// Place of the record in the log.
+        index: u64,
+        /// What is wrong with it.
+        cause: LargePartError,
+    },
 }
 
-/// The records of a log in their order, one in memory at a time.
+/// The records of a log in their order, each whole, one in memory at a time.
 pub(crate) struct Stored {
     path: PathBuf,
     records: Records,
+    bodies: Bodies,
+}
+
+impl Stored {
+    fn whole(&self, index: u64, record: Record) -> Result<Record, JournalError> {
+        let Some((digest, len)) = record.named_part() else {
+            return Ok(record);
+        };
+        let read = self.bodies.read_verified(&BodyDigest(digest.0), len);
+        let bytes = read.map_err(|cause| JournalError::Body {
+            path: self.path.clone(),
+            index,
+            cause,
+        })?;
+        record
+            .with_large_part(bytes)
+            .map_err(|cause| JournalError::Part {
+                path: self.path.clone(),
+                index,
+                cause,
+            })
+    }
 }
 
 impl Iterator for Stored {
@@ -40,24 +89,35 @@ impl Iterator for Stored {
             Ok(record) => record,
             Err(error) => return Some(Err(error.into())),
         };
-        let decoded = Record::from_bytes(&record.payload);
-        Some(decoded.map_err(|cause| JournalError::Record {
+        let decoded = Record::from_bytes(&record.payload).map_err(|cause| JournalError::Record {
             path: self.path.clone(),
             index: record.index,
             cause,
-        }))
+        });
+        Some(decoded.and_then(|decoded| self.whole(record.index, decoded)))
     }
 }
 
-fn decode(path: &Path, records: Records) -> Stored {
-    let path = path.to_owned();
-    Stored { path, records }
+/// Stores the large part of a record that is larger than `recorded_max`, and gives the record that names it.
+fn put_aside(
+    bodies: &BodyStore,
+    record: &Record,
+    recorded_max: u64,
+) -> Result<Option<Record>, StoreError> {
+    let Some(part) = record.large_part().filter(|part| part.len() > recorded_max) else {
+        return Ok(None);
+    };
+    let mut writer = bodies.writer(part.len())?;
+    part.pieces(|bytes| writer.write(bytes))?;
+    let digest = writer.commit()?;
+    Ok(record.without_large_part(Digest(digest.0)))
 }
 
 /// An open log of [`Record`]s.
 #[derive(Debug)]
 pub(crate) struct Journal {
     log: Log,
+    recorded_max: u64,
 }
 
 impl Journal {
@@ -81,8 +141,16 @@ impl Journal {
         if recovery.cut_bytes > 0 {
             tracing::warn!(target: "veilsum", event = "torn_tail_cut", path = %log.path().display(), bytes = recovery.cut_bytes);
         }
-        let records = decode(log.path(), log.records()?);
-        Ok((Self { log }, records))
+        let stored = Stored {
+            path: log.path().to_owned(),
+            records: log.records()?,
+            bodies: log.bodies().reader().clone(),
+        };
+        let journal = Self {
+            log,
+            recorded_max: RECORDED_MAX,
+        };
+        Ok((journal, stored))
     }
 
     /// The first record of the log in `dir`, which may be in use; none when there is no log or it is empty.
@@ -107,24 +175,34 @@ impl Journal {
     }
 
     /// The records of the log in `dir`, which may be in use; none when there is no log.
-    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Vec<Record>, JournalError> {
+    pub(crate) fn read(disk: Arc<dyn Disk>, dir: &Path) -> Result<Vec<Record>, JournalError> {
         let path = dir.join(LOG_FILE);
-        match Records::open(disk, &path) {
-            Ok(records) => decode(&path, records).collect(),
+        match Records::open(&*disk, &path) {
+            Ok(records) => {
+                let bodies = Bodies::new(disk, dir.join(BODIES_DIR));
+                let stored = Stored {
+                    path,
+                    records,
+                    bodies,
+                };
+                stored.collect()
+            }
             Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Appends records, all or none, and makes them durable.
+    /// Appends records, all or none, and makes them durable; the large parts that a record does not hold before them.
     pub(crate) fn persist(&mut self, records: &[Record]) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
-        let encoded: Vec<(u16, Vec<u8>)> = records
-            .iter()
-            .map(|r| (u16::from(r.tag()), r.to_bytes()))
-            .collect();
+        let mut encoded: Vec<(u16, Vec<u8>)> = Vec::with_capacity(records.len());
+        for record in records {
+            let aside = put_aside(self.log.bodies(), record, self.recorded_max)?;
+            let record = aside.as_ref().unwrap_or(record);
+            encoded.push((record.tag().into(), record.to_bytes()));
+        }
         let borrowed: Vec<(u16, &[u8])> = encoded
             .iter()
             .map(|(kind, bytes)| (*kind, bytes.as_slice()))
@@ -142,3 +220,6 @@ impl Journal {
         &mut self.log
     }
 }
+
+#[cfg(test)]
+mod tests;

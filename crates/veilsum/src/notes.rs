@@ -89,8 +89,8 @@ impl Notes {
     pub fn read(&mut self, state: &Path) -> Result<(), JournalError> {
         let disk = RealDisk;
         let round_id = self.context.params().round_id;
-        let mut records = Journal::read(&disk, &client_dir(state))?;
-        records.extend(Journal::read(&disk, &member_dir(state, round_id))?);
+        let mut records = Journal::read(Arc::new(disk), &client_dir(state))?;
+        records.extend(Journal::read(Arc::new(disk), &member_dir(state, round_id))?);
         for record in records {
             self.record(record);
         }

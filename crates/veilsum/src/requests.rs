@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 use veilsum_crypto::IdentityKey;
 use veilsum_params::ClientId;
 use veilsum_proof::ProofCheck;
@@ -64,6 +64,9 @@ pub mod code {
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
 /// Longest answer to a request for the status, in bytes: of each task all members awaited, every check that there is.
 const STATUS_MAX: u64 = 4 << 20;
+/// The pause before a server that was busy is asked again; it doubles with each further one, up to [`BUSY_PAUSE_MAX`].
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+const BUSY_PAUSE_MAX: Duration = Duration::from_secs(5);
 /// Largest roster that is taken from a server, in bytes.
 pub const ROSTER_BYTES_MAX: u64 = 64 << 20;
 
@@ -125,6 +128,12 @@ pub enum RequestError {
         "the server cannot store what was sent (its disk fails or is full): tell its operator, and try again later"
     )]
     Storage,
+    /// The server was asked again and again, and always too busy to answer.
+    #[error("the server is busy, also after {} s: try again later", waited.as_secs())]
+    Busy {
+        /// How long it was asked.
+        waited: Duration,
+    },
     /// A status that has no meaning.
     #[error("the server answered with status {0}, which has no meaning: update the older side")]
     Status(u16),
@@ -212,12 +221,50 @@ impl Requests {
         body: Body,
         body_max: u64,
     ) -> Result<Reply, RequestError> {
+        self.ask_for(self.patience, kind, head, &body, body_max)
+            .await
+    }
+
+    async fn ask_for(
+        &self,
+        deadline: Duration,
+        kind: u16,
+        head: &[u8],
+        body: &Body,
+        body_max: u64,
+    ) -> Result<Reply, RequestError> {
         let limits = ResponseLimits {
             head_max: 4096,
             body_max,
-            deadline: self.patience,
+            deadline,
         };
-        Ok(self.connection.request(kind, head, &body, limits).await?)
+        Ok(self.connection.request(kind, head, body, limits).await?)
+    }
+
+    /// As [`Self::ask`], for what a server answers at once unless it is busy: then it is asked again after a pause, until the
+    /// patience is over.
+    async fn ask_until_answered(
+        &self,
+        kind: u16,
+        head: &[u8],
+        body: Body,
+        body_max: u64,
+    ) -> Result<Reply, RequestError> {
+        let began = Instant::now();
+        let mut pause = BUSY_PAUSE;
+        loop {
+            let left = self.patience.saturating_sub(began.elapsed());
+            let reply = self.ask_for(left, kind, head, &body, body_max).await?;
+            if reply.status.code() != code::AGAIN {
+                return Ok(reply);
+            }
+            let waited = began.elapsed();
+            if waited.saturating_add(pause) >= self.patience {
+                return Err(RequestError::Busy { waited });
+            }
+            tokio::time::sleep(pause).await;
+            pause = pause.saturating_mul(2).min(BUSY_PAUSE_MAX);
+        }
     }
 
     fn failure(reply: &Reply) -> RequestError {
@@ -289,7 +336,7 @@ impl Requests {
     /// [`RequestError`].
     pub async fn roster(&self, round: u64) -> Result<Signed<RosterContent>, RequestError> {
         let reply = self
-            .ask(
+            .ask_until_answered(
                 kind::ROSTER,
                 &round.to_bytes(),
                 Body::Empty,
@@ -348,7 +395,9 @@ impl Requests {
     /// # Errors
     /// [`RequestError`].
     pub async fn status(&self) -> Result<Vec<TaskStatus>, RequestError> {
-        let reply = self.ask(kind::STATUS, &[], Body::Empty, STATUS_MAX).await?;
+        let reply = self
+            .ask_until_answered(kind::STATUS, &[], Body::Empty, STATUS_MAX)
+            .await?;
         match reply.status {
             Status::OK => Ok(Wire::from_bytes(reply.bytes().unwrap_or_default())?),
             _ => Err(Self::failure(&reply)),
@@ -428,7 +477,10 @@ impl RoundRequests {
     pub async fn member_send(&self, message: &Message) -> Result<(), RequestError> {
         let body = Body::from(message.to_bytes());
         let head = self.head(kind::MEMBER_SEND).to_bytes();
-        let reply = self.requests.ask(kind::MEMBER_SEND, &head, body, 0).await?;
+        let reply = self
+            .requests
+            .ask_until_answered(kind::MEMBER_SEND, &head, body, 0)
+            .await?;
         match reply.status {
             Status::OK => Ok(()),
             _ => Err(Requests::failure(&reply)),

@@ -29,6 +29,9 @@ mod restarts;
 #[path = "server/ends.rs"]
 mod ends;
 
+#[path = "server/busy.rs"]
+mod busy;
+
 #[path = "server/stale.rs"]
 mod stale;
 
@@ -123,7 +126,7 @@ impl World {
 
     fn client_options(&self, keys: &ClientKeys, dir: &Path) -> ClientOptions {
         ClientOptions {
-            server: self.server.local_addr(),
+            server: self.server.local_addr().into(),
             server_public: self.server_public.clone(),
             registrar: self.registrar,
             keys: ClientKeys::from_text(&keys.to_text()).unwrap(),

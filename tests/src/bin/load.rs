@@ -407,7 +407,7 @@ async fn serve(world: &World, address: SocketAddr, id: u32) -> Result<(), Failur
     let place = usize::try_from(id - 1)?;
     let keys = ClientKeys::from_text(&world.keys[place].to_text())?;
     let mut member = Client::open(ClientOptions {
-        server: address,
+        server: address.into(),
         server_public: world.server.clone(),
         registrar: world.registrar,
         keys,

@@ -9,16 +9,17 @@ use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::Identity;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use veilsum_crypto::CanonicalPoint;
 use veilsum_crypto::feldman::{self, SecretShare};
+use veilsum_crypto::{CanonicalPoint, Digest};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
     Check, Evidence, FinalTerms, MemberStatement, ServerStatement, Verdict, strictly_increasing,
 };
+use veilsum_store::{Bodies, BodyDigest};
 use veilsum_wire::{
-    ComplaintContent, ComplaintListContent, ConvictedContent, Endorse, FinalContent, RevealContent,
-    RoundResult, Rows, Signed, Unmask, UnmaskContent, complaints_digest, convicted_digest,
-    result_vector_digest, row_values_digest,
+    ComplaintContent, ComplaintListContent, ConvictedContent, Endorse, FinalContent, ResultContent,
+    RevealContent, RoundResult, Rows, Signed, Unmask, UnmaskContent, Wire, complaints_digest,
+    convicted_digest, result_vector_digest, row_values_digest,
 };
 
 impl Replay<'_> {
@@ -421,9 +422,36 @@ impl Replay<'_> {
         Some(terms.content(*self.ctx.digest(), member))
     }
 
-    pub(super) fn publish(&mut self, sent: RoundResult) {
-        let (what, content) = ("the result", &sent.signed.content);
-        if !self.by_server(what, &sent.signed, Check::ResultSignature) {
+    /// The vector of a result that is in a body of its own: none if that cannot be read, and an empty one if it is of no
+    /// round of these parameters. The record's own word for its length is no reason to read more.
+    pub(super) fn vector_of(
+        &mut self,
+        bodies: &Bodies,
+        body: &Digest,
+        len: u64,
+    ) -> Option<Vec<i64>> {
+        let whole = 4 + 8 * u64::from(self.ctx.layout().dim);
+        if len != whole {
+            return Some(Vec::new());
+        }
+        match bodies.read_verified(&BodyDigest(body.0), whole) {
+            Ok(bytes) => Some(Wire::from_bytes(&bytes).unwrap_or_default()),
+            Err(cause) => {
+                self.fault(FaultKind::ResultBody(cause));
+                None
+            }
+        }
+    }
+
+    /// The result; `vector` is asked for only when it is the first one that the server signed, and gives none if that is a
+    /// fault of its own.
+    pub(super) fn publish(
+        &mut self,
+        signed: Signed<ResultContent>,
+        vector: impl FnOnce(&mut Self) -> Option<Vec<i64>>,
+    ) {
+        let what = "the result";
+        if !self.by_server(what, &signed, Check::ResultSignature) {
             return;
         }
         if let Some((_, first)) = &self.result {
@@ -431,9 +459,7 @@ impl Replay<'_> {
             self.fault(FaultKind::Repeated { what });
             self.convict_if(Evidence::ServerEquivocation {
                 first: ServerStatement::Result { signed: first },
-                second: ServerStatement::Result {
-                    signed: sent.signed,
-                },
+                second: ServerStatement::Result { signed },
                 other_params: Vec::new(),
             });
             return;
@@ -441,15 +467,20 @@ impl Replay<'_> {
         if self.finals.len() < usize::from(self.ctx.threshold()) {
             self.missing("t Finals before the result");
         }
+        let vector = vector(self);
+        let content = &signed.content;
         let fits = self
             .closed
             .as_ref()
             .is_some_and(|closed| closed.convicted == content.convicted);
+        let signed_for = |vector: &Vec<i64>| {
+            content.vector_digest == result_vector_digest(vector)
+                && vector.len() == self.ctx.layout().dim as usize
+        };
         if content.params_digest != *self.ctx.digest()
             || Some(content.root) != self.root()
             || !fits
-            || content.vector_digest != result_vector_digest(&sent.vector)
-            || sent.vector.len() != self.ctx.layout().dim as usize
+            || !vector.as_ref().is_none_or(signed_for)
         {
             self.refuse(what, Check::ResultContent);
         }
@@ -459,14 +490,12 @@ impl Replay<'_> {
             .is_some_and(|closed| closed.r_sum != content.r_sum)
         {
             self.refuse(what, Check::SumCommitment);
-            let (result, headers) = (sent.signed.clone(), self.headers());
+            let (result, headers) = (signed.clone(), self.headers());
             self.convict_if(Evidence::WrongSecret { result, headers });
         }
-        self.step(
-            "server",
-            format!("publishes {} coordinates", sent.vector.len()),
-        );
-        self.result = Some((self.at, sent));
+        let vector = vector.unwrap_or_default();
+        self.step("server", format!("publishes {} coordinates", vector.len()));
+        self.result = Some((self.at, RoundResult { signed, vector }));
     }
 
     pub(super) fn rows(&mut self, accepted: Rows) {

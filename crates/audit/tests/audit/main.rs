@@ -6,6 +6,7 @@ mod common;
 mod complete;
 mod damage;
 mod dealer;
+mod large;
 mod lies;
 mod page;
 mod statements;

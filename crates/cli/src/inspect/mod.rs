@@ -162,7 +162,8 @@ fn announced(record: &Record) -> Option<RoundParams> {
     match record {
         Record::ServerAnnouncement { sent } => Some(sent.params.clone()),
         Record::MemberAnnouncement { announcement }
-        | Record::ClientContribution { announcement, .. } => Some(announcement.params.clone()),
+        | Record::ClientContribution { announcement, .. }
+        | Record::ClientLargeContribution { announcement, .. } => Some(announcement.params.clone()),
         _ => None,
     }
 }
@@ -490,6 +491,21 @@ fn log(path: &Path, all: bool) -> Result<Shown, CliError> {
                 }
                 Some(Record::ClientContribution { header, body, .. }) => {
                     (header, Some(body.0.clone()))
+                }
+                Some(Record::ClientLargeContribution { header, body, .. }) => {
+                    (header, body_file(&bodies, &BodyDigest(body.0)))
+                }
+                Some(Record::ServerLargeResult { body, .. }) => {
+                    let there = body_file(&bodies, &BodyDigest(body.0)).is_some();
+                    let told = match there {
+                        true => format!("in body {}", body.to_hex()),
+                        false => "its body is missing or damaged".to_owned(),
+                    };
+                    sections.push((
+                        "vector of the result".to_owned(),
+                        Section::Text(json!(told)),
+                    ));
+                    continue;
                 }
                 _ => continue,
             };

@@ -107,6 +107,12 @@ fn records() -> Vec<Record> {
             header: header.clone(),
             body: Bytes(w.contributions[0].body.to_bytes()),
         },
+        Record::ClientLargeContribution {
+            announcement: announcement.clone(),
+            header: header.clone(),
+            body: Digest([7; 32]),
+            len: 1 << 30,
+        },
         Record::ClientReceipt {
             receipt: receipt.clone(),
         },
@@ -172,6 +178,11 @@ fn records() -> Vec<Record> {
         Record::ServerResult {
             sent: c.result.clone(),
         },
+        Record::ServerLargeResult {
+            sent: c.result.signed.clone(),
+            body: Digest([6; 32]),
+            len: 4 + 8 * c.result.vector.len() as u64,
+        },
         Record::ServerVoid {
             sent: Signed::sign(VoidContent { params_digest }, &w.server),
         },
@@ -220,6 +231,41 @@ fn every_record_comes_back_as_it_was_and_nothing_else_is_one() {
     }
     let tags: BTreeSet<u8> = Record::VARIANTS.iter().map(|v| v.0).collect();
     assert_eq!(tags.len(), Record::VARIANTS.len());
+}
+
+#[test]
+fn a_large_part_is_taken_out_of_a_record_and_put_back() {
+    let mut with_part = 0;
+    for record in records() {
+        let Some(part) = record.large_part() else {
+            assert_eq!(record.without_large_part(Digest([6; 32])), None);
+            continue;
+        };
+        with_part += 1;
+        let mut bytes = Vec::new();
+        part.pieces(|piece| {
+            bytes.extend_from_slice(piece);
+            Ok::<(), ()>(())
+        })
+        .unwrap();
+        assert_eq!(part.len(), bytes.len() as u64);
+        let named = record.without_large_part(Digest([6; 32])).unwrap();
+        assert_eq!(named.large_part(), None);
+        assert_eq!(named.named_part(), Some((Digest([6; 32]), part.len())));
+        assert!(named.to_bytes().len() < record.to_bytes().len());
+        assert_eq!(Record::from_bytes(&named.to_bytes()).as_ref(), Ok(&named));
+        let mut longer = bytes.clone();
+        longer.push(0);
+        assert_eq!(
+            named.clone().with_large_part(longer),
+            Err(LargePartError::Length {
+                named: part.len(),
+                found: part.len() + 1
+            })
+        );
+        assert_eq!(named.with_large_part(bytes), Ok(record));
+    }
+    assert_eq!(with_part, 2);
 }
 
 #[test]

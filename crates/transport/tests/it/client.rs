@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use veilsum_transport::{
-    ALPN, ALPN_VERSIONS, Body, Client, ClientConfig, ClientError, ConfigError, ConnectFailure,
-    Refusal, ServerKey, close_code,
+    ALPN, ALPN_VERSIONS, Addresses, Body, Client, ClientConfig, ClientError, ConfigError,
+    ConnectFailure, Refusal, ServerKey, close_code,
 };
 
 use crate::common::*;
@@ -158,6 +158,58 @@ async fn a_server_that_is_not_there_is_unreachable() {
         .unwrap_err();
     assert!(matches!(error, ClientError::Unreachable { attempts, .. } if attempts > 1));
     assert!(started.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn of_several_addresses_the_one_that_answers_is_used() {
+    let world = start(|_| {});
+    let there = world.server.local_addr();
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap();
+    let nowhere: SocketAddr = "[::1]:9".parse().unwrap();
+    // Another server, with another key, is none that is asked anything.
+    let other = start_other();
+    for before in [nobody, nowhere, other.server.local_addr()] {
+        for name in [[before, there], [there, before]] {
+            let addrs = Addresses::of_name(name).unwrap();
+            let client = Client::new(addrs, world.key, client_config()).unwrap();
+            assert_eq!(echo(&client).await.unwrap(), b"x");
+            client.close().await;
+        }
+    }
+    assert_eq!(other.shared.handled.load(Ordering::SeqCst), 0);
+    // What is told when all have failed is what no further attempt can mend.
+    let addr = other.server.local_addr();
+    let mut config = client_config();
+    config.connect_timeout = Duration::from_millis(600);
+    for name in [[nobody, addr], [addr, nobody]] {
+        let addrs = Addresses::of_name(name).unwrap();
+        let client = Client::new(addrs, world.key, config.clone()).unwrap();
+        let error = echo(&client).await.unwrap_err();
+        assert_eq!(error, ClientError::ServerKeyMismatch { addr });
+    }
+}
+
+#[test]
+fn the_addresses_of_a_name_take_turns_by_family() {
+    let addrs = |text: &str| -> Vec<SocketAddr> {
+        let words = text.split_whitespace();
+        words.map(|word| word.parse().unwrap()).collect()
+    };
+    let tried = |text: &str| -> Vec<SocketAddr> {
+        Addresses::of_name(addrs(text)).unwrap().iter().collect()
+    };
+    assert_eq!(Addresses::of_name([]), None);
+    assert_eq!(
+        tried("[::1]:1 [::2]:1 [::3]:1 10.0.0.1:1 [::1]:1 10.0.0.2:1"),
+        addrs("[::1]:1 10.0.0.1:1 [::2]:1 10.0.0.2:1 [::3]:1")
+    );
+    assert_eq!(
+        tried("10.0.0.1:1 10.0.0.2:1 [::1]:1"),
+        addrs("10.0.0.1:1 [::1]:1 10.0.0.2:1")
+    );
+    let many = (1..=40).map(|last| SocketAddr::from(([10, 0, 0, last], 1)));
+    assert_eq!(Addresses::of_name(many).unwrap().iter().count(), 16);
 }
 
 #[tokio::test]
@@ -353,7 +405,7 @@ async fn a_closed_client_leaves_the_server_at_once() {
 #[test]
 fn a_configuration_that_can_not_work_is_refused() {
     let key = identity(1).public_key();
-    let addr = "127.0.0.1:1".parse().unwrap();
+    let addr: SocketAddr = "127.0.0.1:1".parse().unwrap();
     let new = |change: fn(&mut ClientConfig)| {
         let mut config = client_config();
         change(&mut config);

@@ -180,13 +180,25 @@ pub(crate) fn start(change: impl FnOnce(&mut ServerConfig)) -> World {
 }
 
 pub(crate) fn start_at(addr: SocketAddr, change: impl FnOnce(&mut ServerConfig)) -> World {
+    start_as(&identity(1), addr, change)
+}
+
+/// A server with another key.
+pub(crate) fn start_other() -> World {
+    start_as(&identity(9), "127.0.0.1:0".parse().unwrap(), |_| {})
+}
+
+fn start_as(
+    identity: &ServerIdentity,
+    addr: SocketAddr,
+    change: impl FnOnce(&mut ServerConfig),
+) -> World {
     let dir = tempfile::tempdir().unwrap();
     let mut config = server_config(&dir);
     change(&mut config);
     let handler = TestHandler::default();
     let shared = Arc::clone(&handler.0);
-    let identity = identity(1);
-    let server = Server::bind(addr, &identity, config, handler).unwrap();
+    let server = Server::bind(addr, identity, config, handler).unwrap();
     World {
         server,
         key: identity.public_key(),

@@ -125,6 +125,7 @@ impl ClientError {
             Self::Patience { .. }
                 | Self::Request(
                     RequestError::Storage
+                        | RequestError::Busy { .. }
                         | RequestError::Transport(
                             TransportError::Deadline { .. }
                                 | TransportError::Unreachable { .. }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use veilsum_crypto::Digest;
-use veilsum_params::ClientId;
+use veilsum_params::{ClientId, Layout, RoundParams};
 use veilsum_protocol::{Bytes, place_in};
 use veilsum_store::{Disk, OpenMode, StoreError, read_bounded, replace_private};
 use veilsum_wire::{Signed, VoidContent, Wire};
@@ -19,8 +19,16 @@ const DIGEST: usize = 32;
 /// What comes after the front.
 const CERTIFIED: u8 = 0;
 const VOID: u8 = 1;
-/// A record of the log holds 2^24 bytes, and this is made of a few.
-const FILE_MAX: u64 = 1 << 28;
+/// Largest file that is read: a round whose answers may be larger is not announced ([`super::check_round_size`]).
+pub(super) const FILE_MAX: u64 = 1 << 28;
+
+/// The most bytes that the file of a round takes: the entries of U, the result, and what certifies it.
+pub(super) fn file_bytes(params: &RoundParams, layout: &Layout) -> u64 {
+    let m = u64::from(params.committee_size());
+    let entries = (4 + 4 + 32) * u64::from(params.n_max);
+    let rows = 32 * u64::from(layout.x_rows);
+    (1 << 16) + entries + 8 * u64::from(params.dim) + rows + m * (8192 + 48 * m)
+}
 
 /// What clients hear of a round that is over.
 #[derive(Debug)]
@@ -88,8 +96,13 @@ impl Answers {
             Self::Certified { entries, frame } => {
                 CERTIFIED.encode(&mut bytes);
                 entries.encode(&mut bytes);
+                // As `Bytes` encodes it, without a copy of a part that may be large.
+                bytes.reserve(self.size().saturating_add(DIGEST + 8));
                 for part in frame {
-                    Bytes(part.to_vec()).encode(&mut bytes);
+                    u32::try_from(part.len())
+                        .unwrap_or(u32::MAX)
+                        .encode(&mut bytes);
+                    bytes.extend_from_slice(part);
                 }
             }
             Self::Void(declaration) => {
@@ -116,6 +129,12 @@ impl Answers {
     /// Whether there is such a file; a disk that cannot be asked has none.
     pub(super) fn is_in(disk: &dyn Disk, dir: &Path) -> bool {
         disk.exists(&dir.join(FILE)).unwrap_or(false)
+    }
+
+    /// Bytes of the file; 0 when it is not there.
+    pub(super) fn bytes_in(disk: &dyn Disk, dir: &Path) -> u64 {
+        let file = disk.open(&dir.join(FILE), OpenMode::Read);
+        file.and_then(|mut file| file.size()).unwrap_or(0)
     }
 
     /// Reads the file; none when it is not there, damaged, or of another version. Clients check what they hear, so nothing

@@ -30,6 +30,25 @@ fn has_log(disk: &dyn Disk, state: &Path, round_id: u64) -> Result<bool, StoreEr
     found.map_err(|error| StoreError::from_io(Operation::Read, &log, &error))
 }
 
+/// Whether the task `name` of the server with this state directory must not announce a round that it has no log of: the number
+/// was given to another task, or was announced and pruned. Nothing is written, and the server may be running.
+///
+/// # Errors
+/// Errors of the disk.
+pub fn is_used_up(
+    disk: &dyn Disk,
+    state: &Path,
+    name: &str,
+    round_id: u64,
+) -> Result<bool, StoreError> {
+    match Claims::new(state).read(disk, round_id) {
+        Ok((owner, announced)) => Ok(announced || owner != name.as_bytes()),
+        Err(StoreError::NotFound { .. }) => Ok(false),
+        Err(StoreError::TooLarge { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 impl Claims {
     pub(super) fn new(state: &Path) -> Self {
         Self {

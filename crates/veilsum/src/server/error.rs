@@ -69,9 +69,9 @@ pub enum ServerError {
         /// The round.
         round_id: u64,
     },
-    /// A record of the round would be larger than a log takes (`specs/log.md`).
+    /// A part of the round would be larger than the file or record that it is kept in (`specs/log.md`, "Limits").
     #[error(
-        "round {round_id} does not fit: its {part} takes {bytes} bytes in the log, and a record holds {max}; make dim or the cohort smaller"
+        "round {round_id} does not fit: its {part} may take {bytes} bytes, and {max} are kept; make dim or the cohort smaller"
     )]
     RoundTooLarge {
         /// The round.
@@ -80,7 +80,7 @@ pub enum ServerError {
         part: &'static str,
         /// What it takes at most.
         bytes: u64,
-        /// What a record holds.
+        /// What is kept at most.
         max: u64,
     },
     /// Two tasks of one server would have the same name or state directory.

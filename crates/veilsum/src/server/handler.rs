@@ -10,11 +10,12 @@ use veilsum_protocol::{
     VerifiedContribution, check_header_sender, decode_body, verify_checked,
 };
 use veilsum_transport::{
-    Body, Handler, PeerInfo, Request, RequestLimits, Response, Sender, SpooledBody, Status,
+    Body, Handler, Origin, PeerInfo, Request, RequestLimits, Response, Sender, SpooledBody, Status,
 };
 use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::archive::{Answers, Ending};
+use super::archivist::Kept;
 use super::outbox::Batch;
 use super::rosters::Asked;
 use super::round::{Core, Denied, PresenceGuard, RoundRun, Wake, is_for_server};
@@ -150,14 +151,14 @@ impl Handler for Requests {
         }
     }
 
-    async fn handle(&self, _: PeerInfo, request: Request) -> Response {
+    async fn handle(&self, peer: PeerInfo, request: Request) -> Response {
         let answer = match request.kind {
             kind::ANNOUNCEMENT => self.announcement(&request.head).await,
             kind::ROSTER => self.roster(&request.head).await,
             kind::SUBMIT => self.submit(&request.head, request.body).await,
             kind::MEMBER_POLL => self.member_poll(&request.head).await,
             kind::MEMBER_SEND => self.member_send(&request.head, request.body).await,
-            kind::RESULT => self.result(&request.head).await,
+            kind::RESULT => self.result(&request.head, peer.origin()).await,
             kind::STATUS => Some(with_body(self.0.status_soon().await.to_bytes())),
             kind::PREPARE => self.prepare(&request.head).await,
             _ => None,
@@ -514,12 +515,14 @@ impl Requests {
         })
     }
 
-    async fn result(&self, head: &[u8]) -> Option<Response> {
+    async fn result(&self, head: &[u8], origin: Origin) -> Option<Response> {
         // Round and client, and the client's signature where it is the client itself.
         let (named, signed) = head.split_at_checked(8 + 4)?;
         let (round, client) = <(u64, ClientId)>::from_bytes(named).ok()?;
-        if let Some(answers) = self.0.archived(round).await {
-            return Some(over(&answers, client));
+        match self.0.archived(round, origin).await {
+            Kept::Answers(answers) => return Some(over(&answers, client)),
+            Kept::Later => return Some(status(code::AGAIN)),
+            Kept::Nothing => {}
         }
         let (run, own) = if signed.is_empty() {
             let Some(run) = self.0.round_soon(round).await else {

@@ -1,6 +1,7 @@
 //! The server: one round after the other, over QUIC, with a durable log.
 
 mod archive;
+mod archivist;
 mod claims;
 mod error;
 mod evidence;
@@ -28,6 +29,7 @@ use veilsum_transport::{Server as Transport, ServerConfig as TransportConfig, Se
 use veilsum_wire::{BeaconProof, Roster, RoundResult};
 
 pub use archive::{AnswersSummary, answers_summary, are_answers};
+pub use claims::is_used_up;
 pub use error::ServerError;
 pub use observe::Observer;
 pub use rosters::announced_roster;
@@ -277,28 +279,32 @@ impl Server {
     }
 }
 
-/// Whether every record that a round may need fits into a log: better told before anybody uploads than when the sum is open.
+/// Whether what a round writes fits where it is kept: better told before anybody uploads than when the sum is open. Bodies of
+/// contributions and the vector of a result stand beside the log when a record does not hold them.
 ///
 /// # Errors
 /// [`ServerError::RoundTooLarge`] for the first part that does not.
 pub fn check_round_size(params: &RoundParams, layout: &Layout) -> Result<(), ServerError> {
     /// Signatures, digests and lengths beside what is counted.
     const SLACK: u64 = 1 << 16;
-    let max = u64::from(MAX_PAYLOAD_LEN);
     let sizes = UploadSizes::of(layout, params.committee_size(), params.threshold.into());
     let shares = u64::from(params.committee_size()).max(1);
     let per_dealer = sizes.header + sizes.shares / shares + 1024;
     let parts = [
-        ("result", 8 * u64::from(params.dim)),
-        ("contribution", sizes.total()),
+        (
+            "result",
+            archive::file_bytes(params, layout),
+            archive::FILE_MAX,
+        ),
         (
             "package of a member",
-            per_dealer * u64::from(params.cohort_size),
+            per_dealer * u64::from(params.cohort_size) + SLACK,
+            MAX_PAYLOAD_LEN.into(),
         ),
     ];
-    match parts.into_iter().find(|(_, bytes)| bytes + SLACK > max) {
+    match parts.into_iter().find(|(_, bytes, max)| bytes > max) {
         None => Ok(()),
-        Some((part, bytes)) => Err(ServerError::RoundTooLarge {
+        Some((part, bytes, max)) => Err(ServerError::RoundTooLarge {
             round_id: params.round_id,
             part,
             bytes,

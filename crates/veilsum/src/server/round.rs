@@ -23,14 +23,11 @@ use super::outbox::{Batch, Outgoing};
 use super::rosters;
 use super::task::TaskHome;
 use super::{ServerError, ServerTimes};
-use crate::journal::{Journal, Stored};
+use crate::journal::{Journal, RECORDED_MAX, Stored};
 
 mod ending;
 
 use ending::Told;
-
-/// Longer bodies of refused contributions do not go into the log: a record has 2^24 bytes, and the header goes with them.
-const RECORDED_BODY_MAX: usize = 15 << 20;
 
 /// What happens in a round, for whoever watches it; nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -537,7 +534,7 @@ impl RoundRun {
             return Ok(());
         }
         let (header, body) = (header.clone(), Bytes(body));
-        if body.0.len() < RECORDED_BODY_MAX {
+        if body.0.len() as u64 <= RECORDED_MAX {
             let input = Input::Invalid {
                 header,
                 body,

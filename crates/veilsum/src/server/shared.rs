@@ -1,6 +1,6 @@
 //! What all requests to a server share: its tasks, their rounds, and the turns of those who wait.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,8 +8,10 @@ use tokio::sync::{Semaphore, watch};
 use veilsum_params::UploadSizes;
 use veilsum_protocol::{Outcome, RoundContext};
 use veilsum_store::Disk;
+use veilsum_transport::Origin;
 
-use super::archive::{Answers, Ending};
+use super::archive::Ending;
+use super::archivist::{Archivist, Kept};
 use super::claims::Claims;
 use super::rosters::{Asked, Rosters};
 use super::round::{Core, RoundRun};
@@ -17,9 +19,6 @@ use super::task::{TaskHome, TaskName};
 use super::{ServerError, round_dir};
 use crate::requests::{WAIT, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
-
-/// Bytes of rounds that are over and kept in memory all the same, because they were asked for; the last is kept anyway.
-const ARCHIVED_MAX: usize = 1 << 28;
 
 /// See [`Shared::checking`].
 const CHECKED_AT_ONCE: usize = 2;
@@ -39,10 +38,7 @@ pub(super) struct Shared {
     pub(super) rosters: Rosters,
     disk: Arc<dyn Disk>,
     tasks: Mutex<Tasks>,
-    /// Rounds that are over and were asked for lately, the last at the end.
-    archived: Mutex<VecDeque<(u64, Arc<Answers>)>>,
-    /// One round at a time is read from its file.
-    archivist: Arc<Semaphore>,
+    archivist: Archivist,
     pub(super) claims: Claims,
     /// The newest round of each task that has one.
     newest: watch::Sender<BTreeMap<TaskName, u64>>,
@@ -62,10 +58,9 @@ impl Shared {
     ) -> Self {
         Self {
             rosters,
+            archivist: Archivist::new(Arc::clone(&disk)),
             disk,
             tasks: Mutex::default(),
-            archived: Mutex::default(),
-            archivist: Arc::new(Semaphore::new(1)),
             claims: Claims::new(state),
             newest: watch::Sender::new(BTreeMap::new()),
             verifiers: Arc::new(Semaphore::new(verifiers)),
@@ -198,50 +193,13 @@ impl Shared {
         self.rosters.of_past(Arc::clone(&self.disk), id, dirs).await
     }
 
-    fn recent(&self, id: u64) -> Option<Arc<Answers>> {
-        let archived = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = archived.iter().find(|(known, _)| *known == id);
-        found.map(|(_, answers)| Arc::clone(answers))
-    }
-
-    /// What is answered about a round that is over and no longer in memory, until its directory is pruned.
-    pub(super) async fn archived(&self, id: u64) -> Option<Arc<Answers>> {
+    /// What is answered about a round that is over and no longer in memory, until its directory is pruned. Reading it counts to
+    /// `origin`.
+    pub(super) async fn archived(&self, id: u64, origin: Origin) -> Kept {
         if self.round(id).is_some() {
-            return None;
+            return Kept::Nothing;
         }
-        let mut found = self.recent(id);
-        // Who asks for what is in memory waits for nobody else's file.
-        let turn = match found {
-            Some(_) => None,
-            None => {
-                let turn = Arc::clone(&self.archivist).acquire_owned().await.ok()?;
-                found = self.recent(id);
-                Some(turn)
-            }
-        };
-        let (disk, dirs) = (Arc::clone(&self.disk), self.dirs(id));
-        let read = tokio::task::spawn_blocking(move || {
-            // The next one waits until this file is read, even when nobody waits for this one any more.
-            let _turn = turn;
-            // Pruned since it was read: then it is answered for no more.
-            let dir = dirs.iter().find(|dir| Answers::is_in(&*disk, dir))?;
-            match found {
-                Some(answers) => Some(answers),
-                None => Answers::read(&*disk, dir).map(Arc::new),
-            }
-        });
-        let answers = read.await.ok()?;
-        let mut known = self.archived.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|(known, _)| *known != id);
-        if let Some(answers) = &answers {
-            known.push_back((id, Arc::clone(answers)));
-        }
-        let mut size: usize = known.iter().map(|(_, answers)| answers.size()).sum();
-        while size > ARCHIVED_MAX && known.len() > 1 {
-            let oldest = known.pop_front();
-            size -= oldest.map_or(0, |(_, answers)| answers.size());
-        }
-        answers
+        self.archivist.answers(id, self.dirs(id), origin).await
     }
 
     /// The newest round of a task above `after`; waits for one for a while.

@@ -50,7 +50,7 @@ async fn no_round_is_joined_that_is_not_above_the_one_asked_for() {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let config = ServerConfig::new(dir.path().join("stale"));
         let server = Transport::bind(any, &identity.unwrap(), config, stale).unwrap();
-        options.server = server.local_addr();
+        options.server = server.local_addr().into();
         let mut client = Client::open(options).await.unwrap();
         assert_eq!(client.join(0).await.unwrap().round_id(), 1);
         for after in [1, 2, u64::MAX] {

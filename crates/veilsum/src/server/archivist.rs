@@ -1,0 +1,249 @@
+//! Who answers for rounds that are over: from memory what was asked for lately, else from their files, one at a time and no
+//! more for one address than its share.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Duration, Instant, sleep_until};
+use veilsum_store::Disk;
+use veilsum_transport::Origin;
+
+use super::archive::Answers;
+use crate::requests::WAIT;
+
+/// Bytes of rounds that are over and kept in memory all the same, because they were asked for; the last is kept anyway.
+const KEPT_MAX: usize = 1 << 28;
+/// Bytes of files that are read for one address in a second, on average: whoever asks for one round after another, without
+/// having shown who it is, waits.
+const READ_RATE: u64 = 8 << 20;
+/// From so many addresses on, those for which nothing was read lately are forgotten.
+const REMEMBERED: usize = 1 << 12;
+
+/// What there is to be answered.
+#[derive(Debug)]
+pub(super) enum Kept {
+    Answers(Arc<Answers>),
+    /// No such round is in a file.
+    Nothing,
+    /// Too much was read for this address already.
+    Later,
+}
+
+/// Until when an address has used up its share.
+#[derive(Debug)]
+struct Shares {
+    used: Mutex<BTreeMap<Origin, Instant>>,
+    /// See [`READ_RATE`].
+    rate: u64,
+}
+
+impl Shares {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Origin, Instant>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn used_until(&self, origin: Origin) -> Option<Instant> {
+        let until = self.lock().get(&origin).copied();
+        until.filter(|until| *until > Instant::now())
+    }
+
+    fn charge(&self, origin: Origin, bytes: u64) {
+        let now = Instant::now();
+        let mut shares = self.lock();
+        if shares.len() >= REMEMBERED {
+            shares.retain(|_, until| *until > now);
+        }
+        let cost = Duration::from_millis(bytes.saturating_mul(1000) / self.rate);
+        let until = shares.entry(origin).or_insert(now);
+        *until = (*until).max(now) + cost;
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Archivist {
+    disk: Arc<dyn Disk>,
+    /// The last at the end.
+    recent: Mutex<VecDeque<(u64, Arc<Answers>)>>,
+    kept_max: usize,
+    turn: Arc<Semaphore>,
+    shares: Arc<Shares>,
+}
+
+impl Archivist {
+    pub(super) fn new(disk: Arc<dyn Disk>) -> Self {
+        Self::with_limits(disk, KEPT_MAX, READ_RATE)
+    }
+
+    fn with_limits(disk: Arc<dyn Disk>, kept_max: usize, rate: u64) -> Self {
+        let used = Mutex::default();
+        Self {
+            disk,
+            recent: Mutex::default(),
+            kept_max,
+            turn: Arc::new(Semaphore::new(1)),
+            shares: Arc::new(Shares { used, rate }),
+        }
+    }
+
+    fn recent(&self, id: u64) -> Option<Arc<Answers>> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = recent.iter().find(|(known, _)| *known == id);
+        found.map(|(_, answers)| Arc::clone(answers))
+    }
+
+    /// What is answered about the round, which may be in one of `dirs`. Who asks for what is in memory waits for nobody else's
+    /// file, and uses up nothing.
+    pub(super) async fn answers(&self, id: u64, dirs: Vec<PathBuf>, origin: Origin) -> Kept {
+        let (found, turn) = match self.recent(id) {
+            Some(found) => (Some(found), None),
+            None => match self.turn_of(origin).await {
+                Some(turn) => (self.recent(id), Some(turn)),
+                None => return Kept::Later,
+            },
+        };
+        let (disk, shares) = (Arc::clone(&self.disk), Arc::clone(&self.shares));
+        let read = tokio::task::spawn_blocking(move || {
+            // The next one waits until this file is read, even when nobody waits for this one any more.
+            let _turn = turn;
+            // Pruned since it was read: then it is answered for no more.
+            let dir = dirs.iter().find(|dir| Answers::is_in(&*disk, dir))?;
+            match found {
+                Some(answers) => Some(answers),
+                None => {
+                    shares.charge(origin, Answers::bytes_in(&*disk, dir));
+                    Answers::read(&*disk, dir).map(Arc::new)
+                }
+            }
+        });
+        let Ok(Some(answers)) = read.await else {
+            self.keep(id, None);
+            return Kept::Nothing;
+        };
+        self.keep(id, Some(&answers));
+        Kept::Answers(answers)
+    }
+
+    /// The turn to read a file, as soon as the address has not used up its share; none when that takes too long.
+    async fn turn_of(&self, origin: Origin) -> Option<OwnedSemaphorePermit> {
+        let patience = Instant::now() + WAIT;
+        loop {
+            if let Some(until) = self.shares.used_until(origin) {
+                if until > patience {
+                    return None;
+                }
+                sleep_until(until).await;
+            }
+            let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
+            // Another request from there may have been first.
+            if self.shares.used_until(origin).is_none() {
+                return Some(turn);
+            }
+        }
+    }
+
+    fn keep(&self, id: u64, answers: Option<&Arc<Answers>>) {
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.retain(|(known, _)| *known != id);
+        if let Some(answers) = answers {
+            recent.push_back((id, Arc::clone(answers)));
+        }
+        let mut size: usize = recent.iter().map(|(_, answers)| answers.size()).sum();
+        while size > self.kept_max && recent.len() > 1 {
+            let oldest = recent.pop_front();
+            size -= oldest.map_or(0, |(_, answers)| answers.size());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{IpAddr, SocketAddr};
+    use std::path::Path;
+    use veilsum_crypto::Digest;
+    use veilsum_params::ClientId;
+    use veilsum_store::{SimDisk, ensure_dir};
+    use veilsum_transport::PeerInfo;
+
+    /// Bytes of the answers of a round, and of what is read in a second.
+    const LARGE: usize = 20_000;
+    const RATE: u64 = 100_000;
+    const SHARE: Duration = Duration::from_millis(200);
+
+    fn origin(last: u8) -> Origin {
+        let addr = SocketAddr::new(IpAddr::from([10, 0, 0, last]), 1);
+        PeerInfo {
+            addr,
+            connection: 1,
+        }
+        .origin()
+    }
+
+    /// Two rounds, each in a directory, and memory for one of them.
+    fn archivist() -> (Archivist, [Vec<PathBuf>; 2]) {
+        let disk = SimDisk::new();
+        let dirs = ["/1", "/2"].map(|dir| vec![Path::new(dir).to_owned()]);
+        for dir in dirs.iter().flatten() {
+            ensure_dir(&disk, dir).unwrap();
+            let answers = Answers::Certified {
+                entries: vec![(ClientId(1), Digest([2; 32]))],
+                frame: [vec![1; LARGE].into(), [].into()],
+            };
+            answers.write(&disk, dir).unwrap();
+        }
+        let archivist = Archivist::with_limits(Arc::new(disk), LARGE + 1000, RATE);
+        (archivist, dirs)
+    }
+
+    #[tokio::test]
+    async fn who_asks_for_one_old_round_after_another_gets_no_more_than_its_share() {
+        let (archivist, dirs) = archivist();
+        let began = Instant::now();
+        // What is in memory costs nothing.
+        for _ in 0..100 {
+            let found = archivist.answers(1, dirs[0].clone(), origin(1)).await;
+            assert!(matches!(found, Kept::Answers(_)));
+        }
+        // The second round pushes out the first, and so on: each is read from its file.
+        for turn in 1..=4 {
+            let place = turn % 2;
+            let found = archivist.answers(place as u64 + 1, dirs[place].clone(), origin(1));
+            assert!(matches!(found.await, Kept::Answers(_)));
+        }
+        assert!(began.elapsed() >= 4 * SHARE, "{:?}", began.elapsed());
+        // All others have shares of their own.
+        assert!(archivist.shares.used_until(origin(1)).is_some());
+        assert!(archivist.shares.used_until(origin(2)).is_none());
+        let found = archivist.answers(2, dirs[1].clone(), origin(2)).await;
+        assert!(matches!(found, Kept::Answers(_)));
+    }
+
+    #[tokio::test]
+    async fn many_requests_at_once_from_one_address_read_no_more() {
+        let (archivist, dirs) = archivist();
+        let archivist = Arc::new(archivist);
+        let began = Instant::now();
+        let asked: Vec<_> = (0..20)
+            .map(|n| {
+                let (archivist, place) = (Arc::clone(&archivist), n % 2);
+                let dirs = dirs[place].clone();
+                let asked =
+                    async move { archivist.answers(place as u64 + 1, dirs, origin(1)).await };
+                tokio::spawn(asked)
+            })
+            .collect();
+        for asked in asked {
+            assert!(matches!(asked.await.unwrap(), Kept::Answers(_)));
+        }
+        // Each file that was read is paid for, however many asked for it at one time.
+        let used_until = archivist.shares.used_until(origin(1)).unwrap();
+        assert!(used_until > began + SHARE);
+        assert!(used_until <= Instant::now() + SHARE + SHARE / 10);
+        // A round that is not there costs nothing and is told at once.
+        let none = archivist.answers(3, vec!["/3".into()], origin(3)).await;
+        assert!(matches!(none, Kept::Nothing));
+    }
+}
