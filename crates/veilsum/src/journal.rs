@@ -39,7 +39,7 @@ pub enum JournalError {
         /// Place of the record in the log.
         index: u64,
         /// What is wrong with the body.
-        cause: StoreError,
+        cause: Box<StoreError>,
     },
     /// A record names a body that is whole and is not the large part of such a record.
     #[error("{}: what record {index} keeps beside the log: {cause}; use the version that wrote it", path.display())]
@@ -69,7 +69,7 @@ impl Stored {
         let bytes = read.map_err(|cause| JournalError::Body {
             path: self.path.clone(),
             index,
-            cause,
+            cause: Box::new(cause),
         })?;
         record
             .with_large_part(bytes)

@@ -140,7 +140,7 @@ fn a_body_that_is_gone_altered_cut_or_longer_is_told_as_such() {
     let told = |cause: StoreError| JournalError::Body {
         path: log.clone(),
         index: 0,
-        cause,
+        cause: Box::new(cause),
     };
     for (bytes, cause) in cases {
         replace_private(&disk, &path, bytes).unwrap();
