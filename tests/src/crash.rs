@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
@@ -11,14 +10,14 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use crate::{Deployment, Running, json};
+use crate::{Deployment, Running, free_port, json};
 
 /// Clients, all of them members of the committee.
 const CLIENTS: u32 = 5;
 /// Kills in one round, at most: a round has to end some time.
 const KILLS: u32 = 8;
 /// How long a round may take, however often its parties are killed.
-const ROUND: Duration = Duration::from_secs(180);
+const ROUND: Duration = Duration::from_secs(900);
 
 /// What was done; nothing of it went wrong, or [`run`] would have said so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -144,11 +143,6 @@ fn now() -> Instant {
     Instant::now()
 }
 
-fn free_port() -> String {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().to_string()
-}
-
 fn round(
     deployment: &Deployment,
     rng: &mut ChaCha20Rng,
@@ -158,12 +152,15 @@ fn round(
 ) {
     let round = u64::from(tally.rounds) + 1;
     let at = format!("seed {seed}, round {round}");
-    let address = free_port();
+    let address = format!("127.0.0.1:{}", free_port());
     deployment.configure(&format!("id = {round}"));
     let config = deployment.file("server.toml");
     let text = fs::read_to_string(&config).unwrap();
     // Whoever is started again on a busy machine may need longer than a server waits by default.
-    let patient = text.replace("[round]", "[times]\nquiet_seconds = 30\npatience_seconds = 120\n[round]");
+    let patient = text.replace(
+        "[round]",
+        "[times]\nquiet_seconds = 30\npatience_seconds = 120\n[round]",
+    );
     fs::write(&config, patient.replace("127.0.0.1:0", &address)).unwrap();
     let _ = fs::remove_file(deployment.file("result.npy"));
     for id in 1..=CLIENTS {
@@ -219,7 +216,7 @@ fn round(
     let grace = now();
     let mut clients = Vec::new();
     for mut client in parties.clients {
-        while client.is_running() && grace.elapsed() < Duration::from_secs(3) {
+        while client.is_running() && grace.elapsed() < Duration::from_secs(10) {
             sleep(Duration::from_millis(50));
         }
         if client.is_running() {
@@ -229,24 +226,26 @@ fn round(
         }
         clients.push(client.end());
     }
+    let server = parties.server.end();
     let said: Vec<_> = clients
         .iter()
+        .chain([&server])
         .map(|ended| String::from_utf8_lossy(&ended.stderr))
         .collect();
     for ended in &clients {
-        assert!(ended.status.success(), "{at}: the clients: {said:#?}");
+        let good = ended.status.success();
+        assert!(good, "{at}: the clients, then the server: {said:#?}");
         let checked = &json(&String::from_utf8_lossy(&ended.stdout))["checked"];
         assert_eq!(checked, true, "{at}");
     }
-    let ended = parties.server.end();
-    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = String::from_utf8_lossy(&server.stderr);
     if said.contains("was run already") {
         // Killed when the result was written and not yet told: it says so, and what it wrote is there.
-        assert_eq!(ended.status.code(), Some(2), "{at}: {said}");
+        assert_eq!(server.status.code(), Some(2), "{at}: {said}");
         tally.told_before += 1;
     } else {
-        assert!(ended.status.success(), "{at}: the server: {said}");
-        let report = json(&String::from_utf8_lossy(&ended.stdout));
+        assert!(server.status.success(), "{at}: the server: {said}");
+        let report = json(&String::from_utf8_lossy(&server.stdout));
         assert_eq!(report["accepted"], CLIENTS, "{at}: {report}");
         assert_eq!(report["rejected"], serde_json::json!([]), "{at}");
     }

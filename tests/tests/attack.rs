@@ -11,7 +11,7 @@ fn no_honest_contribution_is_lost_beside_hostile_connections() {
         committee: 6,
         attackers: 32,
         dim: 100,
-        contribute_seconds: 120,
+        contribute_seconds: 900,
         before: Duration::from_secs(1),
     });
     // Garbage costs a connection, and those who sent it come again.

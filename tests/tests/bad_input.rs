@@ -59,7 +59,7 @@ fn configurations() {
         ("threshold = 5", &["threshold is 5", "3 to 4"]),
         ("n_min = 2", &["n_min is 2"]),
         ("n_min = 5", &["n_min is 5"]),
-        ("malicious_max = 2", &["malicious_max is 2"]),
+        ("malicious_max = 2\nn_min = 3", &["malicious_max is 2"]),
         ("dim = 0", &["dim is 0"]),
         ("dim = 4000000000", &["dim is 4000000000"]),
         (
@@ -235,7 +235,7 @@ fn updates() {
         &deployment,
         &cautious,
         3,
-        &["n_min is 3", "no less than 100"],
+        &["n_min is 4", "no less than 100"],
     );
     // A server with another key than the pinned one.
     let mut stranger = client(&good);
@@ -341,6 +341,7 @@ fn set(text: &str, section: &str, line: &str) -> String {
 #[test]
 fn each_line_of_the_guides_table() {
     let original = Deployment::new(4);
+    original.configure("n_min = 3");
     let bin = veilsum_e2e::program().parent().unwrap().to_str().unwrap();
     let path = format!("{bin}:{}", std::env::var("PATH").unwrap());
     let shell = |dir: &std::path::Path, script: &str| {

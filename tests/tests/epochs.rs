@@ -62,39 +62,20 @@ impl Epochs {
 
     /// All clients ask for epoch 2, and the registrar signs its first roster.
     fn second_roster(&self) {
-        let (dir, key) = (self.file("registrar"), self.file("registrar.key"));
-        let roster = self.file("roster.bin");
-        run_ok([
-            "registrar",
-            "init",
-            "--dir",
-            &dir,
-            "--key",
-            &key,
-            "--roster",
-            &roster,
-        ]);
-        run_ok(["registrar", "epoch", "--dir", &dir, "--epoch", "2"]);
+        let this = &self.deployment;
+        let (key, roster) = (self.file("registrar.key"), self.file("roster.bin"));
+        this.registrar(&["init", "--key", &key, "--roster", &roster]);
+        this.registrar(&["epoch", "--epoch", "2"]);
         let public = self.file("registrar.key.pub");
         for id in 1..=CLIENTS {
             let arguments = ["--epoch", "2", "--registrar", &public];
             let next = ["epoch", "next", "--key", &self.key(id)];
             run_ok([&next[..], &arguments].concat());
             // The request of the epoch before is not good for this one, and neither is its key.
-            let join = format!("{}.join", self.key(id));
-            run_ok(["registrar", "admit", "--dir", &dir, &join]);
+            this.registrar(&["admit", &format!("{}.join", self.key(id))]);
         }
         let out = self.file("second.bin");
-        run_ok([
-            "registrar",
-            "sign",
-            "--dir",
-            &dir,
-            "--key",
-            &key,
-            "--out",
-            &out,
-        ]);
+        this.registrar(&["sign", "--key", &key, "--out", &out]);
     }
 }
 
@@ -264,44 +245,24 @@ fn the_registrar_takes_each_client_into_the_next_epoch_with_a_new_key_and_its_ow
     let this = Epochs {
         deployment: Deployment::new(CLIENTS),
     };
-    let (dir, key) = (this.file("registrar"), this.file("registrar.key"));
-    let (roster, public) = (this.file("roster.bin"), this.file("registrar.key.pub"));
-    run_ok([
-        "registrar",
-        "init",
-        "--dir",
-        &dir,
-        "--key",
-        &key,
-        "--roster",
-        &roster,
-    ]);
-    let fails = |arguments: &[&str], code: i32, words: &str| {
-        let output = run(arguments);
+    let registrar = |words: &[&str]| this.deployment.registrar(words);
+    let (key, roster) = (this.file("registrar.key"), this.file("roster.bin"));
+    let public = this.file("registrar.key.pub");
+    registrar(&["init", "--key", &key, "--roster", &roster]);
+    let fails = |words: &[&str], code: i32, said_so: &str| {
+        let dir = this.file("R");
+        let front = ["registrar", words[0], "--dir", &dir];
+        let output = run([&front, &words[1..]].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{said}");
-        assert!(said.contains(words), "{said}");
+        assert!(said.contains(said_so), "{said}");
     };
-    let begin =
-        |epoch: &str| ["registrar", "epoch", "--dir", &dir, "--epoch", epoch].map(str::to_owned);
     let words = "the roster is of epoch 1: the next epoch is a later one, not 1";
-    fails(&begin("1").each_ref().map(String::as_str), 2, words);
-    run_ok(begin("2"));
-    let sign = [
-        "registrar",
-        "sign",
-        "--dir",
-        &dir,
-        "--key",
-        &key,
-        "--out",
-        &roster,
-    ];
+    fails(&["epoch", "--epoch", "1"], 2, words);
+    registrar(&["epoch", "--epoch", "2"]);
+    let sign = ["sign", "--key", &key, "--out", &roster];
     fails(&sign, 2, "nobody is admitted yet, to this epoch");
-    let admit = |request: &str| ["registrar", "admit", "--dir", &dir, request].map(str::to_owned);
-    let refused = |request: &str, code: i32, words: &str| {
-        fails(&admit(request).each_ref().map(String::as_str), code, words);
-    };
+    let refused = |request: &str, code, words| fails(&["admit", request], code, words);
     let enrol = |file: &str, id: &str, epoch: &str| {
         let out = this.file(&format!("{file}.join"));
         run_ok([
@@ -332,9 +293,9 @@ fn the_registrar_takes_each_client_into_the_next_epoch_with_a_new_key_and_its_ow
     // The old share key, said to be of the new epoch.
     let keys = ClientKeys::from_text(&fs::read(this.key(1)).unwrap()).unwrap();
     let mut rng = rand_core::OsRng;
-    let registrar = veilsum::registrar_from_text(&fs::read(&public).unwrap()).unwrap();
+    let pinned = veilsum::registrar_from_text(&fs::read(&public).unwrap()).unwrap();
     let request = veilsum::wire::JoinContent::request(
-        &registrar,
+        &pinned,
         keys.client(),
         2,
         keys.identity(),
@@ -367,9 +328,9 @@ fn the_registrar_takes_each_client_into_the_next_epoch_with_a_new_key_and_its_ow
         fs::read(this.file("client-1.key.epoch-2.pub")).unwrap(),
         made
     );
-    run_ok(admit(&format!("{}.join", this.key(1))));
-    run_ok(sign);
-    let shown = json(&run_ok(["registrar", "show", "--json", "--dir", &dir]));
+    registrar(&["admit", &format!("{}.join", this.key(1))]);
+    registrar(&sign);
+    let shown = registrar(&["show"]);
     assert_eq!(shown["signed"]["epoch"], 2);
     assert_eq!(shown["signed"]["clients"], 1);
     // Who did not come in time asks later, for the same epoch.
@@ -383,9 +344,9 @@ fn the_registrar_takes_each_client_into_the_next_epoch_with_a_new_key_and_its_ow
         "--registrar",
         &public,
     ]);
-    run_ok(admit(&format!("{}.join", this.key(2))));
-    run_ok(sign);
-    let shown = json(&run_ok(["registrar", "show", "--json", "--dir", &dir]));
+    registrar(&["admit", &format!("{}.join", this.key(2))]);
+    registrar(&sign);
+    let shown = registrar(&["show"]);
     assert_eq!(shown["signed"]["clients"], 2);
 }
 

@@ -54,7 +54,7 @@ fn a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("server cannot store"), "{said}");
     assert_eq!(
-        deployment.status(&address).unwrap()["contributions"],
+        deployment.status_soon(&address)["contributions"],
         3,
         "what had a receipt is still there"
     );

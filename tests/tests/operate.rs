@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
-use veilsum_e2e::{Deployment, json, program, run, run_ok};
+use veilsum_e2e::{Deployment, free_port, json, program, run, run_ok};
 
 const CLIENTS: u32 = 4;
 
@@ -132,9 +132,7 @@ fn secrets(deployment: &Deployment) -> BTreeSet<String> {
 #[test]
 fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     let deployment = Deployment::new(CLIENTS);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let metrics = free.local_addr().unwrap().to_string();
-    drop(free);
+    let metrics = format!("127.0.0.1:{}", free_port());
     configure(
         &deployment,
         "listen =",

@@ -40,14 +40,17 @@ fn finished(running: Running) {
 #[test]
 fn a_killed_client_does_not_stop_the_round() {
     let deployment = Deployment::new(CLIENTS);
+    deployment.configure("n_min = 5");
     let server = deployment.server();
     let address = deployment.address();
     let mut pids = BTreeSet::from([std::process::id(), server.id()]);
-    // Killed once it is in the middle of the round: it has joined, and the log of what it signed is there.
+    // Killed once it is in the middle of the round. One that the server has not heard of is waited for until the deadline.
     let killed = start(&deployment, &address, 6);
     pids.insert(killed.id());
     deployment.wait("joined client", || {
-        fs::metadata(deployment.file("client-6.state/client/log")).ok()
+        deployment
+            .status(&address)
+            .filter(|status| status["joined"] == 1)
     });
     killed.kill();
     let clients: Vec<Running> = (1..CLIENTS)
@@ -135,7 +138,7 @@ fn a_killed_server_goes_on_with_the_round() {
 #[test]
 fn too_few_contributions_abort_the_round() {
     let deployment = Deployment::new(CLIENTS);
-    deployment.configure("contribute_seconds = 3");
+    deployment.configure("contribute_seconds = 20");
     let server = deployment.server();
     let client = start(&deployment, &deployment.address(), 1);
     assert_eq!(client.end().status.code(), Some(4));
@@ -155,16 +158,19 @@ fn a_client_says_what_became_of_its_update_and_writes_the_mean() {
     let address = deployment.address();
     // The others are not there yet: it contributes, and gives up waiting.
     let first = deployment.update("first.npy", &values(1));
-    let short = deployment.client_with(1, &address, &first, &["--patience", "4"]);
-    let output = short.end();
-    let words = said(&output);
-    assert_eq!(output.status.code(), Some(1), "{words}");
-    for part in [
-        "round 1: the contribution is stored and has the server's receipt",
-        "Start the client again with the same arguments",
-    ] {
-        assert!(words.contains(part), "{words}");
-    }
+    let stored = "round 1: the contribution is stored and has the server's receipt";
+    let given_up = |patience: &str| {
+        let short = deployment.client_with(1, &address, &first, &["--patience", patience]);
+        let output = short.end();
+        let words = said(&output);
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        words
+    };
+    // A busy machine may take longer for it than the first times.
+    let mut attempts = ["4", "16", "64", "256"].into_iter().map(given_up);
+    let words = attempts.find(|words| words.contains(stored)).unwrap();
+    let again = "Start the client again with the same arguments";
+    assert!(words.contains(again), "{words}");
 
     // Names are looked up.
     let port = address.rsplit_once(':').unwrap().1;

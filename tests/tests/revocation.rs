@@ -25,7 +25,7 @@ const CLIENTS: u32 = 5;
 
 /// A server that runs rounds by command.
 fn by_command(deployment: &Deployment) -> Running {
-    deployment.configure("[schedule]");
+    deployment.configure("n_min = 4\n[schedule]");
     start(deployment)
 }
 
@@ -71,7 +71,7 @@ fn connected(deployment: &Deployment) -> (Requests, ServerPublic) {
     let config = ClientConfig::new([5; 32]);
     let connection =
         on_runtime(async { Connection::new(address, public.transport, config).unwrap() });
-    (Requests::new(connection, Duration::from_secs(30)), public)
+    (Requests::new(connection, Duration::from_secs(300)), public)
 }
 
 fn keys(deployment: &Deployment, id: u32) -> ClientKeys {
@@ -397,7 +397,7 @@ fn a_client_does_not_go_back_with_a_server_that_forgets() {
     ] {
         fs::remove_dir_all(deployment.file("state")).unwrap();
         use_roster(&deployment, bad);
-        deployment.configure("id = 7\n[schedule]");
+        deployment.configure("n_min = 4\nid = 7\n[schedule]");
         let server = start(&deployment);
         begin(&deployment, 7);
         // Every client is a new process, and remembers.
@@ -438,7 +438,7 @@ fn joins(deployment: &Deployment, id: u32, state: &str) {
             committee: 4,
             ..Policy::default()
         },
-        patience: Duration::from_secs(30),
+        patience: Duration::from_secs(300),
     };
     on_runtime(async {
         let mut client = Client::open(options).await.unwrap();
@@ -451,7 +451,7 @@ fn joins(deployment: &Deployment, id: u32, state: &str) {
 #[test]
 fn an_open_round_goes_on_under_its_roster_after_everybody_has_started_again() {
     let deployment = forked();
-    deployment.configure("contribute_seconds = 40\n[schedule]");
+    deployment.configure("n_min = 4\n[schedule]");
     let server = start(&deployment);
     let first = begin(&deployment, 1);
     let address = deployment.address();

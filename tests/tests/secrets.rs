@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
-use veilsum_e2e::{Deployment, program, run_ok};
+use veilsum_e2e::{Deployment, free_port, program, run_ok};
 
 const CLIENTS: u32 = 4;
 const SCALE: f64 = 65_536.0;
@@ -121,9 +121,7 @@ fn start(arguments: &[String]) -> Child {
 fn no_secret_is_in_logs_status_or_metrics() {
     let deployment = Deployment::new(CLIENTS);
     deployment.configure("scale_bits = 16\nnorm_bound = 131071");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let metrics = free.local_addr().unwrap().to_string();
-    drop(free);
+    let metrics = format!("127.0.0.1:{}", free_port());
     let path = deployment.file("server.toml");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("metrics = \"{metrics}\"\n{config}")).unwrap();

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
-use veilsum_e2e::{Deployment, Running, json, program, run, run_ok};
+use veilsum_e2e::{Deployment, Running, free_port, json, program, run, run_ok};
 
 const CLIENTS: u32 = 4;
 
@@ -82,7 +82,7 @@ fn rounds_by_command_over_restarts_are_answered_for_until_they_are_pruned() {
             (status["round"] == round && status["phase"] == phase).then_some(())
         });
     };
-    assert!(deployment.status(&address).unwrap()["round"].is_null());
+    assert!(deployment.status_soon(&address)["round"].is_null());
     let ledger = |round: u64| {
         deployment.wait("the end of the round", || {
             let text = fs::read_to_string(format!("{state}/ledger.json")).ok()?;
@@ -182,10 +182,12 @@ fn rounds_by_schedule_are_begun_once_for_each_slot() {
         "[round]",
         "[schedule]\nevery = \"2s\"\njitter = \"1s\"\n[round]",
     );
-    let slot = || -> u64 {
+    // The number that the next round will have, and the slot of the last one.
+    let used = || -> (u64, u64) {
         let text = fs::read_to_string(deployment.file("state/ledger.json")).unwrap();
         let ledger: Value = serde_json::from_str(&text).unwrap();
-        ledger["slots"][""].as_u64().unwrap()
+        let slot = ledger["slots"][""].as_u64();
+        (ledger["next_round"].as_u64().unwrap(), slot.unwrap())
     };
     let mut server = Reports::new(&deployment);
     let mut slots = Vec::new();
@@ -196,7 +198,7 @@ fn rounds_by_schedule_are_begun_once_for_each_slot() {
             (&ended["round"], &ended["void"]),
             (&Value::from(round), &Value::from(true))
         );
-        slots.push(slot());
+        slots.push(used());
     }
     drop(server);
     forget_address(&deployment);
@@ -208,13 +210,16 @@ fn rounds_by_schedule_are_begun_once_for_each_slot() {
         ended = server.next();
     }
     assert!(ended["round"].as_u64().unwrap() >= 9, "{ended}");
-    slots.push(slot());
+    slots.push(used());
+    // A busy machine may have begun the next round by the time that one looks.
+    let later =
+        |pair: &[(u64, u64)]| pair[0] == pair[1] || pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1;
     assert!(
-        slots.is_sorted() && slots[0] < slots[1] && slots[1] < slots[2],
+        slots.windows(2).all(later) && slots[0] < slots[2],
         "{slots:?}"
     );
     let address = deployment.address();
-    let status = deployment.status(&address).unwrap();
+    let status = deployment.status_soon(&address);
     assert!(status["next_ms"].as_u64().is_some(), "{status}");
 }
 
@@ -239,9 +244,7 @@ fn two_tasks(deployment: &Deployment) {
 fn tasks_side_by_side_are_told_apart_everywhere() {
     let deployment = Deployment::new(CLIENTS);
     two_tasks(&deployment);
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let metrics = free.local_addr().unwrap().to_string();
-    drop(free);
+    let metrics = format!("127.0.0.1:{}", free_port());
     set(
         &deployment,
         "listen",

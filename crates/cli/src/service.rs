@@ -599,7 +599,6 @@ impl Runner {
         if human && self.config.schedule.is_some() {
             println!("{front}round {round} begins");
         }
-        self.task.set_next(None);
         let run = self.task.run(plan, |event| {
             if human {
                 tell(&front, &event);

@@ -36,8 +36,10 @@ const CONTRIBUTE: Duration = Duration::from_secs(600);
 const QUIET: Duration = Duration::from_millis(1500);
 /// Longer than the slowest machine takes to look at shares: a bad one is its dealer's fault, however late it is seen.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// How long the last members are waited for, unless the server cheats: then one of them is kept in the dark on purpose.
+/// How long the last members are waited for.
 const LINGER: Duration = Duration::from_secs(60);
+/// Both where the server cheats: then one of them is kept in the dark on purpose.
+const PATIENCE_CHEATING: Duration = Duration::from_secs(6);
 const LINGER_CHEATING: Duration = Duration::from_secs(3);
 
 /// Integer sums made outside the protocol: what each client encoded, told by itself in the same process.
@@ -269,15 +271,16 @@ pub async fn run_with(
         Arc::clone(&parties.roster),
         out.join("server"),
     );
+    let (patience, linger) = match plan.cheating_server {
+        Some(_) => (PATIENCE_CHEATING, LINGER_CHEATING),
+        None => (PATIENCE, LINGER),
+    };
     options.times = ServerTimes {
         quiet: QUIET,
-        patience: PATIENCE,
+        patience,
         tick: Duration::from_millis(200),
         give_up: CONTRIBUTE,
-        linger: match plan.cheating_server {
-            Some(_) => LINGER_CHEATING,
-            None => LINGER,
-        },
+        linger,
     };
     let server_key = options.keys.signing().verifying_key().to_bytes();
     let (signing, transport) = (

@@ -178,8 +178,8 @@ async fn a_sum_that_does_not_open_ends_the_demo() {
         ..Interference::default()
     };
     let run = run_with(&plan, out.path().to_owned(), interference, |_| {});
-    // Far less than it took to give a round up, and far more than a demo takes.
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(120), run).await;
+    // Less than it takes to give a round up, and far more than a demo takes.
+    let ended = tokio::time::timeout(std::time::Duration::from_secs(400), run).await;
     let fault = match ended.unwrap().unwrap_err() {
         DemoError::Server(ServerError::Fault(fault)) => fault,
         other => panic!("{other}"),

@@ -355,10 +355,12 @@ async fn serve_stream<H: Handler>(
         .await;
     let end = outcome.end;
     // Both calls fail only if the stream is closed already, which is what they are for.
-    if matches!(end, StreamEnd::GoneEarly | StreamEnd::GoneLate) {
-        let _ = send.reset(VarInt::from_u32(close_code::FAILED));
-    }
     let _ = recv.stop(VarInt::from_u32(close_code::DONE));
+    if matches!(end, StreamEnd::GoneEarly | StreamEnd::GoneLate) {
+        // Nobody waits for an answer, and a reset is not acknowledged to us: its place is free at once.
+        let _ = send.reset(VarInt::from_u32(close_code::FAILED));
+        return end;
+    }
     // The request is in work until the peer has the response, so that a shutdown does not cut it off.
     let acknowledged = timeout(service.core().acknowledge_in(buffered), send.stopped());
     if let Ok(Ok(None)) = acknowledged.await {

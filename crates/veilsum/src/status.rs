@@ -165,9 +165,9 @@ mod tests {
     use veilsum_proof::ProofCheck;
     use veilsum_protocol::Check;
 
-    #[test]
-    fn what_a_server_says_is_read_back() {
-        let round = ServerStatus {
+    /// A round in which one contribution was rejected.
+    fn round(check: &str) -> ServerStatus {
+        ServerStatus {
             round: 7,
             phase: 1,
             contributions: 3,
@@ -179,8 +179,13 @@ mod tests {
             receiving_ms: 4000,
             clients_awaited: vec![ClientId(4)],
             awaited: vec![MemberIndex(2)],
-            rejected: BTreeMap::from([("proof.E2".to_owned(), 1)]),
-        };
+            rejected: BTreeMap::from([(check.to_owned(), 1)]),
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_is_read_back() {
+        let round = round("proof.E2");
         assert!((round.rate() - 0.5).abs() < 1e-9);
         let named = |task: &str, round| TaskStatus {
             task: task.to_owned(),
@@ -200,25 +205,11 @@ mod tests {
     #[test]
     fn a_server_writes_nothing_but_names() {
         let with = |task: &str, check: &str| {
-            let round = ServerStatus {
-                round: 7,
-                phase: 1,
-                contributions: 3,
-                joined: 4,
-                cohort: 5,
-                n_min: 3,
-                deadline_ms: 9,
-                received: 2,
-                receiving_ms: 4000,
-                clients_awaited: Vec::new(),
-                awaited: Vec::new(),
-                rejected: BTreeMap::from([(check.to_owned(), 1)]),
-            };
             let status = TaskStatus {
                 task: task.to_owned(),
                 next_ms: 12,
                 beacon_awaited: None,
-                round: Some(round),
+                round: Some(round(check)),
             };
             TaskStatus::from_bytes(&status.to_bytes()).is_ok()
         };

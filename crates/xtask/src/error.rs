@@ -20,6 +20,10 @@ pub(crate) enum TaskError {
     #[error("`cargo metadata` is not what was expected: {0}")]
     Metadata(&'static str),
     #[error(
+        "the lock file beside {manifest} is behind; run `cargo metadata --manifest-path {manifest}` and commit it; cargo says:\n{said}"
+    )]
+    Lock { manifest: String, said: String },
+    #[error(
         "{path} has no part between `<!-- generated: {section} -->` and `<!-- end generated -->`"
     )]
     NoSection { path: String, section: &'static str },

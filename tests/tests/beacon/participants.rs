@@ -352,6 +352,13 @@ fn a_key_file_under_another_name_has_the_same_memory() {
     assert_eq!(drawing.list("all", &commitments).0, Some(0));
     assert_eq!(drawing.list("three", &commitments[..3]).0, Some(0));
     assert_eq!(drawing.reveal(1, "all", "first").0, Some(0));
+    let mut later = fs::read(drawing.file("all")).unwrap();
+    later[8] += 1;
+    fs::write(drawing.file("later"), later).unwrap();
+    let (code, said) = drawing.reveal(2, "later", "none");
+    assert_eq!(code, Some(2), "{said}");
+    let words = "the file has format 2, this program reads format 1";
+    assert!(said.contains(words), "{said}");
     let copies = ["copied.key", "linked.key"].map(|name| deployment.file(name));
     fs::copy(drawing.key(1), &copies[0]).unwrap();
     std::os::unix::fs::symlink(drawing.key(1), &copies[1]).unwrap();

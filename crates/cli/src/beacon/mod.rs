@@ -50,6 +50,35 @@ impl RosterSource {
     }
 }
 
+/// Who takes part, and in which beacon round.
+#[derive(Debug, Args)]
+struct Part {
+    /// The participant's secret file, the same for commitment and reveal
+    #[arg(long)]
+    key: PathBuf,
+    /// The directory of `veilsum beacon init`
+    #[arg(long)]
+    memory: PathBuf,
+    #[command(flatten)]
+    roster: RosterSource,
+    /// The beacon round
+    #[arg(long)]
+    round: u64,
+}
+
+impl Part {
+    /// What the participant does with its memory open.
+    fn take<T>(
+        &self,
+        act: impl FnOnce(&Participant<'_>) -> Result<T, BeaconFileError>,
+    ) -> Result<T, CliError> {
+        let roster = self.roster.read()?;
+        let keys = read_secret(&self.key, ClientKeys::from_text)?;
+        let dir = participant::memory_of(&keys, &self.memory)?;
+        Ok(act(&Participant::new(&RealDisk, &roster, keys, dir)?)?)
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum BeaconCommand {
     /// As participant: make the memory of what the key commits to and reveals; once for a key, ever
@@ -63,17 +92,8 @@ enum BeaconCommand {
     },
     /// As participant: draw a secret for a beacon round, keep it in the memory, and commit to it
     Commit {
-        /// The participant's secret file
-        #[arg(long)]
-        key: PathBuf,
-        /// The directory of `veilsum beacon init`
-        #[arg(long)]
-        memory: PathBuf,
         #[command(flatten)]
-        roster: RosterSource,
-        /// The beacon round
-        #[arg(long)]
-        round: u64,
+        part: Part,
         /// The file to write: give it to the collector
         #[arg(long)]
         out: PathBuf,
@@ -94,17 +114,8 @@ enum BeaconCommand {
     },
     /// As participant: reveal the secret of a beacon round, for one list, ever
     Reveal {
-        /// The participant's secret file, the same as for the commitment
-        #[arg(long)]
-        key: PathBuf,
-        /// The directory of `veilsum beacon init`
-        #[arg(long)]
-        memory: PathBuf,
         #[command(flatten)]
-        roster: RosterSource,
-        /// The beacon round
-        #[arg(long)]
-        round: u64,
+        part: Part,
         /// The list of commitments
         #[arg(long)]
         list: PathBuf,
@@ -166,17 +177,8 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
                 keys.client()
             );
         }
-        BeaconCommand::Commit {
-            key,
-            memory,
-            roster,
-            round,
-            out,
-        } => {
-            let roster = roster.read()?;
-            let keys = read_secret(key, ClientKeys::from_text)?;
-            let dir = participant::memory_of(&keys, memory)?;
-            let commitment = Participant::new(&RealDisk, &roster, keys, dir)?.commit(*round)?;
+        BeaconCommand::Commit { part, out } => {
+            let commitment = part.take(|participant| participant.commit(part.round))?;
             write(Kind::Commitment, &commitment, out)?;
         }
         BeaconCommand::List {
@@ -185,20 +187,9 @@ pub(crate) fn beacon(arguments: &BeaconArguments) -> Result<u8, CliError> {
             out,
             commitments,
         } => list(&roster.read()?, *round, commitments, out)?,
-        BeaconCommand::Reveal {
-            key,
-            memory,
-            roster,
-            round,
-            list,
-            out,
-        } => {
-            let roster = roster.read()?;
-            let keys = read_secret(key, ClientKeys::from_text)?;
+        BeaconCommand::Reveal { part, list, out } => {
             let loaded = files::load(list, Kind::List)?;
-            let dir = participant::memory_of(&keys, memory)?;
-            let reveal =
-                Participant::new(&RealDisk, &roster, keys, dir)?.reveal(*round, list, &loaded)?;
+            let reveal = part.take(|participant| participant.reveal(part.round, list, &loaded))?;
             write(Kind::Reveal, &reveal, out)?;
         }
         BeaconCommand::Combine {

@@ -68,7 +68,7 @@ fn only_regular_files_are_opened() {
         let (send, receive) = std::sync::mpsc::channel();
         let bodies = Bodies::new(disk(), dir.clone());
         std::thread::spawn(move || send.send(bodies.read_verified(&digest, 100)));
-        let outcome = receive.recv_timeout(std::time::Duration::from_secs(20));
+        let outcome = receive.recv_timeout(std::time::Duration::from_secs(120));
         let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
         outcome.expect("an answer, not a wait for somebody to write")
     };

@@ -53,7 +53,7 @@ async fn another_key_is_refused_at_once() {
         let started = Instant::now();
         let error = echo(&client_of(addr, key)).await.unwrap_err();
         assert_eq!(error, ClientError::ServerKeyMismatch { addr });
-        assert!(started.elapsed() < Duration::from_secs(1));
+        assert!(started.elapsed() < PATIENCE / 2);
     }
     assert_eq!(world.shared.handled.load(Ordering::SeqCst), 0);
     echo(&world.client()).await.unwrap();
@@ -146,18 +146,14 @@ async fn a_server_that_is_not_there_is_unreachable() {
 
     config.max_attempts = 1000;
     let client = Client::new(addr, identity(1).public_key(), config).unwrap();
-    let started = Instant::now();
+    let short = limits_for(Duration::from_secs(2));
     let error = client
-        .request(
-            ECHO,
-            b"",
-            &Body::Empty,
-            limits_for(Duration::from_millis(300)),
-        )
+        .request(ECHO, b"", &Body::Empty, short)
         .await
         .unwrap_err();
-    assert!(matches!(error, ClientError::Unreachable { attempts, .. } if attempts > 1));
-    assert!(started.elapsed() < Duration::from_secs(1));
+    assert!(
+        matches!(error, ClientError::Unreachable { attempts, .. } if (2..1000).contains(&attempts))
+    );
 }
 
 #[tokio::test]
@@ -217,10 +213,10 @@ async fn a_server_that_starts_late_is_found() {
     let placeholder = UdpSocket::bind("127.0.0.1:0").unwrap();
     let addr = placeholder.local_addr().unwrap();
     let mut config = client_config();
-    config.connect_timeout = Duration::from_millis(100);
+    config.connect_timeout = Duration::from_millis(500);
     let client = Client::new(addr, identity(1).public_key(), config).unwrap();
     let waiting = tokio::spawn(async move { echo(&client).await });
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(1200)).await;
     drop(placeholder);
     let _world = start_at(addr, |_| {});
     assert_eq!(waiting.await.unwrap().unwrap(), b"x");
@@ -272,10 +268,10 @@ async fn a_crash_is_noticed_long_before_the_idle_timeout() {
     let first = doomed.spawn(async { start(|_| {}) }).await.unwrap();
     let addr = first.server.local_addr();
     let mut config = client_config();
-    config.idle_timeout = Duration::from_secs(60);
+    config.idle_timeout = 5 * PATIENCE;
     // A connection that worked and then broke is made anew without a pause.
-    config.backoff_initial = Duration::from_secs(20);
-    config.backoff_max = Duration::from_secs(20);
+    config.backoff_initial = 5 * PATIENCE;
+    config.backoff_max = 5 * PATIENCE;
     let client = Client::new(addr, first.key, config).unwrap();
     echo(&client).await.unwrap();
     let poll = {
@@ -302,15 +298,14 @@ async fn a_crash_is_noticed_long_before_the_idle_timeout() {
 
 #[tokio::test]
 async fn a_connection_that_was_closed_while_idle_is_made_anew() {
-    let world = start(|config| config.silent_timeout = Duration::from_millis(50));
+    let world = start(|config| config.silent_timeout = Duration::from_secs(1));
     let client = world.client();
-    for _ in 0..3 {
+    for times in 1..=3 {
         assert_eq!(echo(&client).await.unwrap(), b"x");
-        tokio::time::sleep(Duration::from_millis(120)).await;
+        let stats = || world.server.stats();
+        eventually("closed", || stats().closed_silent == times).await;
+        assert_eq!(stats().connections_accepted, times);
     }
-    let stats = world.server.stats();
-    assert_eq!(stats.connections_accepted, 3);
-    assert_eq!(stats.closed_silent, 3);
 }
 
 #[tokio::test]
@@ -323,12 +318,7 @@ async fn a_busy_server_is_asked_again() {
     })
     .await;
     let error = other
-        .request(
-            ECHO,
-            b"",
-            &Body::Empty,
-            limits_for(Duration::from_millis(100)),
-        )
+        .request(ECHO, b"", &Body::Empty, limits_for(Duration::from_secs(1)))
         .await
         .unwrap_err();
     assert_eq!(cause(error), refused(Refusal::Busy));
@@ -373,17 +363,19 @@ async fn an_upload_that_is_given_up_is_reset_not_ended() {
     let pinned = identity(1).public_key();
     let endpoint = raw::impostor(pinned, [1; 32], ALPN);
     let addr = endpoint.local_addr().unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(async move {
         let connection = endpoint.accept().await.unwrap().await.unwrap();
         let (_send, mut recv) = connection.accept_bi().await.unwrap();
-        // Longer than the client waits; its body does not fit into the windows meanwhile.
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        // As long as the client waits; its body does not fit into the windows meanwhile.
+        told.await.unwrap();
         recv.read_to_end(1 << 25).await.unwrap_err()
     });
     let client = client_of(addr, pinned);
     let body = Body::from(vec![0; 5 << 20]);
-    let given_up = client.request(ECHO, b"", &body, limits_for(Duration::from_millis(200)));
+    let given_up = client.request(ECHO, b"", &body, limits_for(Duration::from_secs(2)));
     assert!(given_up.await.is_err());
+    tell.send(()).unwrap();
     let reset = quinn::ReadError::Reset(close_code::CANCELLED.into());
     assert_eq!(server.await.unwrap(), quinn::ReadToEndError::Read(reset));
 }

@@ -33,6 +33,10 @@ pub(crate) const PARTS: u16 = 9;
 pub(crate) const KEEP: u16 = 10;
 pub(crate) const UNKNOWN: u16 = 99;
 
+/// Ends a test that hangs. Tests wait for what is to happen, and a busy machine may take its time for it; a time that a test
+/// is about is set in that test.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 pub(crate) const HEAD_MAX: u32 = 100;
 pub(crate) const BODY_MAX: u64 = 8 << 20;
 
@@ -75,7 +79,11 @@ impl Handler for TestHandler {
         (kind < UNKNOWN).then_some(RequestLimits {
             head_max: HEAD_MAX,
             body_max: BODY_MAX,
-            deadline: Duration::from_millis(if kind == STUCK { 100 } else { 10_000 }),
+            deadline: if kind == STUCK {
+                Duration::from_millis(100)
+            } else {
+                PATIENCE
+            },
         })
     }
 
@@ -164,13 +172,13 @@ pub(crate) fn identity(seed: u8) -> ServerIdentity {
 
 pub(crate) fn server_config(dir: &TempDir) -> ServerConfig {
     let mut config = ServerConfig::new(dir.path().join("spool"));
-    config.service.stall_grace = Duration::from_millis(300);
+    config.service.stall_grace = 2 * PATIENCE;
     config.service.admission_wait = Duration::from_millis(100);
     config.service.memory_body_max = 1024;
     config.service.min_rate = 1 << 20;
     config.service.source_rate = Rate::UNLIMITED;
-    config.handshake_timeout = Duration::from_millis(500);
-    config.idle_timeout = Duration::from_secs(2);
+    config.handshake_timeout = PATIENCE;
+    config.idle_timeout = PATIENCE;
     config.retry = RetryPolicy::UnderLoad { connections: 1000 };
     config
 }
@@ -209,8 +217,8 @@ fn start_as(
 
 pub(crate) fn client_config() -> ClientConfig {
     let mut config = ClientConfig::new([9; 32]);
-    config.connect_timeout = Duration::from_millis(500);
-    config.idle_timeout = Duration::from_secs(2);
+    config.connect_timeout = Duration::from_secs(10);
+    config.idle_timeout = PATIENCE;
     config.keep_alive = Duration::from_millis(100);
     config.backoff_initial = Duration::from_millis(10);
     config.backoff_max = Duration::from_millis(50);
@@ -236,7 +244,7 @@ impl World {
 }
 
 pub(crate) fn limits() -> ResponseLimits {
-    limits_for(Duration::from_secs(2))
+    limits_for(PATIENCE)
 }
 
 pub(crate) fn limits_for(deadline: Duration) -> ResponseLimits {
@@ -254,13 +262,14 @@ pub(crate) fn pattern(len: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Waits until `condition` holds; panics after two seconds.
+/// Waits until `condition` holds; panics when it does not within [`PATIENCE`].
 pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    for _ in 0..400 {
-        if condition() {
-            return;
+    let holds = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    if tokio::time::timeout(PATIENCE, holds).await.is_err() {
+        panic!("did not come true: {what}");
     }
-    panic!("did not come true: {what}");
 }

@@ -26,7 +26,7 @@ fn service(dir: &tempfile::TempDir) -> RequestService<TestHandler> {
     let mut config = ServiceConfig::new(dir.path().join("spool"));
     config.memory_total = 256 << 10;
     config.memory_body_max = 300;
-    config.stall_grace = Duration::from_millis(200);
+    config.stall_grace = Duration::from_secs(1);
     config.source_rate = Rate::UNLIMITED;
     RequestService::new(config, TestHandler::default()).unwrap()
 }
@@ -196,7 +196,7 @@ async fn a_peer_that_is_gone_frees_everything() {
         piece: 100,
         reset: false,
     };
-    let abandoned = tokio::time::sleep(Duration::from_millis(20));
+    let abandoned = tokio::time::sleep(Duration::from_secs(1));
     let outcome = service
         .serve_stream(peer(), &mut reader, &mut Vec::new(), abandoned)
         .await;

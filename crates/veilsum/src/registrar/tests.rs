@@ -5,6 +5,8 @@ use rand_core::SeedableRng;
 use veilsum_store::{CrashStyle, Fault, RealDisk, SimDisk, ensure_dir};
 use veilsum_wire::JoinError;
 
+mod beacon;
+
 fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }

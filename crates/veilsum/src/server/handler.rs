@@ -308,6 +308,18 @@ impl Requests {
         )
     }
 
+    /// The answer to a request in a round that is over and no longer in memory.
+    async fn ended(&self, round: u64, kind: u16) -> Option<Response> {
+        Some(match (kind, self.0.ending(round).await?) {
+            (_, Ending::Void(declaration)) => voided(&declaration),
+            (kind::MEMBER_POLL, Ending::Certified) => status(code::OVER),
+            // It left memory just now: asked again, its file answers.
+            (kind::RESULT, Ending::Certified) => status(code::AGAIN),
+            // Contributions are taken no more, and whoever is late changes nothing.
+            _ => Response::new(Status::OK, Vec::new()),
+        })
+    }
+
     /// The round of a request, and the client that signed it.
     async fn signed_by(
         &self,
@@ -315,18 +327,16 @@ impl Requests {
         kind: u16,
         signed: &Signed<RequestContent>,
     ) -> Result<(Arc<RoundRun>, ClientId), Response> {
-        if let Some(ending) = self.0.ending(round).await {
-            return Err(match (kind, ending) {
-                (_, Ending::Void(declaration)) => voided(&declaration),
-                (kind::MEMBER_POLL, Ending::Certified) => status(code::OVER),
-                // It left memory just now: asked again, its file answers.
-                (kind::RESULT, Ending::Certified) => status(code::AGAIN),
-                // Contributions are taken no more, and whoever is late changes nothing.
-                _ => Response::new(Status::OK, Vec::new()),
-            });
+        if let Some(ended) = self.ended(round, kind).await {
+            return Err(ended);
         }
-        let Some(run) = self.0.round_soon(round).await else {
-            return Err(status(code::NO_ROUND));
+        let run = match self.0.round_soon(round).await {
+            Ok(run) => run,
+            // It may have left memory since.
+            Err(code) => {
+                let ended = self.ended(round, kind).await;
+                return Err(ended.unwrap_or_else(|| status(code)));
+            }
         };
         if let Some(client) = run.recall_request(kind, signed) {
             return Ok((run, client));
@@ -360,8 +370,9 @@ impl Requests {
         let (round, header) = head.split_at_checked(8)?;
         let round = u64::from_bytes(round).ok()?;
         let header = Header::from_bytes(header).ok()?;
-        let Some(run) = self.0.round_soon(round).await else {
-            return Some(status(code::NO_ROUND));
+        let run = match self.0.round_soon(round).await {
+            Ok(run) => run,
+            Err(code) => return Some(status(code)),
         };
         let (verifiers, admissions) = (
             Arc::clone(&self.0.verifiers),
@@ -525,8 +536,9 @@ impl Requests {
             Kept::Nothing => {}
         }
         let (run, own) = if signed.is_empty() {
-            let Some(run) = self.0.round_soon(round).await else {
-                return Some(status(code::NO_ROUND));
+            let run = match self.0.round_soon(round).await {
+                Ok(run) => run,
+                Err(code) => return Some(status(code)),
             };
             (run, false)
         } else {

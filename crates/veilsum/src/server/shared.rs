@@ -17,7 +17,7 @@ use super::rosters::{Asked, Rosters};
 use super::round::{Core, RoundRun};
 use super::task::{TaskHome, TaskName};
 use super::{ServerError, round_dir};
-use crate::requests::{WAIT, member_message_max};
+use crate::requests::{WAIT, code, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
 
 /// See [`Shared::checking`].
@@ -149,18 +149,19 @@ impl Shared {
     }
 
     /// As [`Self::round`]; waits for a round that is not open yet, because after a restart clients come back before the
-    /// server has read its log.
-    pub(super) async fn round_soon(&self, id: u64) -> Option<Arc<RoundRun>> {
+    /// server has read its log. Without a round it says why, in the code of an answer: that there is none, or, on a machine that
+    /// takes its time, that nobody knows yet.
+    pub(super) async fn round_soon(&self, id: u64) -> Result<Arc<RoundRun>, u16> {
         let mut newest = self.newest.subscribe();
-        let opened = newest.wait_for(|_| {
+        let known = newest.wait_for(|_| {
             let tasks = self.tasks();
             // Every task has taken up what it was at: then this round is over and gone, or never was.
             let settled = tasks.homes.values().all(|home| home.is_settled());
             tasks.rounds.contains_key(&id) || (settled && !tasks.homes.is_empty())
         });
-        // Time over or server gone: then there is no such round.
-        let _ = tokio::time::timeout(WAIT, opened).await;
-        self.round(id)
+        let known = matches!(tokio::time::timeout(WAIT, known).await, Ok(Ok(_)));
+        let none = if known { code::NO_ROUND } else { code::AGAIN };
+        self.round(id).ok_or(none)
     }
 
     /// Where the round of a number may be.

@@ -116,6 +116,10 @@ impl TaskHome {
     pub(super) fn next_ms(&self) -> u64 {
         *self.next_ms.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn note_next(&self, at_ms: u64) {
+        *self.next_ms.lock().unwrap_or_else(PoisonError::into_inner) = at_ms;
+    }
 }
 
 /// One task of a [`super::Server`].
@@ -158,16 +162,11 @@ impl Task {
         self.shared.rosters.replace(roster)
     }
 
-    /// Says that no round is open and when the next is due, in milliseconds since the Unix epoch, if that is known. Uploads
-    /// after a restart wait until each task has said this or opened a round.
+    /// Says that no round is open and when the next is due, in milliseconds since the Unix epoch, if that is known; forgotten
+    /// when a round is opened. Clients that come back after a restart wait until each task has said this or opened a round, so
+    /// it is not said by one that has a round to go on with.
     pub fn set_next(&self, at_ms: Option<u64>) {
-        let mut next = self
-            .home
-            .next_ms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *next = at_ms.unwrap_or(0);
-        drop(next);
+        self.home.note_next(at_ms.unwrap_or(0));
         self.shared.settle(&self.home);
     }
 
@@ -242,6 +241,7 @@ impl Task {
         });
         let run = started.await.map_err(|_| ServerError::Internal)??;
         self.shared.add(round_id, &run, ROUNDS_KEPT);
+        self.home.note_next(0);
         Ok(run)
     }
 

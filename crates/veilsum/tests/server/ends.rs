@@ -1,4 +1,4 @@
-//! When a server may leave: everybody who is owed the end has it.
+//! Whom a server waits for: members before the sum is opened, and everybody who is owed the end before it leaves.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,14 +16,11 @@ async fn contributed(options: ClientOptions) -> (Client, veilsum::Joined) {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_claims_to_be_another_hears_of_a_void_round_for_nobody() {
     let dir = tempfile::tempdir().unwrap();
-    let mut world = World::new(dir.path(), |options| {
-        options.times.quiet = Duration::from_secs(3);
-        options.times.linger = Duration::from_secs(20);
-    });
-    world.params.contribute_deadline_ms = now_ms() + 3000;
+    let mut world = World::new(dir.path(), |_| {});
+    world.params.contribute_deadline_ms = now_ms() + 15_000;
     let (connection, anybody) = (
         world.connection(),
-        Requests::new(world.connection(), Duration::from_secs(20)),
+        Requests::new(world.connection(), PATIENCE),
     );
     let options = world.client_options(&world.clients[3], dir.path());
     let (victim, thief) = (
@@ -66,65 +63,132 @@ async fn who_claims_to_be_another_hears_of_a_void_round_for_nobody() {
         "the server left before the client heard the end"
     );
     let since = alone.await.unwrap().elapsed();
-    assert!(
-        since < Duration::from_secs(10),
-        "and not when it had: {since:?}"
-    );
+    assert!(since < PATIENCE / 2, "and not when it had: {since:?}");
 }
 
-/// Takes part, asks for the result, and sleeps with its network while the answer comes.
-fn slow_to_read(options: ClientOptions, woke: Arc<AtomicBool>) {
-    // One worker: while a task sleeps on it, nothing is read from the socket.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let taking_part = async move {
-        let (mut client, round) = contributed(options).await;
-        client.serve(&round, |_| true).await.unwrap();
-        let mut asking = std::pin::pin!(client.result(&round));
-        // The request leaves, and the answer finds nobody awake.
-        let sent = async {
-            for _ in 0..10 {
-                tokio::task::yield_now().await;
+/// A network that keeps what the server sends for as long as the test says so. It ends with the process.
+struct Network {
+    addr: SocketAddr,
+    held: Arc<AtomicBool>,
+}
+
+impl Network {
+    /// Between one client and the server.
+    fn new(server: SocketAddr) -> Self {
+        let [near, far] = [(); 2].map(|()| Arc::new(UdpSocket::bind("127.0.0.1:0").unwrap()));
+        far.connect(server).unwrap();
+        let held = Arc::new(AtomicBool::new(false));
+        let addr = near.local_addr().unwrap();
+        let client = Arc::new(std::sync::OnceLock::new());
+        let (there, back) = (Arc::clone(&near), Arc::clone(&far));
+        let (known, of_server) = (Arc::clone(&client), Arc::clone(&held));
+        std::thread::spawn(move || {
+            let mut packet = [0; 65_536];
+            while let Ok((len, from)) = there.recv_from(&mut packet) {
+                let _ = client.set(from);
+                let _ = far.send(&packet[..len]);
             }
-        };
-        tokio::select! {
-            biased;
-            _ = &mut asking => {}
-            () = sent => {
-                std::thread::sleep(Duration::from_secs(2));
-                woke.store(true, Ordering::SeqCst);
-                asking.await.unwrap();
+        });
+        std::thread::spawn(move || {
+            let mut packet = [0; 65_536];
+            loop {
+                let Ok(len) = back.recv(&mut packet) else {
+                    continue;
+                };
+                while of_server.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                if let Some(client) = known.get() {
+                    let _ = near.send_to(&packet[..len], *client);
+                }
             }
-        }
-    };
-    runtime.block_on(runtime.spawn(taking_part)).unwrap();
+        });
+        Self { addr, held }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_does_not_leave_while_the_end_is_on_its_way() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(dir.path(), |options| {
-        options.times.quiet = Duration::from_millis(300);
-        options.times.linger = Duration::from_secs(20);
+        options.times.quiet = Duration::from_secs(2);
     });
+    world.params.n_min = N;
     let first: Vec<_> = world.clients[..3]
         .iter()
         .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
         .collect();
-    let options = world.client_options(&world.clients[3], dir.path());
-    let woke = Arc::new(AtomicBool::new(false));
-    let awake = Arc::clone(&woke);
-    let slow = tokio::task::spawn_blocking(move || slow_to_read(options, awake));
+    let network = Network::new(world.server.local_addr());
+    let options = ClientOptions {
+        server: network.addr,
+        ..world.client_options(&world.clients[3], dir.path())
+    };
+    let arrived = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&arrived);
+    let slow = tokio::spawn(async move {
+        let (mut client, round) = contributed(options).await;
+        client.serve(&round, |_| true).await.unwrap();
+        network.held.store(true, Ordering::SeqCst);
+        let asking = client.result(&round);
+        // Longer than anybody with a receipt is waited for who is not heard.
+        let arrives = async {
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            told.store(true, Ordering::SeqCst);
+            network.held.store(false, Ordering::SeqCst);
+        };
+        let (ended, ()) = tokio::join!(asking, arrives);
+        ended.unwrap();
+    });
     let report = world.server.run(world.params.clone(), |_| {}).await;
     assert_eq!(report.unwrap().accepted, 4);
     assert!(
-        woke.load(Ordering::SeqCst),
+        arrived.load(Ordering::SeqCst),
         "the server left while the answer was on its way"
     );
     slow.await.unwrap();
+    for client in first {
+        client.await.unwrap().unwrap();
+    }
+}
+
+/// Whoever contributes last has a complaint to make like all others, and comes for its shares after them.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sum_is_opened_when_the_last_to_contribute_had_its_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |_| {});
+    world.params.n_min = N;
+    let first: Vec<_> = world.clients[..3]
+        .iter()
+        .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
+        .collect();
+    let watching = Requests::new(world.connection(), PATIENCE);
+    let options = world.client_options(&world.clients[3], dir.path());
+    let came = Arc::new(AtomicBool::new(false));
+    let comes = Arc::clone(&came);
+    let last = tokio::spawn(async move {
+        let mut client = Client::open(options).await.unwrap();
+        let round = client.join(0).await.unwrap();
+        while seen(&watching).await.contributions < 3 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let x = vec![256; 10].into();
+        client.contribute(&round, MODEL, x).await.unwrap();
+        // The others are done with their shares long before.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        comes.store(true, Ordering::SeqCst);
+        client.serve(&round, |_| true).await.unwrap();
+        client.result(&round).await.unwrap();
+    });
+    let mut opened = None;
+    let on_event = |event| {
+        if event == veilsum::RoundEvent::Opened {
+            opened = Some(came.load(Ordering::SeqCst));
+        }
+    };
+    let report = world.server.run(world.params.clone(), on_event).await;
+    assert_eq!(report.unwrap().accepted, 4);
+    assert_eq!(opened, Some(true), "before the last member came");
+    last.await.unwrap();
     for client in first {
         client.await.unwrap().unwrap();
     }

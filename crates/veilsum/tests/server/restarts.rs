@@ -99,7 +99,7 @@ async fn a_round_that_was_pruned_is_not_announced_again() {
     let server = kept.server();
     assert!(!torn.exists());
     let mut again = task(&server);
-    let again = tokio::time::timeout(Duration::from_secs(20), again.run(params, |_| {}));
+    let again = tokio::time::timeout(PATIENCE, again.run(params, |_| {}));
     let used = Err(ServerError::RoundUsed { round_id: 1 });
     assert_eq!(again.await.expect("it is run again"), used);
     assert!(!dir.path().join("first/rounds/1").exists());
@@ -117,7 +117,7 @@ async fn two_tasks_that_take_a_round_id_at_one_time_do_not_both_get_it() {
     let ended = tokio::select! {
         ended = a.run(world.params.clone(), |_| {}) => ended,
         ended = b.run(world.params.clone(), |_| {}) => ended,
-        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("both run"),
+        () = tokio::time::sleep(PATIENCE) => panic!("both run"),
     };
     assert_eq!(ended, Err(ServerError::RoundUsed { round_id: 1 }));
     let logs = ["a/rounds/1/log", "b/rounds/1/log"];
@@ -138,7 +138,7 @@ async fn evidence_that_a_crash_kept_from_its_file_is_written_after_the_restart()
         let config = ClientConfig::new([2; 32]);
         let key = world.server_public.transport;
         let connection = Connection::new(server.local_addr(), key, config);
-        Requests::new(connection.unwrap(), Duration::from_secs(20))
+        Requests::new(connection.unwrap(), PATIENCE)
     };
     let refused = Err(RequestError::Refused(Check::HeaderCommitments));
     let of = |place: usize| of_wrong_degree(&context, &world.clients[place]);
@@ -166,4 +166,31 @@ async fn evidence_that_a_crash_kept_from_its_file_is_written_after_the_restart()
     let after = evidence_in(&round);
     assert!(after.contains(&before[0]), "written again");
     assert_eq!(after.len(), 2);
+}
+
+/// Clients come back before a server that was started again has read its log, which may take a slow disk long.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_before_the_server_knows_its_rounds_is_told_to_ask_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), |_| {});
+    let task = |name: &str| {
+        let state = dir.path().join(name);
+        world.server.task(name.parse().unwrap(), state).unwrap()
+    };
+    let (slow, other) = (task("slow"), task("other"));
+    let context = RoundContext::new(world.params.clone(), Arc::clone(&world.roster)).unwrap();
+    let context = Arc::new(context);
+    let client = &world.clients[0];
+    let requests = Requests::new(world.connection(), PATIENCE);
+    let own = requests.in_round(&context, client.client(), client.identity());
+    let (prepared, shown) =
+        tokio::join!(own.prepare(), requests.result(&context, client.client()),);
+    assert_eq!(prepared, Ok(Answer::Again));
+    assert!(matches!(shown, Ok(Answer::Again)), "{shown:?}");
+    // Now it is known that there is none.
+    slow.set_next(None);
+    other.set_next(None);
+    assert_eq!(own.prepare().await, Err(RequestError::NoRound));
+    let shown = requests.result(&context, client.client()).await;
+    assert!(matches!(shown, Err(RequestError::NoRound)), "{shown:?}");
 }

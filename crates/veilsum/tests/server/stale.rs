@@ -16,7 +16,7 @@ impl Handler for Stale {
         Some(RequestLimits {
             head_max: 1024,
             body_max: 0,
-            deadline: Duration::from_secs(20),
+            deadline: PATIENCE,
         })
     }
 
@@ -38,7 +38,7 @@ async fn no_round_is_joined_that_is_not_above_the_one_asked_for() {
         identity = Some(options.keys.transport().unwrap());
     });
     let mut options = world.client_options(&world.clients[0], dir.path());
-    let requests = Requests::new(world.connection(), Duration::from_secs(20));
+    let requests = Requests::new(world.connection(), PATIENCE);
     let test = async {
         let Answer::Ready(announcement) = requests.announcement(0).await.unwrap() else {
             unreachable!("a round is open");

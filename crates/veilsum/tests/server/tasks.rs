@@ -131,7 +131,7 @@ async fn a_task_whose_round_is_busy_keeps_no_other_waiting() {
     let (header, body) = of_wrong_degree(&context, &world.clients[1]);
     let mut waiting = Vec::new();
     for number in 0..20 {
-        let requests = Requests::new(world.connection(), Duration::from_secs(60));
+        let requests = Requests::new(world.connection(), PATIENCE);
         let (header, body) = (header.clone(), Arc::clone(&body));
         waiting.push(tokio::spawn(async move {
             match number {
@@ -144,7 +144,7 @@ async fn a_task_whose_round_is_busy_keeps_no_other_waiting() {
 
     let clients = (0..4).map(|place| tokio::spawn(take_part_in(options(place, "of-free"), "free")));
     let clients: Vec<_> = clients.collect();
-    let report = tokio::time::timeout(Duration::from_secs(30), free).await;
+    let report = tokio::time::timeout(PATIENCE, free).await;
     let report = report.expect("the other task waits").unwrap().unwrap();
     assert_eq!((report.round_id, report.accepted), (2, 4));
     assert!(disk.stuck.load(Ordering::SeqCst) && !first.is_finished() && !busy.is_finished());

@@ -12,7 +12,7 @@ use veilsum_store::{DirEntry, DiskFile, DiskLock, OpenMode, RealDisk};
 use super::*;
 use crate::keys::{ClientKeys, RegistrarKeys};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A disk on which whoever opens a file with a roster waits until it is let through.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Gate {
             std::thread::sleep(Duration::from_millis(1));
             self.opened() >= count
         };
-        assert!((0..20_000).any(opened), "nobody opens a file");
+        assert!((0..120_000).any(opened), "nobody opens a file");
     }
 }
 

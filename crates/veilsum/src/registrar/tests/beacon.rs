@@ -1,35 +1,7 @@
 //! What a registrar signs under a beacon: whose participants stay, and whose values nobody knows when it is signed.
 
-use std::sync::Arc;
-
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
-use veilsum::params::ClientId;
-use veilsum::store::RealDisk;
-use veilsum::wire::{
-    BeaconRule, JoinContent, Published, RevokeError, RosterError, Signed, StartError,
-};
-use veilsum::{ClientKeys, Registrar, RegistrarError, RegistrarKeys, Signing};
-
-fn rng(seed: u64) -> ChaCha20Rng {
-    ChaCha20Rng::seed_from_u64(seed)
-}
-
-fn keys() -> RegistrarKeys {
-    RegistrarKeys::generate(&mut rng(500))
-}
-
-fn client(number: u32, seed: u64) -> ClientKeys {
-    ClientKeys::generate(ClientId(number), 1, &mut rng(seed))
-}
-
-fn request(of: &ClientKeys) -> Signed<JoinContent> {
-    of.request(&keys().public(), &mut rng(7))
-}
-
-fn ids(registrar: &Registrar) -> Vec<u32> {
-    registrar.draft().entries().map(|e| e.client.0).collect()
-}
+use super::*;
+use veilsum_wire::StartError;
 
 #[test]
 fn a_later_roster_may_name_another_beacon_and_its_participants_stay() {
