@@ -120,7 +120,7 @@ async fn a_server_does_not_leave_while_the_end_is_on_its_way() {
         .collect();
     let network = Network::new(world.server.local_addr());
     let options = ClientOptions {
-        server: network.addr,
+        server: network.addr.into(),
         ..world.client_options(&world.clients[3], dir.path())
     };
     let arrived = Arc::new(AtomicBool::new(false));
