@@ -281,16 +281,30 @@ impl<'a> Rewriter<'a> {
 
     /// What a function gives instead of running; known by the place of its first statement.
     fn body(&mut self, signature: &syn::Signature, block: &syn::Block) {
-        // All of such a function must give one type, whose name nobody knows.
-        if let syn::ReturnType::Type(_, given) = &signature.output
-            && matches!(**given, syn::Type::ImplTrait(_))
-        {
-            return;
-        }
-        let Some(first) = block.stmts.first() else {
+        let (Some(first), Some(last)) = (block.stmts.first(), block.stmts.last()) else {
             return;
         };
         let found = self.take(place(first), "FnValue");
+        // All of such a function must give one type, whose name nobody knows: what it gives is emptied instead.
+        if let syn::ReturnType::Type(_, given) = &signature.output
+            && matches!(**given, syn::Type::ImplTrait(_))
+        {
+            if let ([(id, "::std::iter::empty()")], syn::Stmt::Expr(given, None)) =
+                (found.as_slice(), last)
+            {
+                let filter = format!(").filter(|_| !{})", chosen(*id));
+                self.edit(Edit {
+                    range: bytes(given),
+                    level: 4,
+                    before: vec![piece("(")],
+                    middle: None,
+                    after: vec![piece(filter)],
+                    mutants: vec![*id],
+                    arms_only: false,
+                });
+            }
+            return;
+        }
         let before: Vec<Piece> = found
             .iter()
             .map(|(id, replacement)| Piece {
@@ -547,6 +561,18 @@ mod tests {
              crate::__mutant(1) { __x } else { !__x } })  }) { __l => if __l != crate::__mutant(3) {  b > 1 } else { \
              __l } })\n}\n"
         );
+    }
+
+    #[test]
+    fn an_iterator_without_a_name_is_emptied() {
+        let source =
+            "fn f(a: &[u8]) -> impl Iterator<Item = &u8> {\n    let b = a;\n    b.iter()\n}\n";
+        let mutants = [mutant("FnValue", (2, 5), "::std::iter::empty()")];
+        let numbered: Vec<(usize, &Mutant)> = mutants.iter().enumerate().collect();
+        let made = rewrite(source, &numbered).unwrap();
+        assert!(made.unplaced.is_empty());
+        let expected = "\n    (b.iter()).filter(|_| !crate::__mutant(0))\n";
+        assert!(made.text.contains(expected), "{}", made.text);
     }
 
     #[test]
