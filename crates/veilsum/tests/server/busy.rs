@@ -21,7 +21,7 @@ impl Handler for Busy {
         Some(RequestLimits {
             head_max: 1024,
             body_max: 0,
-            deadline: Duration::from_secs(20),
+            deadline: PATIENCE,
         })
     }
 
@@ -64,19 +64,19 @@ async fn open(times: u32, patience: Duration) -> (Result<Client, ClientError>, u
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_busy_is_asked_again_until_it_answers() {
-    let (opened, asked) = open(3, Duration::from_secs(60)).await;
+    let (opened, asked) = open(3, PATIENCE).await;
     opened.unwrap().close().await;
     assert_eq!(asked, 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_always_busy_is_given_up_with_the_patience() {
-    let patience = Duration::from_millis(1500);
+    let patience = Duration::from_secs(8);
     let (opened, asked) = open(u32::MAX, patience).await;
     let Some(ClientError::Request(RequestError::Busy { waited })) = opened.err() else {
         panic!("not told that the server is busy");
     };
     assert!(waited <= patience, "{waited:?}");
     // With pauses that double: a fifth of a second, two, four.
-    assert!((2..=4).contains(&asked), "{asked}");
+    assert!((2..=7).contains(&asked), "{asked}");
 }
