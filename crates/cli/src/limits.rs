@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use veilsum::ServerOptions;
 use veilsum::transport::Rate;
+use veilsum::{ServerOptions, ServerTimes};
 
-use crate::fields::{Fields, Section};
+use crate::fields::{FieldError, Fields, Section};
 
 fn set<T>(to: &mut T, from: Option<T>) {
     if let Some(value) = from {
@@ -106,16 +106,29 @@ impl TimesConfig {
             linger_seconds: fields.optional(&mut s, "linger_seconds"),
         };
         fields.end(s);
+        let times = read.times(ServerTimes::default());
+        // Else one member that never answers makes every round void.
+        if times.patience > times.give_up / 2 {
+            fields.add(FieldError::Clash {
+                first: "times.patience_seconds".to_owned(),
+                second: "times.give_up_seconds".to_owned(),
+                what: "a round must not be given up before twice the patience with its members is over",
+            });
+        }
         read
     }
 
     /// Sets what is given.
     pub(crate) fn apply(&self, options: &mut ServerOptions) {
+        options.times = self.times(options.times);
+    }
+
+    fn times(&self, mut times: ServerTimes) -> ServerTimes {
         let seconds = |given: Option<u32>| given.map(|s| Duration::from_secs(s.into()));
-        let times = &mut options.times;
         set(&mut times.quiet, seconds(self.quiet_seconds));
         set(&mut times.patience, seconds(self.patience_seconds));
         set(&mut times.give_up, seconds(self.give_up_seconds));
         set(&mut times.linger, seconds(self.linger_seconds));
+        times
     }
 }
