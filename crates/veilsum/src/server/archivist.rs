@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Duration, Instant, sleep_until};
+use veilsum_crypto::Digest;
+use veilsum_params::ClientId;
 use veilsum_store::Disk;
 use veilsum_transport::Origin;
 
@@ -61,12 +63,51 @@ impl Shares {
     }
 }
 
+/// Answers that somebody is still reading, who may take hours for them: nothing is read twice meanwhile, so that of each round
+/// there is one copy in memory.
+#[derive(Debug)]
+struct Lent {
+    entries: Vec<(ClientId, Digest)>,
+    frame: [Weak<[u8]>; 2],
+}
+
+impl Lent {
+    fn of(answers: &Answers) -> Option<Self> {
+        match answers {
+            Answers::Certified { entries, frame } => Some(Self {
+                entries: entries.clone(),
+                frame: frame.each_ref().map(Arc::downgrade),
+            }),
+            Answers::Void(_) => None,
+        }
+    }
+
+    fn is_read(&self) -> bool {
+        self.frame.iter().any(|part| part.strong_count() > 0)
+    }
+
+    fn whole(&self) -> Option<Arc<Answers>> {
+        let [head, tail] = &self.frame;
+        Some(Arc::new(Answers::Certified {
+            entries: self.entries.clone(),
+            frame: [head.upgrade()?, tail.upgrade()?],
+        }))
+    }
+}
+
+/// What is in memory.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The last at the end.
+    recent: VecDeque<(u64, Arc<Answers>)>,
+    lent: BTreeMap<u64, Lent>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Archivist {
     disk: Arc<dyn Disk>,
-    /// The last at the end.
-    recent: Mutex<VecDeque<(u64, Arc<Answers>)>>,
+    memory: Mutex<Memory>,
     kept_max: usize,
     turn: Arc<Semaphore>,
     shares: Arc<Shares>,
@@ -81,7 +122,7 @@ impl Archivist {
         let used = Mutex::default();
         Self {
             disk,
-            recent: Mutex::default(),
+            memory: Mutex::default(),
             kept_max,
             turn: Arc::new(Semaphore::new(1)),
             shares: Arc::new(Shares { used, rate }),
@@ -89,9 +130,10 @@ impl Archivist {
     }
 
     fn recent(&self, id: u64) -> Option<Arc<Answers>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = recent.iter().find(|(known, _)| *known == id);
-        found.map(|(_, answers)| Arc::clone(answers))
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = memory.recent.iter().find(|(known, _)| *known == id);
+        let kept = found.map(|(_, answers)| Arc::clone(answers));
+        kept.or_else(|| memory.lent.get(&id)?.whole())
     }
 
     /// What is answered about the round, which may be in one of `dirs`. Who asks for what is in memory waits for nobody else's
@@ -131,10 +173,11 @@ impl Archivist {
         let patience = Instant::now() + WAIT;
         loop {
             if let Some(until) = self.shares.used_until(origin) {
+                // Who is told to ask again does so at once: the pause is made here.
+                sleep_until(until.min(patience)).await;
                 if until > patience {
                     return None;
                 }
-                sleep_until(until).await;
             }
             let turn = Arc::clone(&self.turn).acquire_owned().await.ok()?;
             // Another request from there may have been first.
@@ -145,16 +188,21 @@ impl Archivist {
     }
 
     fn keep(&self, id: u64, answers: Option<&Arc<Answers>>) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let Memory { recent, lent } = &mut *memory;
         recent.retain(|(known, _)| *known != id);
         if let Some(answers) = answers {
             recent.push_back((id, Arc::clone(answers)));
+            if let Some(whole) = Lent::of(answers) {
+                lent.insert(id, whole);
+            }
         }
         let mut size: usize = recent.iter().map(|(_, answers)| answers.size()).sum();
         while size > self.kept_max && recent.len() > 1 {
             let oldest = recent.pop_front();
             size -= oldest.map_or(0, |(_, answers)| answers.size());
         }
+        lent.retain(|_, answers| answers.is_read());
     }
 }
 
@@ -172,6 +220,8 @@ mod tests {
     const LARGE: usize = 20_000;
     const RATE: u64 = 100_000;
     const SHARE: Duration = Duration::from_millis(200);
+    /// What a file has beside its answers takes less.
+    const MORE: Duration = Duration::from_millis(2);
 
     fn origin(last: u8) -> Origin {
         let addr = SocketAddr::new(IpAddr::from([10, 0, 0, last]), 1);
@@ -189,6 +239,10 @@ mod tests {
 
     /// Two rounds, each in a directory, and memory for one of them.
     fn archivist() -> (Archivist, [Vec<PathBuf>; 2]) {
+        with_rate(RATE)
+    }
+
+    fn with_rate(rate: u64) -> (Archivist, [Vec<PathBuf>; 2]) {
         let disk = SimDisk::new();
         let dirs = ["/1", "/2"].map(|dir| vec![Path::new(dir).to_owned()]);
         for dir in dirs.iter().flatten() {
@@ -199,11 +253,12 @@ mod tests {
             };
             answers.write(&disk, dir).unwrap();
         }
-        let archivist = Archivist::with_limits(Arc::new(disk), LARGE + 1000, RATE);
+        let archivist = Archivist::with_limits(Arc::new(disk), LARGE + 1000, rate);
         (archivist, dirs)
     }
 
-    #[tokio::test]
+    // Nobody's time passes but that which is slept.
+    #[tokio::test(start_paused = true)]
     async fn who_asks_for_one_old_round_after_another_gets_no_more_than_its_share() {
         let (archivist, dirs) = archivist();
         let began = Instant::now();
@@ -218,7 +273,8 @@ mod tests {
             let found = archivist.answers(place as u64 + 1, dirs[place].clone(), origin(1));
             assert!(matches!(found.await, Kept::Answers(_)));
         }
-        assert!(began.elapsed() >= 4 * SHARE, "{:?}", began.elapsed());
+        let all = 4 * SHARE..4 * (SHARE + MORE);
+        assert!(all.contains(&began.elapsed()), "{:?}", began.elapsed());
         // All others have shares of their own.
         assert!(paid_until(&archivist, origin(1)).unwrap() >= began + 5 * SHARE);
         assert_eq!(paid_until(&archivist, origin(2)), None);
@@ -226,7 +282,7 @@ mod tests {
         assert!(matches!(found, Kept::Answers(_)));
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn many_requests_at_once_from_one_address_read_no_more() {
         let (archivist, dirs) = archivist();
         let archivist = Arc::new(archivist);
@@ -246,9 +302,46 @@ mod tests {
         // Each file that was read is paid for, however many asked for it at one time.
         let used_until = paid_until(&archivist, origin(1)).unwrap();
         assert!(used_until > began + SHARE);
-        assert!(used_until <= Instant::now() + SHARE + SHARE / 10);
+        assert!(used_until <= Instant::now() + SHARE + MORE);
         // A round that is not there costs nothing and is told at once.
         let none = archivist.answers(3, vec!["/3".into()], origin(3)).await;
         assert!(matches!(none, Kept::Nothing));
+    }
+
+    /// Clients ask again as soon as they are told to.
+    #[tokio::test(start_paused = true)]
+    async fn who_has_used_up_more_than_is_waited_for_hears_it_after_the_wait() {
+        let (archivist, dirs) = with_rate(RATE / 200);
+        let found = archivist.answers(1, dirs[0].clone(), origin(1)).await;
+        assert!(matches!(found, Kept::Answers(_)));
+        let began = Instant::now();
+        let found = archivist.answers(2, dirs[1].clone(), origin(1)).await;
+        assert!(matches!(found, Kept::Later));
+        assert!(began.elapsed() >= WAIT, "{:?}", began.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_somebody_is_still_reading_is_not_read_again() {
+        let (archivist, dirs) = archivist();
+        let parts = |found| match found {
+            Kept::Answers(answers) => match &*answers {
+                Answers::Certified { frame, .. } => frame.clone(),
+                Answers::Void(_) => panic!("void"),
+            },
+            _ => panic!("no answers"),
+        };
+        let slow = parts(archivist.answers(1, dirs[0].clone(), origin(1)).await);
+        for _ in 0..3 {
+            // Pushes the first out.
+            parts(archivist.answers(2, dirs[1].clone(), origin(2)).await);
+            let found = parts(archivist.answers(1, dirs[0].clone(), origin(3)).await);
+            assert!(Arc::ptr_eq(&found[0], &slow[0]), "a second copy");
+        }
+        assert!(archivist.shares.used_until(origin(3)).is_none());
+        // And nothing is kept for it when it was read.
+        drop(slow);
+        parts(archivist.answers(2, dirs[1].clone(), origin(2)).await);
+        let memory = archivist.memory.lock().unwrap();
+        assert_eq!(memory.lent.keys().collect::<Vec<_>>(), [&2]);
     }
 }

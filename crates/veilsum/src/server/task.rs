@@ -132,6 +132,13 @@ pub struct Task {
     pub(super) prepared: Option<Arc<Prepared>>,
 }
 
+impl Drop for Task {
+    /// Whoever failed to open its round, and is gone, has none to go on with: the others need not wait for it.
+    fn drop(&mut self) {
+        self.shared.settle(&self.home);
+    }
+}
+
 impl Task {
     /// Its name.
     #[must_use]
@@ -163,8 +170,8 @@ impl Task {
     }
 
     /// Says that no round is open and when the next is due, in milliseconds since the Unix epoch, if that is known; forgotten
-    /// when a round is opened. Clients that come back after a restart wait until each task has said this or opened a round, so
-    /// it is not said by one that has a round to go on with.
+    /// when a round is opened. Clients that come back after a restart wait until each task has said this, opened a round, or
+    /// is dropped, so it is not said by one that has a round to go on with.
     pub fn set_next(&self, at_ms: Option<u64>) {
         self.home.note_next(at_ms.unwrap_or(0));
         self.shared.settle(&self.home);

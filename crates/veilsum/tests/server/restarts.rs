@@ -194,3 +194,33 @@ async fn who_comes_before_the_server_knows_its_rounds_is_told_to_ask_again() {
     let shown = requests.result(&context, client.client()).await;
     assert!(matches!(shown, Err(RequestError::NoRound)), "{shown:?}");
 }
+
+/// Contributions to any round wait until each task has taken up what it was at; one that failed never will.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_open_its_round_keeps_no_other_waiting() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path(), |_| {});
+    let task = |name: &str| {
+        let state = dir.path().join(name);
+        world.server.task(name.parse().unwrap(), state).unwrap()
+    };
+    let (mut broken, mut other) = (task("broken"), task("other"));
+    std::fs::create_dir_all(dir.path().join("broken/rounds/1")).unwrap();
+    std::fs::write(dir.path().join("broken/rounds/1/log"), b"no log").unwrap();
+    assert!(broken.run(world.params.clone(), |_| {}).await.is_err());
+    drop(broken);
+    let clients: Vec<_> = (world.clients.iter())
+        .map(|keys| {
+            tokio::spawn(take_part_in(
+                world.client_options(keys, dir.path()),
+                "other",
+            ))
+        })
+        .collect();
+    let run = other.run(world.round(2, 10), |_| {});
+    let report = tokio::time::timeout(PATIENCE, run).await;
+    assert_eq!(report.expect("nobody may upload").unwrap().accepted, 4);
+    for client in clients {
+        client.await.unwrap().unwrap();
+    }
+}
