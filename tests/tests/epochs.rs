@@ -374,8 +374,13 @@ fn a_server_that_comes_back_with_the_roster_of_the_next_epoch_ends_the_open_roun
             "server", "--check", "--json", "--config", &config,
         ]))
     };
+    // A crash of the machine leaves the beginning of a record.
+    let log = this.file("state/rounds/1/log");
+    let torn = [fs::read(&log).unwrap(), vec![0; 10]].concat();
+    fs::write(&log, &torn).unwrap();
     let task = &check()["tasks"][0];
     assert_eq!((&task["round"], &task["open"]), (&1.into(), &true.into()));
+    assert_eq!(fs::read(&log).unwrap(), torn, "nothing is written");
     fs::remove_file(this.file("address")).unwrap();
     let epoch_of = |round: &str| {
         let roster = veilsum::announced_roster(

@@ -126,8 +126,10 @@ impl TimesConfig {
     fn times(&self, mut times: ServerTimes) -> ServerTimes {
         let seconds = |given: Option<u32>| given.map(|s| Duration::from_secs(s.into()));
         set(&mut times.quiet, seconds(self.quiet_seconds));
-        set(&mut times.patience, seconds(self.patience_seconds));
         set(&mut times.give_up, seconds(self.give_up_seconds));
+        // Who waits longer for the silent has slower clients.
+        times.patience = (4 * times.quiet).min(times.give_up / 2);
+        set(&mut times.patience, seconds(self.patience_seconds));
         set(&mut times.linger, seconds(self.linger_seconds));
         times
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use veilsum::params::RoundParams;
-use veilsum::store::{ClosedLog, RealDisk, StoreError};
+use veilsum::store::{Log, RealDisk};
 use veilsum::wire::Roster;
 use veilsum::{ServerError, announced_params, announced_roster, is_used_up, round_dir};
 
@@ -49,12 +49,12 @@ impl Stands {
             }
             return Ok(Self::New);
         };
-        match ClosedLog::read(Arc::new(disk), &round_dir(own, round)) {
-            // What is torn is cut when the round is opened.
-            Err(StoreError::NotClosed { .. }) => {}
-            Ok(_) if task.schedule.is_none() => return Ok(Self::Ended),
-            Ok(_) => return Ok(Self::New),
-            Err(error) => return Err(error.into()),
+        // What is torn is cut when the round is opened, and a record may just be being written.
+        if Log::look(&disk, &round_dir(own, round))?.closed {
+            return Ok(match task.schedule {
+                None => Self::Ended,
+                Some(_) => Self::New,
+            });
         }
         let params = Box::new(params);
         Ok(match announced_roster(&disk, own, round)? {

@@ -193,6 +193,33 @@ impl Log {
         ))
     }
 
+    /// What opening the log in `dir` would find and cut off. Takes no lock and writes nothing: its owner may be at work on it.
+    ///
+    /// # Errors
+    /// As [`Log::open`], but for the lock and the identity, which is not looked at.
+    pub fn look(disk: &dyn Disk, dir: &Path) -> Result<Recovery, StoreError> {
+        let mut records = Records::open(disk, &dir.join(LOG_FILE))?;
+        Ok(Self::judged(&mut records)?.1)
+    }
+
+    /// How far a log is whole; an error if no crash explains what is behind.
+    fn judged(records: &mut Records) -> Result<(Walk, Recovery), StoreError> {
+        let walk = Walk::to_end(records)?;
+        if let WalkEnd::Damaged(damage) = walk.end {
+            // With a valid check these two were written so, by a program that is not this one.
+            let foreign = matches!(damage, Damage::Flags(_) | Damage::Length(_));
+            if foreign || records.judge()? == Verdict::Corrupt {
+                return Err(records.corrupt(damage));
+            }
+        }
+        let recovery = Recovery {
+            records: walk.chain.head.records,
+            cut_bytes: records.size().saturating_sub(walk.offset),
+            closed: matches!(walk.end, WalkEnd::Closed(_)),
+        };
+        Ok((walk, recovery))
+    }
+
     fn open_locked(
         disk: Arc<dyn Disk>,
         dir: &Path,
@@ -208,20 +235,14 @@ impl Log {
                 found: records.identity(),
             });
         }
-        let walk = Walk::to_end(&mut records)?;
-        let closed = matches!(walk.end, WalkEnd::Closed(_));
-        if let WalkEnd::Damaged(damage) = walk.end {
-            // With a valid check these two were written so, by a program that is not this one.
-            let foreign = matches!(damage, Damage::Flags(_) | Damage::Length(_));
-            if foreign || records.judge()? == Verdict::Corrupt {
-                return Err(records.corrupt(damage));
-            }
-        }
+        let (walk, recovery) = Self::judged(&mut records)?;
         let bodies = Self::prepare_dir(&disk, dir)?;
         let mut file = disk
             .open(&path, OpenMode::ReadWrite)
             .at(Operation::Open, &path)?;
-        let cut_bytes = records.size().saturating_sub(walk.offset);
+        let Recovery {
+            cut_bytes, closed, ..
+        } = recovery;
         if cut_bytes > 0 {
             tracing::warn!(
                 path = %path.display(), offset = walk.offset, cut_bytes, records = walk.chain.head.records,
@@ -232,11 +253,6 @@ impl Log {
         // What a killed process left in the page cache is acted on from here, so it must be durable, and a cut must be
         // durable before new bytes take the place of the old.
         file.sync().at(Operation::Sync, &path)?;
-        let recovery = Recovery {
-            records: walk.chain.head.records,
-            cut_bytes,
-            closed,
-        };
         let log = Self {
             disk,
             path,

@@ -35,14 +35,32 @@ fn a_round_on_disk() {
     // A torn tail.
     let path = dir.join("log");
     let whole = std::fs::read(&path).unwrap();
-    std::fs::write(&path, [&whole[..], &whole[200..240]].concat()).unwrap();
+    let torn = [&whole[..], &whole[200..240]].concat();
+    std::fs::write(&path, &torn).unwrap();
+    let looked = Log::look(&*disk(), &dir);
+    assert_eq!(
+        std::fs::read(&path).unwrap(),
+        torn,
+        "looking writes nothing"
+    );
     let (mut log, recovery) = Log::open(disk(), &dir, IDENTITY).unwrap();
     assert_eq!((recovery.records, recovery.cut_bytes), (20, 40));
+    assert_eq!(looked, Ok(recovery));
+    assert!(!recovery.closed);
     assert_eq!(log.head(), head);
     assert_eq!(flat(&log), expected(20));
     assert_eq!(std::fs::read(&path).unwrap(), whole);
     log.close(b"signed").unwrap();
+    // Whoever holds the lock is not in the way.
+    assert!(Log::look(&*disk(), &dir).unwrap().closed);
     drop(log);
+    let mut bad = std::fs::read(&path).unwrap();
+    let good = bad.clone();
+    bad[200] ^= 1;
+    std::fs::write(&path, bad).unwrap();
+    let looked = Log::look(&*disk(), &dir);
+    assert!(matches!(looked, Err(StoreError::Corrupt { .. })));
+    std::fs::write(&path, good).unwrap();
 
     let closed = ClosedLog::read(disk(), &dir).unwrap();
     assert_eq!(closed.signed_head(), head);
