@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use veilsum::params::ClientId;
@@ -259,4 +260,31 @@ fn a_server_that_cheats_in_an_unknown_way_is_refused() {
     let output = run(["demo", "--cheating-server", "wrong"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("wrong-row-sum"));
+}
+
+/// A client that drops out is known to the honest server behind the cheating one, whose round begins later than what clients are
+/// told: else the demo would wait for it until the deadline, ten minutes later.
+#[test]
+fn who_drops_out_under_a_server_that_accepts_an_invalid_contribution_is_not_waited_for() {
+    let out = tempfile::tempdir().unwrap();
+    let begun = veilsum_e2e::now();
+    let report = json(&run_ok([
+        "demo",
+        "--json",
+        "--cheating-server",
+        "accepts-invalid",
+        "--out",
+        out.path().to_str().unwrap(),
+        "--clients",
+        "8",
+        "--malicious",
+        "0",
+        "--dropouts",
+        "1",
+    ]));
+    assert!(begun.elapsed() < Duration::from_secs(480));
+    assert_eq!(
+        report["server_misbehaviour"][0]["kind"],
+        "receipt-for-invalid"
+    );
 }

@@ -13,7 +13,8 @@ use veilsum::params::{ClientId, MemberIndex, Policy};
 use veilsum::proof::Prepared;
 use veilsum::protocol::{Check, ClientError as MachineError, Message};
 use veilsum::{
-    Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, ServerPublic,
+    Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, Requests,
+    ServerPublic,
 };
 
 use crate::error::DemoError;
@@ -24,7 +25,7 @@ use crate::run::Ledger;
 
 /// How long a client of the demo waits for anything.
 const PATIENCE: Duration = Duration::from_secs(1800);
-/// How long a client stays that vanishes before it contributes.
+/// How often a client that vanishes before it contributes looks whether the server knows it.
 const STAY: Duration = Duration::from_millis(200);
 
 /// What the clients are told about a round besides what the server announces: the model to train.
@@ -112,7 +113,9 @@ impl ClientTask {
         client.share_tables(Arc::clone(&self.prepared));
         let joined = client.join(task.round.saturating_sub(1)).await?;
         if self.behaviour == Behaviour::Dropout(Dropout::BeforeContributing) {
-            tokio::time::sleep(STAY).await;
+            // Until the server has heard of it: else it would be waited for.
+            let known = self.until_known(client.requests().clone(), task.round);
+            let _ = tokio::time::timeout(PATIENCE, known).await;
             client.close().await;
             return Ok(());
         }
@@ -160,6 +163,24 @@ impl ClientTask {
         report.evidence = client.evidence().to_vec();
         client.close().await;
         Ok(())
+    }
+
+    async fn until_known(&self, requests: Requests, round: u64) -> Result<(), DemoError> {
+        loop {
+            let tasks = requests.status().await;
+            let tasks = tasks.map_err(ClientError::from)?;
+            let known = tasks
+                .iter()
+                .filter_map(|task| task.round.as_ref())
+                .any(|open| {
+                    open.round > round
+                        || open.round == round && open.clients_awaited.contains(&self.keys.client())
+                });
+            if known {
+                return Ok(());
+            }
+            tokio::time::sleep(STAY).await;
+        }
     }
 
     async fn train(&self, task: &RoundTask) -> Result<Vec<f32>, DemoError> {
