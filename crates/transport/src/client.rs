@@ -84,8 +84,9 @@ pub(crate) struct Inner {
 pub(crate) enum Failure {
     /// No further attempt can help.
     Final(ClientError),
-    /// There is no connection to this address, the one of several that failed last.
-    NotConnected(SocketAddr, ConnectFailure),
+    /// There is no connection to this address, the one of several that failed last; and what another of them failed of that
+    /// no further attempt there can mend.
+    NotConnected(SocketAddr, ConnectFailure, Option<Box<ClientError>>),
     /// The connection or the stream was lost; `stale` if the connection had been used before.
     Lost { reason: LostReason, stale: bool },
     /// The server refused for now.
@@ -185,6 +186,7 @@ impl Client {
         let mut attempts = 0u32;
         let mut failures = 0u32;
         let mut cause = None;
+        let mut another = None;
         loop {
             attempts = attempts.saturating_add(1);
             let failure = match inner.attempt(&request).await {
@@ -196,7 +198,8 @@ impl Client {
             let error = match failure {
                 Failure::Final(error) => return Err(error),
                 Failure::Deadline => return Err(ClientError::Deadline { attempts, cause }),
-                Failure::NotConnected(addr, failure) => {
+                Failure::NotConnected(addr, failure, other) => {
+                    another = other.or(another);
                     let (addr, failure) = match cause.as_deref() {
                         // An attempt that the deadline cut short says less than the one before it.
                         Some(ClientError::Unreachable { addr, failure, .. })
@@ -210,6 +213,7 @@ impl Client {
                         addr,
                         attempts,
                         failure,
+                        another: another.clone(),
                     }
                 }
                 Failure::Lost { reason, .. } => ClientError::ConnectionLost { attempts, reason },

@@ -115,9 +115,10 @@ impl Link {
 
 type Attempt<'a> = Pin<Box<dyn Future<Output = Result<Connection, Failure>> + Send + 'a>>;
 
-/// The first that succeeds; when all have failed, the failure that no further attempt can mend, or the last one.
+/// The first that succeeds. When all have failed: what no further attempt can mend if that is so of each of them, else the
+/// last that another attempt may mend. One wrong address of a name must not end a client while the server starts again.
 async fn first_of(mut attempts: Vec<Attempt<'_>>) -> Option<Result<Connection, Failure>> {
-    let mut failed = None;
+    let (mut failed, mut ended) = (None, None);
     poll_fn(|cx| {
         let mut at = 0;
         while let Some(attempt) = attempts.get_mut(at) {
@@ -126,16 +127,24 @@ async fn first_of(mut attempts: Vec<Attempt<'_>>) -> Option<Result<Connection, F
                 Poll::Ready(Ok(connection)) => return Poll::Ready(Some(Ok(connection))),
                 Poll::Ready(Err(failure)) => {
                     drop(attempts.remove(at));
-                    if !matches!(failed, Some(Failure::Final(_))) {
-                        failed = Some(failure);
+                    match failure {
+                        Failure::Final(error) => ended = Some(error),
+                        failure => failed = Some(failure),
                     }
                 }
             }
         }
-        match attempts.is_empty() {
-            true => Poll::Ready(failed.take().map(Err)),
-            false => Poll::Pending,
+        if !attempts.is_empty() {
+            return Poll::Pending;
         }
+        let all = match (failed.take(), ended.take()) {
+            (Some(Failure::NotConnected(addr, failure, _)), ended) => {
+                Some(Failure::NotConnected(addr, failure, ended.map(Box::new)))
+            }
+            (Some(failure), _) => Some(failure),
+            (None, ended) => ended.map(Failure::Final),
+        };
+        Poll::Ready(all.map(Err))
     })
     .await
 }
@@ -146,7 +155,7 @@ impl Inner {
         &self,
         deadline: Instant,
     ) -> Result<(Connection, bool), Failure> {
-        let no_answer = |addr| Failure::NotConnected(addr, ConnectFailure::NoAnswer);
+        let no_answer = |addr| not_connected(addr, ConnectFailure::NoAnswer);
         let Ok(mut link) = timeout_at(deadline, self.link.lock()).await else {
             return Err(no_answer(self.addrs.first()));
         };
@@ -164,7 +173,7 @@ impl Inner {
             let waits = later;
             later = later.saturating_add(STAGGER);
             attempts.push(Box::pin(async move {
-                let endpoint = endpoint.map_err(|failure| Failure::NotConnected(addr, failure))?;
+                let endpoint = endpoint.map_err(|failure| not_connected(addr, failure))?;
                 sleep(waits).await;
                 let until = Instant::now()
                     .checked_add(self.config.connect_timeout)
@@ -188,10 +197,10 @@ impl Inner {
         let connecting = endpoint
             .connect_with(config, addr, "veilsum")
             .map_err(|_| {
-                Failure::NotConnected(addr, ConnectFailure::Socket(io::ErrorKind::InvalidInput))
+                not_connected(addr, ConnectFailure::Socket(io::ErrorKind::InvalidInput))
             })?;
         match timeout_at(until, connecting).await {
-            Err(_) => Err(Failure::NotConnected(addr, ConnectFailure::NoAnswer)),
+            Err(_) => Err(not_connected(addr, ConnectFailure::NoAnswer)),
             Ok(Err(error)) => Err(connect_failure(addr, &error, &mismatch)),
             Ok(Ok(connection)) if !version_is_common(&connection) => {
                 let closed = timeout_at(until, connection.closed()).await;
@@ -223,6 +232,10 @@ impl Inner {
     }
 }
 
+fn not_connected(addr: SocketAddr, failure: ConnectFailure) -> Failure {
+    Failure::NotConnected(addr, failure, None)
+}
+
 /// What a server without a version in common says of those that it speaks.
 fn no_version(addr: SocketAddr, closed: Option<&ConnectionError>) -> Failure {
     match closed {
@@ -241,7 +254,7 @@ fn no_version(addr: SocketAddr, closed: Option<&ConnectionError>) -> Failure {
 }
 
 fn connect_failure(addr: SocketAddr, error: &ConnectionError, mismatch: &AtomicBool) -> Failure {
-    let not_connected = |failure| Failure::NotConnected(addr, failure);
+    let not_connected = |failure| not_connected(addr, failure);
     if mismatch.load(Ordering::Acquire) {
         return Failure::Final(ClientError::ServerKeyMismatch { addr });
     }

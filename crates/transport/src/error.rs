@@ -182,7 +182,7 @@ fn counted(attempts: u32) -> String {
 pub enum ClientError {
     /// There was no connection to the server in any attempt.
     #[error(
-        "{addr} could not be reached in {} ({failure}): check address, firewall and that the server runs", counted(*attempts)
+        "{addr} could not be reached in {} ({failure}): check address, firewall and that the server runs{}", counted(*attempts), another.as_ref().map(|error| format!("; of the other addresses of its name {error}")).unwrap_or_default()
     )]
     Unreachable {
         /// The server's address.
@@ -191,6 +191,9 @@ pub enum ClientError {
         attempts: u32,
         /// What the last attempt failed of.
         failure: ConnectFailure,
+        /// What another address of the same name failed of in a way that trying again does not mend: it may be no address
+        /// of the server (any more).
+        another: Option<Box<ClientError>>,
     },
     /// The server does not hold the key this client was given.
     #[error(

@@ -141,6 +141,7 @@ async fn a_server_that_is_not_there_is_unreachable() {
         addr,
         attempts: 3,
         failure: ConnectFailure::NoAnswer,
+        another: None,
     };
     assert_eq!(echo(&client).await.unwrap_err(), unreachable);
 
@@ -174,16 +175,36 @@ async fn of_several_addresses_the_one_that_answers_is_used() {
         }
     }
     assert_eq!(other.shared.handled.load(Ordering::SeqCst), 0);
-    // What is told when all have failed is what no further attempt can mend.
+    // One that is another's ends nothing while the server may be on its way; it is told beside what failed last.
     let addr = other.server.local_addr();
     let mut config = client_config();
     config.connect_timeout = Duration::from_millis(600);
+    config.max_attempts = 2;
     for name in [[nobody, addr], [addr, nobody]] {
         let addrs = Addresses::of_name(name).unwrap();
         let client = Client::new(addrs, world.key, config.clone()).unwrap();
         let error = echo(&client).await.unwrap_err();
-        assert_eq!(error, ClientError::ServerKeyMismatch { addr });
+        let unreachable = ClientError::Unreachable {
+            addr: nobody,
+            attempts: 2,
+            failure: ConnectFailure::NoAnswer,
+            another: Some(Box::new(ClientError::ServerKeyMismatch { addr })),
+        };
+        assert_eq!(error, unreachable);
+        let told = error.to_string();
+        assert!(told.contains(&format!("{addr} does not hold")), "{told}");
     }
+    // Where all are another's there is nothing to wait for.
+    config.max_attempts = 1000;
+    let second = start_other();
+    let name = [addr, second.server.local_addr()];
+    let addrs = Addresses::of_name(name).unwrap();
+    let client = Client::new(addrs, world.key, config).unwrap();
+    let error = echo(&client).await.unwrap_err();
+    assert!(
+        matches!(error, ClientError::ServerKeyMismatch { addr } if name.contains(&addr)),
+        "{error}"
+    );
 }
 
 #[test]
@@ -214,12 +235,19 @@ async fn a_server_that_starts_late_is_found() {
     let addr = placeholder.local_addr().unwrap();
     let mut config = client_config();
     config.connect_timeout = Duration::from_millis(500);
-    let client = Client::new(addr, identity(1).public_key(), config).unwrap();
-    let waiting = tokio::spawn(async move { echo(&client).await });
+    // Also where another server answers at another address of its name.
+    let other = start_other();
+    let of_name = Addresses::of_name([other.server.local_addr(), addr]).unwrap();
+    let waiting = [addr.into(), of_name].map(|addrs: Addresses| {
+        let client = Client::new(addrs, identity(1).public_key(), config.clone()).unwrap();
+        tokio::spawn(async move { echo(&client).await })
+    });
     tokio::time::sleep(Duration::from_millis(1200)).await;
     drop(placeholder);
     let _world = start_at(addr, |_| {});
-    assert_eq!(waiting.await.unwrap().unwrap(), b"x");
+    for waiting in waiting {
+        assert_eq!(waiting.await.unwrap().unwrap(), b"x");
+    }
 }
 
 /// Binds again where a server was; the socket is freed by a task that may still have to run.
