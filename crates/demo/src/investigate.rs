@@ -12,7 +12,7 @@ use veilsum::protocol::{
     Bytes, Check, Culprit, Document, Evidence, EvidenceKind, Record, RoundContext, judge,
     judge_with,
 };
-use veilsum::store::{BodyDigest, ClosedLog, RealDisk, read_bounded, replace_private};
+use veilsum::store::{BodyDigest, ClosedLog, Disk, RealDisk, read_bounded, replace_private};
 use veilsum::wire::{Body, Wire};
 
 use crate::client::ClientReport;
@@ -98,12 +98,13 @@ pub(crate) fn investigate(
     }
     if let Some(cheating) = cheating {
         let mut notes = Notes::new(Arc::clone(context));
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         for report in told {
             let place = usize_of(report.client.0).saturating_sub(1);
             if matches!(behaviours.get(place), Some(Behaviour::Malicious(_))) {
                 continue;
             }
-            notes.read(&states.join(report.client.to_string()))?;
+            notes.read(&disk, &states.join(report.client.to_string()))?;
         }
         for evidence in notes.evidence() {
             found.add(&evidence, Noticed::ComparedNotes)?;

@@ -128,6 +128,8 @@ pub struct Client {
     requests: Requests,
     machine: Machine,
     journal: Journal,
+    /// What the machine decided and a failing disk kept out of the log: nothing that follows from it leaves before it is there.
+    unstored: Vec<Record>,
     keys: ClientKeys,
     epochs: Option<ShareKeys>,
     registrar: VerifyingKey,
@@ -161,6 +163,14 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn open(options: ClientOptions) -> Result<Self, ClientError> {
+        Self::open_on(Arc::new(RealDisk), options).await
+    }
+
+    /// As [`Self::open`], on another disk than that of this machine.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn open_on(disk: Arc<dyn Disk>, options: ClientOptions) -> Result<Self, ClientError> {
         let mut jitter = [0; 32];
         OsRng.fill_bytes(&mut jitter);
         let connection = Connection::new(
@@ -169,7 +179,6 @@ impl Client {
             TransportConfig::new(jitter),
         )?;
         let requests = Requests::new(connection, options.patience).of_task(options.task);
-        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
         let server_key = options.server_public.signing;
         let context = state_context("veilsum/v1 client log", &server_key, options.keys.client());
         let identity = LogIdentity {
@@ -199,6 +208,7 @@ impl Client {
             requests,
             machine,
             journal,
+            unstored: Vec::new(),
             keys: options.keys,
             registrar,
             epochs: None,
@@ -376,6 +386,7 @@ impl Client {
         model_digest: Digest,
         x: Zeroizing<Vec<i64>>,
     ) -> Result<Signed<ReceiptContent>, ClientError> {
+        self.store(Vec::new())?;
         if let Some(receipt) = self.machine.receipt_of(round.round_id()) {
             return Ok(receipt.clone());
         }
@@ -659,8 +670,16 @@ impl Client {
         let (records, messages) = split(outputs, &mut |evidence| {
             self.evidence_out(round_id, evidence)
         });
-        self.journal.persist(&records)?;
+        self.store(records)?;
         Ok(messages)
+    }
+
+    /// Makes records durable, behind those that the disk had no room for before.
+    fn store(&mut self, records: Vec<Record>) -> Result<(), ClientError> {
+        self.unstored.extend(records);
+        self.journal.persist(&self.unstored)?;
+        self.unstored.clear();
+        Ok(())
     }
 
     fn act_member(
@@ -679,7 +698,7 @@ impl Client {
     /// Writes whatever this client's own notes prove.
     fn accuse(&mut self, context: &Arc<RoundContext>) -> Result<(), ClientError> {
         let mut notes = Notes::new(Arc::clone(context));
-        notes.read(&self.state)?;
+        notes.read(&self.disk, &self.state)?;
         for evidence in notes.evidence() {
             self.evidence_out(context.params().round_id, &evidence);
         }

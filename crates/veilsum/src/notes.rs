@@ -9,7 +9,7 @@ use veilsum_params::ClientId;
 use veilsum_protocol::{
     Culprit, Evidence, EvidenceKind, Record, RoundContext, ServerStatement, judge,
 };
-use veilsum_store::{Disk, RealDisk, StoreError, read_bounded};
+use veilsum_store::{Disk, StoreError, read_bounded};
 use veilsum_wire::{
     Header, LightBundle, Proposal, ReceiptContent, ResultContent, RoundResult, RowLeaf,
     RowsContent, RowsRequest, Signed, VoidContent, Wire, convicted_digest,
@@ -86,22 +86,24 @@ impl Notes {
     /// # Errors
     /// [`JournalError`] for a log that cannot be read; nothing of the directory is added then. Files beside the logs that
     /// cannot be read are left out: they are worth something as evidence only.
-    pub fn read(&mut self, state: &Path) -> Result<(), JournalError> {
-        let disk = RealDisk;
+    pub fn read(&mut self, disk: &Arc<dyn Disk>, state: &Path) -> Result<(), JournalError> {
         let round_id = self.context.params().round_id;
-        let mut records = Journal::read(Arc::new(disk), &client_dir(state))?;
-        records.extend(Journal::read(Arc::new(disk), &member_dir(state, round_id))?);
+        let mut records = Journal::read(Arc::clone(disk), &client_dir(state))?;
+        records.extend(Journal::read(
+            Arc::clone(disk),
+            &member_dir(state, round_id),
+        )?);
         for record in records {
             self.record(record);
         }
         for slice in 0..self.context.members() {
-            let rows = self.file::<RowsRequest>(&disk, &rows_file(state, round_id, slice));
+            let rows = self.file::<RowsRequest>(&**disk, &rows_file(state, round_id, slice));
             if let Some(rows) = rows {
                 self.leaves.insert((rows.root, rows.slice), rows.leaves);
             }
         }
         let refused =
-            self.file::<(RoundResult, LightBundle)>(&disk, &refused_file(state, round_id));
+            self.file::<(RoundResult, LightBundle)>(&**disk, &refused_file(state, round_id));
         if let Some((result, bundle)) = refused {
             self.shown(result, &bundle);
         }

@@ -38,6 +38,9 @@ mod stale;
 #[path = "server/tasks.rs"]
 mod tasks;
 
+#[path = "server/client_disk.rs"]
+mod client_disk;
+
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);
 /// Ends a test that hangs. Tests wait for what is to happen, and a busy machine may take its time for it.
