@@ -8,7 +8,7 @@ use rand_core::{OsRng, RngCore};
 use serde_json::json;
 use veilsum::crypto::Digest;
 use veilsum::protocol::{Document, Pins, Record, RoundContext};
-use veilsum::store::{LOG_FILE, RealDisk, Records, read_bounded, replace_private};
+use veilsum::store::{Disk, LOG_FILE, RealDisk, Records, read_bounded, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 use veilsum::{
@@ -158,7 +158,8 @@ fn proven(
 
 /// What these notes prove beside what is kept in the state directory, each in a file of its own there.
 fn contradictions(state: &Path, mut notes: Notes) -> Result<Vec<PathBuf>, CliError> {
-    notes.read(state).map_err(ClientError::from)?;
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    notes.read(&disk, state).map_err(ClientError::from)?;
     let context = Arc::clone(notes.context());
     let mut files = Vec::new();
     for evidence in notes.evidence() {
