@@ -46,16 +46,17 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
     configure(
         &deployment,
         "[round]",
-        "[limits]\nconnections = \"many\"\n[round]",
+        "[limits]\nconnections = \"many\"\nverifiers = 0\n[round]",
     );
     fs::write(deployment.file("roster.bin"), b"no roster").unwrap();
     let (code, said) = check(&deployment, &[]);
     assert_eq!(code, Some(2), "{said}");
     for part in [
-        "server.toml: 7 mistakes",
+        "server.toml: 8 mistakes",
         "line 1: listen: ",
         "state is missing",
         "limits.connections: ",
+        "limits.verifiers: ",
         "round.dim: ",
         "round.beacon must be 64 hexadecimal digits",
         "there is no field round.colour",

@@ -1,5 +1,6 @@
 //! `[limits]` and `[times]` of the server's configuration: what peers may cost, and for how long they are waited for.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use veilsum::transport::Rate;
@@ -29,7 +30,7 @@ pub(crate) struct LimitsConfig {
     /// GiB of uploads in the spool at one time.
     spool_gib: Option<usize>,
     /// Contributions that are verified at the same time.
-    verifiers: Option<usize>,
+    verifiers: Option<NonZeroU16>,
 }
 
 impl LimitsConfig {
@@ -78,7 +79,10 @@ impl LimitsConfig {
             &mut transport.service.spool_total,
             self.spool_gib.map(|gib| gib.saturating_mul(1 << 30)),
         );
-        set(&mut options.verifiers, self.verifiers);
+        set(
+            &mut options.verifiers,
+            self.verifiers.map(|n| n.get().into()),
+        );
     }
 }
 

@@ -45,6 +45,12 @@ pub enum ServerError {
     /// The parameters allow no encoder.
     #[error(transparent)]
     Encoding(#[from] EncodingError),
+    /// The system gives no threads for [`verifiers`](super::ServerOptions::verifiers).
+    #[error("the system gives no {count} threads for verification: make `verifiers` smaller")]
+    Threads {
+        /// Those asked for.
+        count: usize,
+    },
     /// A roster that new rounds must not be announced under, or what is remembered of earlier ones.
     #[error("the server's roster: {0}")]
     Roster(#[from] RosterMemoryError),

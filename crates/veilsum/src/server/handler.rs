@@ -416,14 +416,14 @@ impl Requests {
                 Err(reason) => return Err(reason),
             }
             // All tasks share these: nobody who holds one waits for a round.
-            let Ok(permit) = verifiers.acquire_owned().await else {
+            let Some(turn) = verifiers.turn().await else {
                 return Err(Denied::Storage);
             };
             let blocking = tokio::task::spawn_blocking(move || {
                 let _place = place;
                 let header_of = header.header().clone();
-                let judged = judge(&run, header, &body);
-                drop(permit);
+                let judged = turn.run(|| judge(&run, header, &body));
+                drop(turn);
                 settle(&run, &header_of, judged?)
             });
             match blocking.await.unwrap_or(Err(Denied::Storage)) {

@@ -12,6 +12,7 @@ mod rosters;
 mod round;
 mod shared;
 mod task;
+mod verifiers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -88,7 +89,7 @@ pub struct ServerOptions {
     pub times: ServerTimes,
     /// Bounds of the transport; its spool directory is set to one below `state`.
     pub transport: TransportConfig,
-    /// Contributions that are verified at the same time.
+    /// Threads that verify, each one contribution at a time; at least one.
     pub verifiers: usize,
     /// Where logs and stored bodies are written; uploads in work always go to the real one.
     pub disk: Arc<dyn Disk>,
@@ -177,7 +178,7 @@ impl Server {
         let verifiers = options.verifiers.max(1);
         let disk = Arc::clone(&options.disk);
         let rosters = Rosters::open(Arc::clone(&disk), &options.state, options.roster)?;
-        let shared = Shared::new(rosters, disk, &options.state, verifiers);
+        let shared = Shared::new(rosters, disk, &options.state, verifiers)?;
         let shared = Arc::new(shared);
         let mut config = options.transport;
         config.service.spool_dir = options.state.join("spool");

@@ -16,6 +16,7 @@ use super::claims::Claims;
 use super::rosters::{Asked, Rosters};
 use super::round::{Core, RoundRun};
 use super::task::{TaskHome, TaskName};
+use super::verifiers::Verifiers;
 use super::{ServerError, round_dir};
 use crate::requests::{WAIT, code, member_message_max};
 use crate::status::{ServerStatus, TaskStatus};
@@ -44,7 +45,7 @@ pub(super) struct Shared {
     newest: watch::Sender<BTreeMap<TaskName, u64>>,
     /// Verifications at one time. First come, first served among those whose task has let them through; each client holds
     /// one place.
-    pub(super) verifiers: Arc<Semaphore>,
+    pub(super) verifiers: Arc<Verifiers>,
     /// Requests that waited for their round and whose signatures are checked at one time.
     pub(super) checking: Semaphore,
 }
@@ -55,17 +56,17 @@ impl Shared {
         disk: Arc<dyn Disk>,
         state: &Path,
         verifiers: usize,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, ServerError> {
+        Ok(Self {
             rosters,
             archivist: Archivist::new(Arc::clone(&disk)),
             disk,
             tasks: Mutex::default(),
             claims: Claims::new(state),
             newest: watch::Sender::new(BTreeMap::new()),
-            verifiers: Arc::new(Semaphore::new(verifiers)),
+            verifiers: Arc::new(Verifiers::new(verifiers)?),
             checking: Semaphore::new(CHECKED_AT_ONCE),
-        }
+        })
     }
 
     fn tasks(&self) -> MutexGuard<'_, Tasks> {

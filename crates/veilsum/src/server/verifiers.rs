@@ -1,0 +1,114 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::error::ServerError;
+
+/// The threads that verify contributions, each one contribution at a time.
+///
+/// A verification alone is fastest on all threads; many are done with the least work on one thread each, as a
+/// multiplication that is not cut up pays for its buckets once (`specs/benchmarks.md`).
+pub(super) struct Verifiers {
+    turns: Arc<Semaphore>,
+    idle: Mutex<Vec<ThreadPool>>,
+}
+
+impl Verifiers {
+    /// So many threads, but at least one.
+    ///
+    /// # Errors
+    /// [`ServerError::Threads`] if the system does not give them.
+    pub(super) fn new(count: usize) -> Result<Self, ServerError> {
+        let count = count.max(1);
+        let thread = |number: usize| {
+            ThreadPoolBuilder::new()
+                .num_threads(1)
+                .thread_name(move |_| format!("verifier-{number}"))
+                .build()
+        };
+        let idle: Result<Vec<ThreadPool>, _> = (0..count).map(thread).collect();
+        let idle = idle.map_err(|_| ServerError::Threads { count })?;
+        Ok(Self {
+            turns: Arc::new(Semaphore::new(idle.len())),
+            idle: Mutex::new(idle),
+        })
+    }
+
+    /// Waits for a thread, first come, first served; none if they are shut down.
+    pub(super) async fn turn(self: &Arc<Self>) -> Option<Turn> {
+        let permit = Arc::clone(&self.turns).acquire_owned().await.ok()?;
+        let thread = self.idle().pop();
+        Some(Turn {
+            thread,
+            verifiers: Arc::clone(self),
+            _permit: permit,
+        })
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<ThreadPool>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the [`Verifiers`], taken until it is dropped.
+pub(super) struct Turn {
+    /// There is one for each permit.
+    thread: Option<ThreadPool>,
+    verifiers: Arc<Verifiers>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Does the work on the thread and waits for it.
+    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match &self.thread {
+            Some(thread) => thread.install(work),
+            None => work(),
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Before the permit, so that who takes it finds the thread.
+        self.verifiers.idle().extend(self.thread.take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    fn name(turn: &Turn) -> String {
+        turn.run(|| std::thread::current().name().unwrap_or_default().to_owned())
+    }
+
+    #[tokio::test]
+    async fn each_turn_has_one_thread_of_its_own_and_gives_it_back() {
+        let verifiers = Arc::new(Verifiers::new(2).unwrap());
+        let all = BTreeSet::from(["verifier-0".to_owned(), "verifier-1".to_owned()]);
+        for _ in 0..3 {
+            let (one, two) = (
+                verifiers.turn().await.unwrap(),
+                verifiers.turn().await.unwrap(),
+            );
+            assert_eq!(one.run(rayon::current_num_threads), 1);
+            assert_eq!(BTreeSet::from([name(&one), name(&two)]), all);
+            assert_eq!(verifiers.turns.available_permits(), 0);
+        }
+        assert_eq!(verifiers.turns.available_permits(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_takes_no_thread_away() {
+        let verifiers = Arc::new(Verifiers::new(0).unwrap());
+        let turn = verifiers.turn().await.unwrap();
+        let ended = catch_unwind(AssertUnwindSafe(move || turn.run(|| panic!("on purpose"))));
+        assert!(ended.is_err());
+        assert_eq!(name(&verifiers.turn().await.unwrap()), "verifier-0");
+    }
+}
