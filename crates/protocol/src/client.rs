@@ -143,10 +143,21 @@ impl From<Check> for ClientError {
     }
 }
 
+/// Where the body of a contribution is.
+#[derive(Debug)]
+enum SentBody {
+    /// Here.
+    Held(Bytes),
+    /// Beside the log, under a plain BLAKE3 digest and with a length in bytes.
+    Aside(Digest, u64),
+    /// Nowhere: there is a receipt, and it is never sent again.
+    Done,
+}
+
 #[derive(Debug)]
 struct Sent {
     header: Header,
-    body: Bytes,
+    body: SentBody,
     receipt: Option<Signed<ReceiptContent>>,
     /// The first result that was shown.
     result: Option<Signed<ResultContent>>,
@@ -161,6 +172,16 @@ struct Participation {
     sent: Option<Sent>,
     /// The first proposal that was shown.
     proposal: Option<Signed<ProposalContent>>,
+}
+
+fn upload(header: &Header, body: Bytes) -> Output {
+    Output::Send {
+        to: Party::Server,
+        message: Message::Contribution(Upload {
+            header: header.clone(),
+            body,
+        }),
+    }
 }
 
 /// A client over all its rounds with one server: checks what it is told, contributes once a round, keeps receipts, and
@@ -250,32 +271,14 @@ impl Client {
                 header,
                 body,
             } => {
-                let digest = params_digest(&announcement.params);
-                let content = &header.content;
-                let own = content.client == self.config.client
-                    && content.params_digest == digest
-                    && header.verify(&self.identity.verifying_key()).is_ok();
-                let round_id = announcement.params.round_id;
-                if !own || self.rounds.contains_key(&round_id) {
-                    return None;
-                }
-                let sent = Some(Sent {
-                    header,
-                    body,
-                    receipt: None,
-                    result: None,
-                });
-                self.rounds.insert(
-                    round_id,
-                    Participation {
-                        announcement,
-                        digest,
-                        context: None,
-                        sent,
-                        proposal: None,
-                    },
-                );
+                self.replay_contribution(announcement, header, SentBody::Held(body))?;
             }
+            Record::ClientLargeContribution {
+                announcement,
+                header,
+                body,
+                len,
+            } => self.replay_contribution(announcement, header, SentBody::Aside(body, len))?,
             Record::ClientReceipt { receipt } => {
                 let sent = self
                     .rounds
@@ -285,6 +288,7 @@ impl Client {
                 if sent.header.content.digest() != receipt.content.header_digest {
                     return None;
                 }
+                sent.body = SentBody::Done;
                 sent.receipt = Some(receipt);
             }
             Record::ClientResult { accepted } => {
@@ -294,6 +298,40 @@ impl Client {
             }
             _ => return None,
         }
+        Some(())
+    }
+
+    fn replay_contribution(
+        &mut self,
+        announcement: Announcement,
+        header: Header,
+        body: SentBody,
+    ) -> Option<()> {
+        let digest = params_digest(&announcement.params);
+        let content = &header.content;
+        let own = content.client == self.config.client
+            && content.params_digest == digest
+            && header.verify(&self.identity.verifying_key()).is_ok();
+        let round_id = announcement.params.round_id;
+        if !own || self.rounds.contains_key(&round_id) {
+            return None;
+        }
+        let sent = Some(Sent {
+            header,
+            body,
+            receipt: None,
+            result: None,
+        });
+        self.rounds.insert(
+            round_id,
+            Participation {
+                announcement,
+                digest,
+                context: None,
+                sent,
+                proposal: None,
+            },
+        );
         Some(())
     }
 
@@ -439,30 +477,52 @@ impl Client {
             header: header.clone(),
             body: body.clone(),
         };
-        let sent = participation.sent.insert(Sent {
+        let upload = upload(&header, body.clone());
+        participation.sent = Some(Sent {
             header,
-            body,
+            body: SentBody::Held(body),
             receipt: None,
             result: None,
         });
-        Ok(vec![Output::Persist(record), Self::upload(sent)])
+        Ok(vec![Output::Persist(record), upload])
     }
 
-    fn upload(sent: &Sent) -> Output {
-        let upload = Upload {
-            header: sent.header.clone(),
-            body: sent.body.clone(),
-        };
-        Output::Send {
-            to: Party::Server,
-            message: Message::Contribution(upload),
+    /// Forgets the body of this client's contribution to a round, of `len` bytes: from now on it is beside the log, durable,
+    /// under this plain BLAKE3 digest (`specs/log.md`, "Large records"), and is read when it is sent again.
+    pub fn put_aside(&mut self, round_id: u64, body: Digest, len: u64) {
+        let sent = self.rounds.get_mut(&round_id).and_then(|p| p.sent.as_mut());
+        if let Some(sent) = sent.filter(|sent| sent.receipt.is_none()) {
+            sent.body = SentBody::Aside(body, len);
         }
     }
 
-    /// The upload of a round again, byte for byte, until there is a receipt; `None` then, and when there is none.
-    pub fn resend(&self, round_id: u64) -> Option<Output> {
-        let sent = self.rounds.get(&round_id)?.sent.as_ref()?;
-        sent.receipt.is_none().then(|| Self::upload(sent))
+    /// Digests of the bodies beside the log that may have to be sent again. No other body there is needed any more.
+    pub fn aside(&self) -> impl Iterator<Item = Digest> + '_ {
+        let sent = self.rounds.values().filter_map(|p| p.sent.as_ref());
+        sent.filter_map(|sent| match sent.body {
+            SentBody::Aside(body, _) => Some(body),
+            SentBody::Held(_) | SentBody::Done => None,
+        })
+    }
+
+    /// The upload of a round again, byte for byte, until there is a receipt; `None` then, and when there is none. `read` is asked
+    /// for the body when it is beside the log: it gets digest and length, and gives the bytes, whose digest it has checked.
+    ///
+    /// # Errors
+    /// That of `read`. The round is contributed to all the same: [`Self::contribute`] makes no other contribution.
+    pub fn resend<E>(
+        &self,
+        round_id: u64,
+        read: impl FnOnce(Digest, u64) -> Result<Vec<u8>, E>,
+    ) -> Result<Option<Output>, E> {
+        let sent = self.rounds.get(&round_id).and_then(|p| p.sent.as_ref());
+        let Some(sent) = sent else { return Ok(None) };
+        let body = match &sent.body {
+            SentBody::Held(body) => body.clone(),
+            SentBody::Aside(digest, len) => Bytes(read(*digest, *len)?),
+            SentBody::Done => return Ok(None),
+        };
+        Ok(Some(upload(&sent.header, body)))
     }
 
     /// The header of this client's contribution to a round.
@@ -516,6 +576,7 @@ impl Client {
         if sent.receipt.is_some() {
             return Ok(Vec::new());
         }
+        sent.body = SentBody::Done;
         sent.receipt = Some(receipt.clone());
         Ok(vec![Output::Persist(Record::ClientReceipt {
             receipt: receipt.clone(),

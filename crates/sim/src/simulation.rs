@@ -372,10 +372,13 @@ impl<'w> Simulation<'w> {
             return;
         };
         let message = match &node.conduct {
-            Conduct::Honest(machine) => match machine.as_ref().and_then(|m| m.resend(round_id)) {
-                Some(Output::Send { message, .. }) => Some(message),
-                _ => None,
-            },
+            // No body is beside a log here.
+            Conduct::Honest(machine) => {
+                match machine.as_ref().map(|m| m.resend(round_id, |_, _| Err(()))) {
+                    Some(Ok(Some(Output::Send { message, .. }))) => Some(message),
+                    _ => None,
+                }
+            }
             Conduct::Uploads(uploads) => uploads.first().cloned().map(Message::Contribution),
         };
         let copies = node.copies;

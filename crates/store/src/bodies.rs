@@ -340,8 +340,10 @@ impl BodyStore {
                 pruned.bytes = pruned.bytes.saturating_add(body.len);
             }
         }
-        let dir = &self.bodies.dir;
-        self.disk().sync_dir(dir).at(Operation::Sync, dir)?;
+        if pruned.bodies > 0 {
+            let dir = &self.bodies.dir;
+            self.disk().sync_dir(dir).at(Operation::Sync, dir)?;
+        }
         Ok(pruned)
     }
 }

@@ -1,9 +1,11 @@
 //! The client: one contribution for each round, committee duty where it is drawn, the light check at the end.
 
 mod error;
+mod own_log;
 mod share_keys;
 
 pub use error::ClientError;
+use own_log::OwnLog;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -32,7 +34,7 @@ use zeroize::Zeroizing;
 use crate::epochs::ShareKeys;
 use crate::journal::Journal;
 use crate::keys::{ClientKeys, KeyError, ServerPublic};
-use crate::notes::{Notes, client_dir, member_dir, refused_file, rows_file};
+use crate::notes::{Notes, member_dir, refused_file, rows_file};
 use crate::requests::{Answer, RequestError, Requests, RoundRequests, is_void};
 use crate::rosters::{RosterMemory, RosterMemoryError};
 use crate::server::TaskName;
@@ -127,9 +129,7 @@ pub enum Contributed {
 pub struct Client {
     requests: Requests,
     machine: Machine,
-    journal: Journal,
-    /// What the machine decided and a failing disk kept out of the log: nothing that follows from it leaves before it is there.
-    unstored: Vec<Record>,
+    log: OwnLog,
     keys: ClientKeys,
     epochs: Option<ShareKeys>,
     registrar: VerifyingKey,
@@ -180,35 +180,28 @@ impl Client {
         )?;
         let requests = Requests::new(connection, options.patience).of_task(options.task);
         let server_key = options.server_public.signing;
-        let context = state_context("veilsum/v1 client log", &server_key, options.keys.client());
-        let identity = LogIdentity {
-            role: Role::Client,
-            context,
-        };
+        let client = options.keys.client();
         open_state(&*disk, &options.state)?;
-        let (journal, records) =
-            Journal::open(Arc::clone(&disk), &client_dir(&options.state), identity)?;
+        let (log, records) = OwnLog::open(Arc::clone(&disk), &options.state, &server_key, client)?;
         let registrar = options.registrar;
         let seen = RosterMemory::open(Arc::clone(&disk), &options.state, &registrar)?;
         let roster = fetch_roster(&requests, registrar, 0).await?;
         seen.check(&roster)?;
         let config = MachineConfig {
-            client: options.keys.client(),
+            client,
             policy: options.policy,
             server_key,
             share_key: Some(*options.keys.share().public()),
         };
-        let machine = Machine::new(
-            config,
-            copy(options.keys.identity()),
-            Arc::clone(&roster),
-            records,
-        )?;
+        let identity = copy(options.keys.identity());
+        let of_client = Arc::clone(&roster);
+        let machine = log.replay(records, |records| {
+            Machine::new(config, identity, of_client, records)
+        })?;
         Ok(Self {
             requests,
             machine,
-            journal,
-            unstored: Vec::new(),
+            log,
             keys: options.keys,
             registrar,
             epochs: None,
@@ -386,16 +379,14 @@ impl Client {
         model_digest: Digest,
         x: Zeroizing<Vec<i64>>,
     ) -> Result<Signed<ReceiptContent>, ClientError> {
-        self.store(Vec::new())?;
+        self.log.store(&mut self.machine, Vec::new())?;
         if let Some(receipt) = self.machine.receipt_of(round.round_id()) {
             return Ok(receipt.clone());
         }
-        let upload = match self.machine.resend(round.round_id()) {
-            Some(Output::Send {
-                message: Message::Contribution(upload),
-                ..
-            }) => upload,
-            _ => self.make(round, model_digest, x).await?,
+        let made = self.log.resend(&self.machine, round.round_id())?;
+        let upload = match made {
+            Some(upload) => upload,
+            None => self.make(round, model_digest, x).await?,
         };
         self.submit(round, upload).await
     }
@@ -670,16 +661,8 @@ impl Client {
         let (records, messages) = split(outputs, &mut |evidence| {
             self.evidence_out(round_id, evidence)
         });
-        self.store(records)?;
+        self.log.store(&mut self.machine, records)?;
         Ok(messages)
-    }
-
-    /// Makes records durable, behind those that the disk had no room for before.
-    fn store(&mut self, records: Vec<Record>) -> Result<(), ClientError> {
-        self.unstored.extend(records);
-        self.journal.persist(&self.unstored)?;
-        self.unstored.clear();
-        Ok(())
     }
 
     fn act_member(
@@ -810,14 +793,6 @@ async fn prepare(own: RoundRequests, heard: oneshot::Sender<Result<Answer<()>, R
 
 fn copy(key: &IdentityKey) -> IdentityKey {
     IdentityKey::from_seed(&key.to_seed())
-}
-
-fn state_context(label: &str, server_key: &VerifyingKey, client: ClientId) -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new_derive_key(label);
-    hasher
-        .update(&server_key.to_bytes())
-        .update(&client.0.to_le_bytes());
-    *hasher.finalize().as_bytes()
 }
 
 struct Patience {

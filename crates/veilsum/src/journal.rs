@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 use veilsum_crypto::Digest;
-use veilsum_protocol::{LargePartError, Record};
+use veilsum_protocol::{Bytes, LargePartError, Record};
 use veilsum_store::{
     BODIES_DIR, Bodies, BodyDigest, BodyStore, Disk, LOG_FILE, Log, LogIdentity, Records,
     StoreError,
@@ -53,7 +53,8 @@ pub enum JournalError {
     },
 }
 
-/// The records of a log in their order, each whole, one in memory at a time.
+/// The records of a log in their order, one in memory at a time. Each is whole but a client's large contribution: the body of
+/// that is read only where it is sent again.
 pub(crate) struct Stored {
     path: PathBuf,
     records: Records,
@@ -62,7 +63,11 @@ pub(crate) struct Stored {
 
 impl Stored {
     fn whole(&self, index: u64, record: Record) -> Result<Record, JournalError> {
-        let Some((digest, len)) = record.named_part() else {
+        let named = match &record {
+            Record::ClientLargeContribution { .. } => None,
+            record => record.named_part(),
+        };
+        let Some((digest, len)) = named else {
             return Ok(record);
         };
         let read = self.bodies.read_verified(&BodyDigest(digest.0), len);
@@ -111,6 +116,14 @@ fn put_aside(
     part.pieces(|bytes| writer.write(bytes))?;
     let digest = writer.commit()?;
     Ok(record.without_large_part(Digest(digest.0)))
+}
+
+/// Many contributions in one log are more than memory holds.
+fn without_body(mut record: Record) -> Record {
+    if let Record::ClientContribution { body, .. } = &mut record {
+        *body = Bytes(Vec::new());
+    }
+    record
 }
 
 /// An open log of [`Record`]s.
@@ -174,7 +187,7 @@ impl Journal {
             .map_err(failed)
     }
 
-    /// The records of the log in `dir`, which may be in use; none when there is no log.
+    /// The records of the log in `dir`, which may be in use, without the bodies of contributions; none when there is no log.
     pub(crate) fn read(disk: Arc<dyn Disk>, dir: &Path) -> Result<Vec<Record>, JournalError> {
         let path = dir.join(LOG_FILE);
         match Records::open(&*disk, &path) {
@@ -185,23 +198,26 @@ impl Journal {
                     records,
                     bodies,
                 };
-                stored.collect()
+                stored.map(|record| Ok(without_body(record?))).collect()
             }
             Err(StoreError::NotFound { .. }) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Appends records, all or none, and makes them durable; the large parts that a record does not hold before them.
-    pub(crate) fn persist(&mut self, records: &[Record]) -> Result<(), StoreError> {
+    /// Appends records, all or none, and makes them durable; the large parts that a record does not hold before them. Gives
+    /// the records, as they are in the log, whose large parts are beside it.
+    pub(crate) fn persist(&mut self, records: &[Record]) -> Result<Vec<Record>, StoreError> {
+        let mut named = Vec::new();
         if records.is_empty() {
-            return Ok(());
+            return Ok(named);
         }
         let mut encoded: Vec<(u16, Vec<u8>)> = Vec::with_capacity(records.len());
         for record in records {
             let aside = put_aside(self.log.bodies(), record, self.recorded_max)?;
-            let record = aside.as_ref().unwrap_or(record);
-            encoded.push((record.tag().into(), record.to_bytes()));
+            let written = aside.as_ref().unwrap_or(record);
+            encoded.push((written.tag().into(), written.to_bytes()));
+            named.extend(aside);
         }
         let borrowed: Vec<(u16, &[u8])> = encoded
             .iter()
@@ -209,7 +225,13 @@ impl Journal {
             .collect();
         self.log.append_batch(&borrowed)?;
         self.log.sync()?;
-        Ok(())
+        Ok(named)
+    }
+
+    /// Takes parts for large that are not, so that tests need no large ones.
+    #[cfg(test)]
+    pub(crate) fn set_recorded_max(&mut self, bytes: u64) {
+        self.recorded_max = bytes;
     }
 
     pub(crate) fn log(&self) -> &Log {

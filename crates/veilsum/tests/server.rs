@@ -32,6 +32,9 @@ mod ends;
 #[path = "server/busy.rs"]
 mod busy;
 
+#[path = "server/large.rs"]
+mod large;
+
 #[path = "server/stale.rs"]
 mod stale;
 

@@ -38,6 +38,13 @@ fn start(w: &World, records: Vec<Record>) -> Client {
     .unwrap()
 }
 
+/// What is sent again in round 9, where no body is beside the log.
+fn resend(client: &Client) -> Option<Output> {
+    client
+        .resend(9, |_, _| Err("a body was asked for"))
+        .unwrap()
+}
+
 fn announce(w: &World, params: &RoundParams) -> Announcement {
     let content = AnnouncementContent {
         round_id: params.round_id,
@@ -244,7 +251,7 @@ fn who_is_off_the_roster_goes_on_with_what_it_has_contributed_to_and_joins_nothi
         assert_eq!(again.use_roster(newest), Err(error.clone()));
         again.use_roster(Arc::clone(&w.roster)).unwrap();
         again.announcement(&good).unwrap();
-        assert_eq!(again.resend(9).as_ref(), Some(sent));
+        assert_eq!(resend(&again).as_ref(), Some(sent));
         // Not even a round that is open under the older roster.
         assert_eq!(again.announcement(&other).err(), Some(error.clone()));
         assert!(again.context(10).is_none());
@@ -283,7 +290,7 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
             .err(),
         Some(Check::AnnouncementModel)
     );
-    assert!(client.resend(9).is_none());
+    assert!(resend(&client).is_none());
     let good = announce(w, params);
     assert_eq!(client.announcement_of(9), Some(&good));
     assert_eq!(client.announcement_of(10), None);
@@ -300,7 +307,7 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
     let [Output::Persist(record), sent] = &outputs[..] else {
         panic!("persist, then send")
     };
-    assert_eq!(client.resend(9).as_ref(), Some(sent));
+    assert_eq!(resend(&client).as_ref(), Some(sent));
     assert_eq!(
         client
             .contribute(9, &w.round, update(), &mut rng(2))
@@ -308,7 +315,7 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
             .err(),
         Some(Check::RoundUsed)
     );
-    assert_eq!(client.resend(9).as_ref(), Some(sent));
+    assert_eq!(resend(&client).as_ref(), Some(sent));
     let Output::Send {
         to: Party::Server,
         message: Message::Contribution(upload),
@@ -323,7 +330,7 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
     let bytes = record.to_bytes();
     let record = Record::from_bytes(&bytes).unwrap();
     let mut again = start(w, vec![record.clone()]);
-    assert_eq!(again.resend(9).as_ref(), Some(sent));
+    assert_eq!(resend(&again).as_ref(), Some(sent));
     again.announcement(&announce(w, params)).unwrap();
     assert_eq!(
         again
@@ -332,7 +339,7 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
             .err(),
         Some(Check::RoundUsed)
     );
-    assert_eq!(again.resend(9).as_ref(), Some(sent));
+    assert_eq!(resend(&again).as_ref(), Some(sent));
     // Records of somebody else, of another role, or doubled, are not its log.
     let other = Client::new(
         config(w, w.client(1)),
@@ -378,6 +385,75 @@ fn a07_one_contribution_for_a_round_and_afterwards_the_same_bytes() {
 }
 
 #[test]
+fn a_body_beside_the_log_is_read_only_where_it_is_sent_again() {
+    let (w, params) = (world(), world().ctx.params());
+    let mut client = start(w, vec![]);
+    client.announcement(&announce(w, params)).unwrap();
+    let update = || Update::new(model(params), w.updates[0].clone());
+    let outputs = client
+        .contribute(9, &w.round, update(), &mut rng(1))
+        .unwrap();
+    let [Output::Persist(record), sent] = &outputs[..] else {
+        panic!("persist, then send")
+    };
+    let Record::ClientContribution { body, .. } = record else {
+        panic!("the body is in the record")
+    };
+    let (digest, len) = (Digest([6; 32]), body.0.len() as u64);
+    let large = record.without_large_part(digest).unwrap();
+    let receipt = ReceiptContent {
+        params_digest: w.digest(),
+        client: w.client(0),
+        header_digest: client.header(9).unwrap().content.digest(),
+    };
+    let receipt = Signed::sign(receipt, &w.server);
+    // In the process that made it, and in one that reads it back.
+    assert_eq!(client.aside().count(), 0);
+    client.put_aside(8, digest, len);
+    client.put_aside(9, digest, len);
+    for mut client in [client, start(w, vec![large.clone()])] {
+        client.announcement(&announce(w, params)).unwrap();
+        assert_eq!(client.aside().collect::<Vec<_>>(), [digest]);
+        let mut asked = Vec::new();
+        let again = client.resend(9, |digest, len| {
+            asked.push((digest, len));
+            Ok::<_, ()>(body.0.clone())
+        });
+        assert_eq!(again.unwrap().as_ref(), Some(sent));
+        assert_eq!(asked, [(digest, len)]);
+        // Without the body nothing is sent, and nothing else is made.
+        assert_eq!(client.resend(9, |_, _| Err("gone")), Err("gone"));
+        let other = client.contribute(9, &w.round, update(), &mut rng(2));
+        assert_eq!(other.map_err(refused), Err(Check::RoundUsed));
+        assert!(client.header(9).is_some() && client.receipt_of(9).is_none());
+        let stored = client.receipt(9, &receipt).unwrap();
+        assert_eq!(stored.len(), 1);
+        assert_eq!(client.aside().count(), 0);
+        assert_eq!(resend(&client), None);
+        client.put_aside(9, digest, len);
+        assert_eq!(client.aside().count(), 0);
+    }
+    let done = vec![large.clone(), Record::ClientReceipt { receipt }];
+    let client = start(w, done);
+    assert_eq!((client.aside().count(), resend(&client)), (0, None));
+    // It is held against the same things as one that holds its body.
+    let doubled = Client::new(
+        config(w, w.client(0)),
+        w.identity(w.client(0)).clone(),
+        w.roster.clone(),
+        [record.clone(), large.clone()],
+    );
+    assert_eq!(doubled.err(), Some(ClientError::Log { position: 1 }));
+    let other = Client::new(
+        config(w, w.client(1)),
+        w.identity(w.client(1)).clone(),
+        w.roster.clone(),
+        [large],
+    );
+    assert_eq!(other.err(), Some(ClientError::Log { position: 0 }));
+}
+
+#[test]
 fn a_second_announcement_convicts_the_server_also_after_a_restart() {
     let (w, params) = (world(), world().ctx.params());
     let mut client = start(w, vec![]);
@@ -414,7 +490,7 @@ fn a_second_announcement_convicts_the_server_also_after_a_restart() {
             assert!(!matches!(error, ClientError::Convicting { .. }));
         }
     }
-    assert!(client.resend(9).is_some());
+    assert!(resend(&client).is_some());
 }
 
 #[test]
@@ -474,7 +550,7 @@ fn receipts_are_kept_and_held_against_the_proposal() {
         })]
     );
     assert_eq!(client.receipt(9, &good), Ok(vec![]));
-    assert!(client.resend(9).is_none());
+    assert!(resend(&client).is_none());
     let records = vec![
         record,
         Record::ClientReceipt {

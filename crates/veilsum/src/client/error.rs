@@ -63,6 +63,16 @@ pub enum ClientError {
         /// How long.
         seconds: u64,
     },
+    /// The contribution to a round has no receipt and cannot be sent again: its body beside the log is not what was stored.
+    #[error(
+        "round {round}: this client has contributed to it and cannot send the contribution again: {cause}. Put that file back from a copy and start again, or join a later round (`--after {round}`); to this one it makes no other contribution, which would convict it"
+    )]
+    Unsendable {
+        /// The round.
+        round: u64,
+        /// What is wrong with the body.
+        cause: Box<StoreError>,
+    },
     /// The round has no result; the update is spent.
     #[error(
         "the server declared the round void: the update is spent, train again for the next round"
@@ -139,8 +149,15 @@ impl ClientError {
     /// Whether something that was signed, stored or published does not verify.
     #[must_use]
     pub fn is_verification(&self) -> bool {
-        if let Self::Rosters(error) = self {
-            return error.is_verification();
+        match self {
+            Self::Rosters(error) => return error.is_verification(),
+            Self::Unsendable { cause, .. } => {
+                return matches!(
+                    **cause,
+                    StoreError::BodyMismatch { .. } | StoreError::TooLarge { .. }
+                );
+            }
+            _ => {}
         }
         matches!(
             self,
