@@ -191,7 +191,8 @@ fn a_client_says_what_became_of_its_update_and_writes_the_mean() {
     let words = said(&output);
     assert!(output.status.success(), "{words}");
     assert!(
-        words.contains("has contributed to round 1 before") && words.contains("other.npy"),
+        words.contains("has contributed to round 1 before: that contribution stands")
+            && words.contains("other.npy"),
         "{words}"
     );
     let told = json(&String::from_utf8_lossy(&output.stdout));

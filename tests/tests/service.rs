@@ -422,3 +422,78 @@ fn a_state_directory_of_a_later_version_is_not_touched() {
     assert_eq!(fs::read_to_string(&mark).unwrap(), "veilsum state 1\n");
     server.kill();
 }
+
+/// Neither a receipt nor a place in the sum: said each time it asks, and no reason to call anybody a cheat.
+#[test]
+fn who_comes_too_late_is_told_that_nothing_was_accepted_and_takes_part_in_the_next_round() {
+    let deployment = Deployment::new(CLIENTS);
+    deployment.configure("n_min = 3\ncontribute_seconds = 4");
+    set(&deployment, "result.npy", "result-{round}.npy");
+    set(&deployment, "[round]", "[schedule]\n[round]");
+    set(&deployment, "id = 1\n", "");
+    let _server = deployment.server();
+    let address = deployment.address();
+    let state = deployment.file("state");
+    let begin = || run_ok(["rounds", "start", "--state", &state]);
+    begin();
+    let update = deployment.update("in-time.npy", &[0.5; 5]);
+    let first: Vec<Running> = (1..CLIENTS)
+        .map(|id| deployment.client(id, &address, &update))
+        .collect();
+    for client in first {
+        assert!(client.end().status.success());
+    }
+
+    let late = deployment.update("late.npy", &[0.25; 5]);
+    let sent_again = "which has no receipt from the server so far, is sent again";
+    for again in [false, true] {
+        let output = deployment.client(CLIENTS, &address, &late).end();
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(4), "{words}");
+        let closed = "round 1 closed before the contribution of this client arrived";
+        assert!(
+            words.contains(closed) && words.contains("--after 1"),
+            "{words}"
+        );
+        assert_eq!(words.contains(sent_again), again, "{words}");
+        assert!(!words.contains("stands"), "{words}");
+    }
+    let own = deployment.file(&format!("client-{CLIENTS}.state"));
+    let keys = [
+        "--server-key",
+        &deployment.file("server.key.pub"),
+        "--registrar",
+        &deployment.file("registrar.key.pub"),
+    ];
+    let asked = run([&["check", &own, "--json", "--server", &address][..], &keys].concat());
+    assert_eq!(
+        (asked.status.code(), verdict(&asked)),
+        (Some(4), "absent".into())
+    );
+    let saved = run([&["check", &own][..], &keys].concat());
+    let words = String::from_utf8_lossy(&saved.stderr);
+    assert_eq!(saved.status.code(), Some(2), "{words}");
+    assert!(
+        words.contains("the contribution to round 1 has no receipt"),
+        "{words}"
+    );
+    // To a client that was counted the result is shown.
+    let other = deployment.file("client-1.state");
+    let asked = run([
+        &["check", &other, "--json", "--server", &address][..],
+        &keys,
+    ]
+    .concat());
+    assert_eq!(
+        (asked.status.code(), verdict(&asked)),
+        (Some(0), "valid".into())
+    );
+
+    begin();
+    take_part(&deployment, &address, "", 1, 0.125);
+    let saved = run([&["check", &own, "--json"][..], &keys].concat());
+    assert_eq!(
+        (saved.status.code(), verdict(&saved)),
+        (Some(0), "valid".into())
+    );
+}

@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 use rand_core::{OsRng, RngCore};
 use serde_json::json;
 use veilsum::crypto::Digest;
-use veilsum::protocol::{Document, Pins, Record, RoundContext};
+use veilsum::params::ClientId;
+use veilsum::protocol::{Check, Document, Pins, Record, RoundContext};
 use veilsum::store::{Disk, LOG_FILE, RealDisk, Records, read_bounded, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 use veilsum::{
-    Answer, ClientError, Notes, Requests, RosterMemory, ServerPublic, evidence_file, is_void,
-    published_file, registrar_from_text,
+    Answer, ClientError, Notes, RequestError, Requests, RosterMemory, ServerPublic, evidence_file,
+    is_void, published_file, registrar_from_text,
 };
 
 use crate::args::CheckArguments;
@@ -43,9 +44,22 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
                 let error = "the server declares the round void, and what it signed elsewhere contradicts it";
                 return Ok(refused(&arguments, None, error, &evidence));
             }
+            Fetched::Absent(round, client) => return Ok(absent(&arguments, round, client)),
         },
         None => {
-            let path = saved(&arguments.path, arguments.round)?;
+            let state = &arguments.path;
+            let path = match saved(state, arguments.round) {
+                Ok(path) if path.exists() => path,
+                missing => match own(state, arguments.round) {
+                    Ok((announcement, _, receipts)) if receipts.is_empty() => {
+                        return Err(CliError::NoReceipt {
+                            path: state.clone(),
+                            round: announcement.params.round_id,
+                        });
+                    }
+                    _ => missing?,
+                },
+            };
             let bytes = read_bounded(&RealDisk, &path, PUBLISHED_MAX)?;
             match Document::from_file(&bytes) {
                 Ok(document) => document,
@@ -135,6 +149,22 @@ fn refused(
         }
     }
     exit::VERIFICATION
+}
+
+/// A result that the client's contribution is not in, with no receipt that says it should be.
+fn absent(arguments: &CheckArguments, round: u64, client: ClientId) -> u8 {
+    let error = format!(
+        "round {round} closed without the contribution of {client}: it has no receipt, nothing of it was accepted, and there is no result for it to check; join a later round (`--after {round}`)"
+    );
+    if arguments.json {
+        println!(
+            "{}",
+            json!({ "verdict": "absent", "round": round, "client": client.0, "error": error })
+        );
+    } else {
+        println!("{error}");
+    }
+    exit::ABORTED
 }
 
 /// What the result proves beside what the client of the state directory kept of its round, each in a file of its own there.
@@ -240,6 +270,8 @@ fn own(
 enum Fetched {
     /// A result, unchecked.
     Published(Box<Document>),
+    /// That the sum is without this client's contribution, which has no receipt.
+    Absent(u64, ClientId),
     /// That it is void, signed for this round.
     Void(Arc<RoundContext>, Box<Signed<VoidContent>>),
 }
@@ -278,11 +310,12 @@ async fn fetch(arguments: &CheckArguments) -> Result<Fetched, CliError> {
     let until = tokio::time::Instant::now() + patience;
     let client = header.content.client;
     let (result, bundle) = loop {
-        match requests
-            .result(&context, client)
-            .await
-            .map_err(ClientError::from)?
-        {
+        let answer = requests.result(&context, client).await;
+        if receipt.is_empty() && answer == Err(RequestError::Refused(Check::LightEntry)) {
+            requests.close().await;
+            return Ok(Fetched::Absent(announcement.params.round_id, client));
+        }
+        match answer.map_err(ClientError::from)? {
             Answer::Ready(answer) => break answer,
             Answer::Void(void) if is_void(&context, &void) => {
                 return Ok(Fetched::Void(Arc::new(context), void));

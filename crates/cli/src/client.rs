@@ -65,9 +65,15 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     let round_id = round.round_id();
     let earlier = client.contributed(round_id);
     let (x, clipped) = match earlier {
-        Some(_) => {
+        Some(reached) => {
+            let what = match reached {
+                Contributed::Receipted => "that contribution stands",
+                Contributed::Stored => {
+                    "that contribution, which has no receipt from the server so far, is sent again"
+                }
+            };
             eprintln!(
-                "veilsum: this client has contributed to round {round_id} before: that contribution stands, and {} is not looked at",
+                "veilsum: this client has contributed to round {round_id} before: {what}, and {} is not looked at",
                 arguments.update.display()
             );
             (Zeroizing::default(), None)

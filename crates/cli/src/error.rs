@@ -34,7 +34,7 @@ pub(crate) mod exit {
     pub(crate) const USAGE: u8 = 2;
     /// Verification failed, or misbehaviour is proven.
     pub(crate) const VERIFICATION: u8 = 3;
-    /// The round ended without a result.
+    /// The round ended without a result, or without this client's contribution.
     pub(crate) const ABORTED: u8 = 4;
     /// An accusation that proves nothing.
     pub(crate) const PROVES_NOTHING: u8 = 5;
@@ -152,6 +152,8 @@ pub(crate) enum CliError {
     NotEvidence { path: PathBuf, holds: &'static str },
     #[error("{}: no result was saved here: name the state directory of a client whose contribution is in the sum, or ask the server with --server", path.display())]
     NothingPublished { path: PathBuf },
+    #[error("{}: the contribution to round {round} has no receipt, so there is no result to check. If the server was not heard, start the client again: it goes on. If the round closed before, nothing was accepted: join a later one (`--after {round}`). With --server the server is asked which it is", path.display())]
+    NoReceipt { path: PathBuf, round: u64 },
     #[error("to ask a server, give its key and the registrar's: --server-key and --registrar")]
     PinsNeeded,
     #[error("{}: {kind}", path.display())]
@@ -266,6 +268,7 @@ impl CliError {
             | Self::NoTranscript { .. }
             | Self::NotEvidence { .. }
             | Self::NothingPublished { .. }
+            | Self::NoReceipt { .. }
             | Self::PinsNeeded
             | Self::ModelDigest => exit::USAGE,
             Self::Inspect(InspectError::Input(_)) => exit::ENVIRONMENT,
@@ -323,7 +326,7 @@ fn client_code(error: &ClientError) -> u8 {
     match error {
         ClientError::Store(error) => store_code(error),
         error if error.is_usage() => exit::USAGE,
-        ClientError::Void => exit::ABORTED,
+        ClientError::Void | ClientError::Closed { .. } => exit::ABORTED,
         error if error.is_verification() => exit::VERIFICATION,
         _ => exit::ENVIRONMENT,
     }

@@ -132,7 +132,9 @@ impl ClientTask {
                 self.ledger.note(task.round, client.id(), &x);
                 match client.contribute(&joined, task.model_digest, x).await {
                     Ok(_) => true,
-                    Err(ClientError::Request(RequestError::Refused(_))) => false,
+                    Err(
+                        ClientError::Request(RequestError::Refused(_)) | ClientError::Closed { .. },
+                    ) => false,
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -18,8 +18,8 @@ use veilsum_encoding::{Encoded, Encoder};
 use veilsum_params::{ClientId, MemberIndex, Policy};
 use veilsum_proof::{Prepared, Round as ProofRound};
 use veilsum_protocol::{
-    Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Document, Event,
-    Evidence, Member, Message, Output, Party, Record, RoundContext, Update, Upload,
+    Check, Client as Machine, ClientConfig as MachineConfig, ClientError as MachineError, Document,
+    Event, Evidence, Member, Message, Output, Party, Record, RoundContext, Update, Upload,
 };
 use veilsum_store::{
     Disk, LogIdentity, RealDisk, Role, StoreError, open_state, replace_private, write_private,
@@ -372,7 +372,8 @@ impl Client {
     /// contributed to the round before, the same bytes are sent again and `x` is not looked at.
     ///
     /// # Errors
-    /// [`ClientError`]; [`RequestError::Refused`] in it names the check that the server says has failed.
+    /// [`ClientError`]; [`ClientError::Closed`] for who comes too late; [`RequestError::Refused`] names another check that the
+    /// server says has failed.
     pub async fn contribute(
         &mut self,
         round: &Joined,
@@ -426,11 +427,11 @@ impl Client {
         let patience = Patience::new(self.patience);
         let body: Arc<[u8]> = upload.body.0.into();
         loop {
-            match self
+            let answer = self
                 .requests
                 .submit(round.round_id(), &upload.header, Arc::clone(&body))
-                .await?
-            {
+                .await;
+            match answer.map_err(|error| too_late(round, error))? {
                 Answer::Ready(receipt) => {
                     let outputs = self
                         .machine
@@ -744,6 +745,16 @@ fn void(context: &RoundContext, void: &Signed<VoidContent>) -> ClientError {
         ClientError::Void
     } else {
         ClientError::VoidSignature
+    }
+}
+
+/// A round that is over for who was late, whatever it was late with.
+fn too_late(round: &Joined, error: RequestError) -> ClientError {
+    match error {
+        RequestError::Refused(Check::ContributionClosed) => ClientError::Closed {
+            round: round.round_id(),
+        },
+        other => other.into(),
     }
 }
 

@@ -78,6 +78,14 @@ pub enum ClientError {
         "the server declared the round void: the update is spent, train again for the next round"
     )]
     Void,
+    /// The server took the contribution no more, so that no sum has it in it.
+    #[error(
+        "round {round} closed before the contribution of this client arrived: nothing of it was accepted, and the sum is without it. The update is spent: train again, and join a later round (`--after {round}`)"
+    )]
+    Closed {
+        /// The round.
+        round: u64,
+    },
     /// The server shows a round that is not above the one that the client asked to go on after.
     #[error(
         "the server announced round {shown} to a client that asked for one after round {after}: it is refused; ask the operator, no honest server does this"

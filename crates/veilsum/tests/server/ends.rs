@@ -193,3 +193,40 @@ async fn the_sum_is_opened_when_the_last_to_contribute_had_its_say() {
         client.await.unwrap().unwrap();
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_when_the_round_has_closed_hears_that_nothing_was_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |_| {});
+    world.params.contribute_deadline_ms = now_ms() + 3_000;
+    let first: Vec<_> = world.clients[..3]
+        .iter()
+        .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
+        .collect();
+    let watching = Requests::new(world.connection(), PATIENCE);
+    let late = || world.client_options(&world.clients[3], dir.path());
+    let [late, again] = [late(), late()];
+    let late = tokio::spawn(async move {
+        watching.announcement(0).await.unwrap();
+        while seen(&watching).await.phase < 2 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for (before, options) in [(None, late), (Some(veilsum::Contributed::Stored), again)] {
+            let mut client = Client::open(options).await.unwrap();
+            let round = client.join(0).await.unwrap();
+            assert_eq!(client.contributed(1), before);
+            let x = vec![256; 10].into();
+            let error = client.contribute(&round, MODEL, x).await.unwrap_err();
+            assert_eq!(error, ClientError::Closed { round: 1 });
+            assert!(!error.is_verification() && !error.is_unanswered());
+            assert!(error.to_string().contains("`--after 1`"), "{error}");
+            client.close().await;
+        }
+    });
+    let report = world.server.run(world.params.clone(), |_| {}).await;
+    assert_eq!(report.unwrap().accepted, 3);
+    for client in first {
+        client.await.unwrap().unwrap();
+    }
+    late.await.unwrap();
+}
