@@ -67,6 +67,12 @@ fn a_full_disk_is_told_and_loses_nothing_that_was_acknowledged() {
     let output = server.end();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{said}");
+    assert!(
+        ["contribution_not_stored", "spool_failed"]
+            .iter()
+            .any(|event| said.contains(event)),
+        "the operator is told as well: {said}"
+    );
     let mean = f64::from((1..=CLIENTS).sum::<u32>()) / f64::from(CLIENTS);
     assert_eq!(deployment.result(), [mean, -mean / 4.0, 0.0, 0.5, 1.0]);
 }

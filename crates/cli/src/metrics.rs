@@ -176,6 +176,14 @@ fn rounds(text: &mut Text, tasks: &[TaskStatus]) {
 fn metrics(observer: &Observer) -> String {
     let mut text = Text(String::new());
     rounds(&mut text, &observer.status());
+    let (name, help) = (
+        "veilsum_storage_failures_total",
+        "Contributions that could not be stored.",
+    );
+    text.family(name, "counter", help);
+    for (task, count) in observer.storage_failures() {
+        text.labelled(name, &[("task", &task)], count);
+    }
     let stats = observer.transport();
     let counters = [
         (

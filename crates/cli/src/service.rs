@@ -646,6 +646,7 @@ fn tell(front: &str, event: &RoundEvent) {
             println!("{front}{client}: contribution verified and stored")
         }
         RoundEvent::Rejected(client, check) => println!("{front}{client}: rejected: {check}"),
+        RoundEvent::Mismatched(client, check) => println!("{front}{client}: refused: {check}"),
         RoundEvent::Proposed(count) => println!("{front}closing with {count} contributions"),
         RoundEvent::Convicted(client) => {
             println!("{front}{client}: convicted of dealing a bad share")

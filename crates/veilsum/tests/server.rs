@@ -41,6 +41,9 @@ mod stale;
 #[path = "server/tasks.rs"]
 mod tasks;
 
+#[path = "server/floods.rs"]
+mod floods;
+
 #[path = "server/client_disk.rs"]
 mod client_disk;
 
@@ -368,6 +371,9 @@ async fn a_full_disk_is_told_to_clients_and_stops_nothing_for_ever() {
     let options = world.client_options(&world.clients[0], dir.path());
     let again = world.client_options(&world.clients[0], dir.path());
     let full = disk.clone();
+    let observer = world.server.observer();
+    let of_disk = move || (observer.is_healthy(), observer.storage_failures());
+    let only = |count| vec![(String::new(), count)];
     let test = async move {
         let mut client = Client::open(options).await.unwrap();
         let round = client.join(0).await.unwrap();
@@ -377,6 +383,7 @@ async fn a_full_disk_is_told_to_clients_and_stops_nothing_for_ever() {
             .await
             .unwrap_err();
         assert_eq!(refused, ClientError::Request(RequestError::Storage));
+        assert_eq!(of_disk(), (false, only(1)), "the operator sees it");
         client.close().await;
         drop(client);
         full.set_capacity(None);
@@ -387,6 +394,7 @@ async fn a_full_disk_is_told_to_clients_and_stops_nothing_for_ever() {
             .contribute(&round, MODEL, vec![2; 10].into())
             .await
             .unwrap();
+        assert_eq!(of_disk(), (true, only(1)));
     };
     tokio::select! {
         () = test => {}

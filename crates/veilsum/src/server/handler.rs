@@ -1,12 +1,13 @@
 //! What the server answers.
 
+use std::io::{self, Read as _};
 use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    Admission, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party, Refusal,
+    Admission, Blame, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party, Refusal,
     VerifiedContribution, check_header_sender, decode_body, verify_checked,
 };
 use veilsum_transport::{
@@ -24,6 +25,9 @@ use crate::requests::{WAIT, code, kind, member_message_max};
 
 /// Longest head but that of an upload, in bytes: round, client, a signed request and a cursor.
 const HEAD_MAX: u32 = 256;
+
+/// Bytes of a body that are copied at one time.
+const CHUNK: usize = 1 << 16;
 
 /// The handler of the transport's server.
 pub(super) struct Requests(pub(super) Arc<Shared>);
@@ -422,9 +426,9 @@ impl Requests {
             let blocking = tokio::task::spawn_blocking(move || {
                 let _place = place;
                 let header_of = header.header().clone();
-                let judged = turn.run(|| judge(&run, header, &body));
+                let verdict = turn.run(|| judge(&run, header, &body));
                 drop(turn);
-                settle(&run, &header_of, judged?)
+                settle(&run, &header_of, verdict?, &body)
             });
             match blocking.await.unwrap_or(Err(Denied::Storage)) {
                 Ok(receipt) => Ok(Submitted::Receipt(Box::new(receipt))),
@@ -617,8 +621,8 @@ fn standing(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptCont
     }
     match core.machine().ok_or(Denied::Storage)?.standing_of(header) {
         // Whoever signed a contribution that was refused has used up its place in this round.
-        Admission::Verify => match core.rejected().get(&header.content.client) {
-            Some(check) => Err(Denied::Refused(*check)),
+        Admission::Verify => match core.used_up(header.content.client) {
+            Some(check) => Err(Denied::Refused(check)),
             None => Ok(None),
         },
         Admission::Known(receipt) => Ok(Some(*receipt)),
@@ -635,48 +639,82 @@ fn standing(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptCont
     }
 }
 
-/// What verification says of a contribution, and its bytes.
-type Judged = (Result<VerifiedContribution, Refusal>, Vec<u8>);
+/// The bytes of an upload. A spool that cannot be read is a failure of the disk.
+fn read(run: &RoundRun, client: ClientId, body: &SpooledBody) -> Result<Vec<u8>, Denied> {
+    let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
+    body.read_all(max)
+        .map_err(|error| run.not_stored(client, &error))
+}
 
 /// Verifies a contribution, without a look at its round.
-fn judge(run: &RoundRun, checked: CheckedHeader, body: &SpooledBody) -> Result<Judged, Denied> {
-    let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
-    let bytes = body.read_all(max).map_err(|_| Denied::Storage)?;
-    let decoded =
-        decode_body(&run.context, &bytes).map_err(|refusal| Denied::Refused(refusal.check))?;
-    let verdict = verify_checked(&run.context, &run.proof, checked, decoded);
-    Ok((verdict, bytes))
+fn judge(
+    run: &RoundRun,
+    checked: CheckedHeader,
+    body: &SpooledBody,
+) -> Result<Result<VerifiedContribution, Refusal>, Denied> {
+    let bytes = read(run, checked.header().content.client, body)?;
+    let decoded = decode_body(&run.context, &bytes);
+    // What was decoded is a second copy, and the first stays in the spool.
+    drop(bytes);
+    Ok(decoded.and_then(|decoded| verify_checked(&run.context, &run.proof, checked, decoded)))
+}
+
+/// Makes a body durable under its digest.
+fn store(run: &RoundRun, client: ClientId, body: &SpooledBody) -> Result<Digest, Denied> {
+    let written = || -> io::Result<Digest> {
+        let mut writer = run.bodies.writer(body.len()).map_err(io::Error::other)?;
+        let mut reader = body.reader().map_err(io::Error::other)?;
+        let mut chunk = vec![0; CHUNK];
+        loop {
+            match reader.read(&mut chunk)? {
+                0 => break,
+                count => writer
+                    .write(chunk.get(..count).unwrap_or_default())
+                    .map_err(io::Error::other)?,
+            }
+        }
+        let digest = writer.commit().map_err(io::Error::other)?;
+        Ok(Digest(digest.0))
+    };
+    match written() {
+        Ok(digest) => {
+            run.task.storage.worked();
+            Ok(digest)
+        }
+        Err(error) => Err(run.not_stored(client, &error)),
+    }
 }
 
 /// Stores and receipts a contribution that was verified, or notes that it was refused.
 fn settle(
     run: &RoundRun,
     header: &Header,
-    (verdict, bytes): Judged,
+    verdict: Result<VerifiedContribution, Refusal>,
+    body: &SpooledBody,
 ) -> Result<Signed<ReceiptContent>, Denied> {
     let client = header.content.client;
     let verified = match verdict {
         Ok(verified) => verified,
         Err(refusal) => {
             let check = refusal.check;
-            run.reject(&mut run.lock(), header, refusal, bytes)?;
+            if check.info().blame == Blame::Nobody {
+                run.note_mismatch(client, check);
+            } else {
+                let bytes = read(run, client, body)?;
+                run.reject(&mut run.lock(), header, refusal, bytes)?;
+            }
             return Err(Denied::Refused(check));
         }
     };
     // The body first: a record may only name what is durable.
-    let mut writer = run
-        .bodies
-        .writer(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
-    writer.write(&bytes)?;
-    let digest = writer.commit()?;
-    drop(bytes);
+    let digest = store(run, client, body)?;
 
     let mut core = run.lock();
     let refusals = run.input(
         &mut core,
         Input::Contribution {
             contribution: verified,
-            body: Digest(digest.0),
+            body: digest,
         },
     )?;
     match core.receipt(client) {

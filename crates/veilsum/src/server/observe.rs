@@ -27,7 +27,13 @@ impl Observer {
         self.counters.stats()
     }
 
-    /// Whether the logs of the newest rounds of all tasks can be written.
+    /// Of each task, how many contributions could not be stored since the start, and were answered so.
+    #[must_use]
+    pub fn storage_failures(&self) -> Vec<(String, u64)> {
+        self.shared.storage_failures()
+    }
+
+    /// Whether the logs of the newest rounds of all tasks can be written, and their last contributions could be stored.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.shared.is_healthy()

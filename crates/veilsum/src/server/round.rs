@@ -12,20 +12,21 @@ use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
-    Blame, BodySource, Bytes, Check, Event, Evidence, Fault, Input, Message, Outcome, Output, Owed,
-    Party, Record, Refusal, RoundContext, ServerRound, check_request, judge_with,
+    BodySource, Check, Event, Evidence, Fault, Input, Message, Outcome, Output, Owed, Party,
+    Record, Refusal, RoundContext, ServerRound, check_request,
 };
 use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError};
-use veilsum_wire::{Header, ReceiptContent, RequestContent, Signed, VoidContent, Wire};
+use veilsum_wire::{ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::evidence::keep;
 use super::outbox::{Batch, Outgoing};
 use super::rosters;
 use super::task::TaskHome;
 use super::{ServerError, ServerTimes};
-use crate::journal::{Journal, RECORDED_MAX, Stored};
+use crate::journal::{Journal, Stored};
 
 mod ending;
+mod refusals;
 
 use ending::Told;
 
@@ -39,6 +40,8 @@ pub enum RoundEvent {
     Received(ClientId),
     /// A contribution was refused for a reason that speaks against its client.
     Rejected(ClientId, Check),
+    /// A body was not the one that its header states; the client may try again, a few times.
+    Mismatched(ClientId, Check),
     /// U is fixed with this many contributions.
     Proposed(u32),
     /// A member's message was taken.
@@ -93,6 +96,8 @@ pub(super) struct Core {
     outgoing: Outgoing,
     receipts: BTreeMap<ClientId, Signed<ReceiptContent>>,
     rejected: BTreeMap<ClientId, Check>,
+    /// Clients of well-signed headers whose bodies were others than the headers say: how often, and the last check.
+    mismatched: BTreeMap<ClientId, (u32, Check)>,
     /// Clients whose contribution is being verified: one at a time for each.
     verifying: BTreeSet<ClientId>,
     joined: BTreeSet<ClientId>,
@@ -246,6 +251,7 @@ impl RoundRun {
             proposed: false,
             done: None,
             void: None,
+            mismatched: BTreeMap::new(),
             failure: None,
             fault: None,
             sealed: had_ended,
@@ -349,11 +355,6 @@ impl RoundRun {
         let signed = self.signed.lock().unwrap_or_else(PoisonError::into_inner);
         let client = request.content.client;
         (signed.get(&(client, kind)) == Some(request)).then_some(client)
-    }
-
-    /// The check for which this client's contribution was refused, as far as that can be told without waiting.
-    pub(super) fn refused(&self, client: ClientId) -> Option<Check> {
-        self.core.try_lock().ok()?.rejected.get(&client).copied()
     }
 
     /// As [`Self::lock`], for a task of the runtime: while the lock is held for long, as when a sum is opened, other tasks
@@ -504,50 +505,6 @@ impl RoundRun {
         keep(&*self.disk, &self.dir, &self.context, evidence);
     }
 
-    /// Notes a refusal that speaks against the client of a well-signed header.
-    pub(super) fn note_rejection(&self, core: &mut Core, header: &Header, check: Check) {
-        let client = header.content.client;
-        if !matches!(check.info().blame, Blame::Client | Blame::Dealer)
-            || !self.context.in_cohort(client)
-            || core.receipts.contains_key(&client)
-            || core.rejected.contains_key(&client)
-        {
-            return;
-        }
-        core.rejected.insert(client, check);
-        self.tell(RoundEvent::Rejected(client, check));
-        self.bump(Wake::Driver);
-    }
-
-    /// Notes that verification refused a contribution. Who signed it is convicted in the log, so that the transcript shows
-    /// what was rejected and why; a body that is too long for a record convicts in a file beside it.
-    pub(super) fn reject(
-        &self,
-        core: &mut Core,
-        header: &Header,
-        refusal: Refusal,
-        body: Vec<u8>,
-    ) -> Result<(), Denied> {
-        let first = !core.rejected.contains_key(&header.content.client);
-        self.note_rejection(core, header, refusal.check);
-        if !first || !core.rejected.contains_key(&header.content.client) {
-            return Ok(());
-        }
-        let (header, body) = (header.clone(), Bytes(body));
-        if body.0.len() as u64 <= RECORDED_MAX {
-            let input = Input::Invalid {
-                header,
-                body,
-                refusal,
-            };
-            return self.input(core, input).map(|_| ());
-        }
-        if matches!(refusal.check, Check::Proof(_)) {
-            self.keep(&Evidence::InvalidProof { header, body });
-        }
-        Ok(())
-    }
-
     /// Notes that a client of the cohort asked for the round; whether it is the first time in this process.
     pub(super) async fn note_joined(&self, client: ClientId) -> bool {
         let (heard, joined) = self
@@ -651,21 +608,6 @@ impl Core {
         }
     }
 
-    /// Whose contribution was refused before, from the evidence in the log: it has used up its place in the round.
-    fn recall_rejection(&mut self, context: &RoundContext, proof: &ProofRound, record: &Record) {
-        let Record::ServerEvidence { evidence } = record else {
-            return;
-        };
-        let (Evidence::InvalidHeader { header } | Evidence::InvalidProof { header, .. }) = evidence
-        else {
-            return;
-        };
-        if let Ok(conviction) = judge_with(context, Some(proof), evidence) {
-            self.rejected
-                .insert(header.content.client, conviction.check);
-        }
-    }
-
     /// What later requests ask for, from a record that is durable.
     fn recall(&mut self, record: &Record) {
         match record {
@@ -709,7 +651,7 @@ impl Core {
     /// Clients that joined and from which there is nothing yet.
     pub(super) fn expected(&self) -> impl Iterator<Item = ClientId> + '_ {
         let here = |client: &&ClientId| {
-            !self.receipts.contains_key(client) && !self.rejected.contains_key(client)
+            !self.receipts.contains_key(client) && self.used_up(**client).is_none()
         };
         self.joined.iter().filter(here).copied()
     }
@@ -763,7 +705,7 @@ impl Core {
     pub(super) fn nobody_left(&self, context: &RoundContext, quiet: Duration) -> bool {
         context.cohort().iter().all(|client| {
             self.receipts.contains_key(client)
-                || self.rejected.contains_key(client)
+                || self.used_up(*client).is_some()
                 || (self.joined.contains(client)
                     && self
                         .clients

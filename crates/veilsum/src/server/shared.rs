@@ -289,11 +289,18 @@ impl Shared {
     }
 
     pub(super) fn is_healthy(&self) -> bool {
-        let names: Vec<TaskName> = self.tasks().homes.keys().cloned().collect();
-        names
-            .iter()
-            .filter_map(|name| self.newest_of(name))
-            .all(|run| run.lock().failure().is_none())
+        let homes = self.homes();
+        homes.iter().all(|home| {
+            let run = self.newest_of(&home.name);
+            !home.storage.is_failing() && run.is_none_or(|run| run.lock().failure().is_none())
+        })
+    }
+
+    /// Of each task, how many uploads could not be stored since the start.
+    pub(super) fn storage_failures(&self) -> Vec<(String, u64)> {
+        let homes = self.homes();
+        let of = |home: &Arc<TaskHome>| (home.name.as_str().to_owned(), home.storage.failures());
+        homes.iter().map(of).collect()
     }
 
     fn newest_of(&self, task: &TaskName) -> Option<Arc<RoundRun>> {
@@ -319,11 +326,10 @@ fn round_status(context: &RoundContext, core: &mut Core) -> ServerStatus {
         (None, true) => 1,
         (None, false) => 0,
     };
-    let mut rejected = BTreeMap::new();
-    for check in core.rejected().values() {
-        let count: &mut u32 = rejected.entry(check.id().to_owned()).or_default();
-        *count = count.saturating_add(1);
-    }
+    let refusals = core.refusals().into_iter();
+    let rejected = refusals
+        .map(|(check, count)| (check.to_owned(), count))
+        .collect();
     let mut clients_awaited = Vec::new();
     if phase == 0 {
         clients_awaited.extend(core.expected().take(AWAITED_NAMED));

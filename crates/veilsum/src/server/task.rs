@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
@@ -84,6 +84,35 @@ pub(super) struct TaskHome {
     beacon: Mutex<Option<u64>>,
     /// A round was opened, or there is none to go on with.
     settled: AtomicBool,
+    pub(super) storage: Storage,
+}
+
+/// Whether uploads of a task can be stored.
+#[derive(Debug, Default)]
+pub(super) struct Storage {
+    failing: AtomicBool,
+    failures: AtomicU64,
+}
+
+impl Storage {
+    pub(super) fn failed(&self) {
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        self.failing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn worked(&self) {
+        self.failing.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the last upload could not be stored.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Uploads that could not be stored since the start.
+    pub(super) fn failures(&self) -> u64 {
+        self.failures.load(Ordering::Relaxed)
+    }
 }
 
 impl TaskHome {
@@ -96,6 +125,7 @@ impl TaskHome {
             next_ms: Mutex::new(0),
             beacon: Mutex::new(None),
             settled: AtomicBool::new(false),
+            storage: Storage::default(),
         }
     }
 
@@ -346,6 +376,9 @@ fn log(event: &RoundEvent) {
         }
         RoundEvent::Rejected(_, check) => {
             tracing::info!(target: "veilsum", event = "contribution_refused", check = check.id());
+        }
+        RoundEvent::Mismatched(_, check) => {
+            tracing::info!(target: "veilsum", event = "contribution_mismatched", check = check.id());
         }
         RoundEvent::Proposed(count) => {
             tracing::info!(target: "veilsum", event = "round_closing", contributions = count);
