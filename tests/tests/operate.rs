@@ -105,12 +105,16 @@ fn the_key_may_come_from_the_environment_and_is_never_said() {
     );
 }
 
-fn get(address: &str, path: &str) -> String {
+fn ask(address: &str, method: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
+}
+
+fn get(address: &str, path: &str) -> String {
+    ask(address, "GET", path)
 }
 
 /// Everything in key files that is long enough to be a secret.
@@ -174,6 +178,18 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     }
     assert!(get(&metrics, "/health").ends_with("ok\n"));
     assert!(get(&metrics, "/secret").starts_with("HTTP/1.1 404"));
+    // Probes ask for the head alone: it says what GET says, and no body follows.
+    for (path, length) in [("/health", "Content-Length: 3\r\n"), ("/metrics", "")] {
+        let head = ask(&metrics, "HEAD", path);
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        assert!(
+            head.contains(length) && head.ends_with("\r\n\r\n"),
+            "{head}"
+        );
+    }
+    let refused = ask(&metrics, "POST", "/health");
+    assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
+    assert!(refused.contains("Allow: GET, HEAD\r\n"), "{refused}");
 
     // While it runs the round is open, and is not pruned whatever the policy.
     let state = deployment.file("state");

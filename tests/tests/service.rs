@@ -100,6 +100,16 @@ fn rounds_by_command_over_restarts_are_answered_for_until_they_are_pruned() {
     begin();
     in_phase(3, "taking contributions");
     server.kill();
+    // A torn tail, which a start cuts, makes no round unreadable.
+    let torn = deployment.file("torn");
+    let copied = Command::new("cp").args(["-r", &state, &torn]).status();
+    assert!(copied.unwrap().success());
+    let log = format!("{torn}/rounds/3/log");
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, &whole[..whole.len() - 1]).unwrap();
+    let list = json(&run_ok(["rounds", "list", "--json", "--state", &torn]));
+    let states = [0, 1, 2].map(|round| list["rounds"][round]["state"].clone());
+    assert_eq!(states, ["certified", "certified", "open"]);
 
     // Whatever the configuration says by now, the open round goes on with what was announced.
     set(&deployment, "norm_bound = 32767", "norm_bound = 30000");
@@ -130,6 +140,7 @@ fn rounds_by_command_over_restarts_are_answered_for_until_they_are_pruned() {
     server.kill();
     fs::write(&answers, bytes).unwrap();
     let server = deployment.server();
+    let _ = deployment.status_soon(&address);
     begin();
     in_phase(4, "taking contributions");
     assert_eq!(check(&deployment, &address, 2).status.code(), Some(1));
@@ -496,4 +507,111 @@ fn who_comes_too_late_is_told_that_nothing_was_accepted_and_takes_part_in_the_ne
         (saved.status.code(), verdict(&saved)),
         (Some(0), "valid".into())
     );
+}
+
+/// A server that says in words what it does, into a file.
+fn talking(deployment: &Deployment, said: &str) -> Child {
+    forget_address(deployment);
+    let file = fs::OpenOptions::new().append(true).create(true).open(said);
+    let server = Command::new(program())
+        .args(["server", "--config", &deployment.file("server.toml")])
+        .stdout(file.unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = deployment.address();
+    server
+}
+
+/// Ends a server as systemd does.
+fn stop(mut server: Child) {
+    let id = server.id().to_string();
+    assert!(Command::new("kill").arg(id).status().unwrap().success());
+    assert!(server.wait().unwrap().success());
+}
+
+#[test]
+fn a_round_is_asked_for_only_where_a_server_hears_it() {
+    let deployment = Deployment::new(CLIENTS);
+    let state = deployment.file("state");
+    let ask = |more: &[&str], code: i32, words: &str| {
+        let output = run([&["rounds", "start", "--state", &state], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{words} is not in {said}");
+    };
+    // A server without a schedule begins its round by itself.
+    let server = deployment.server();
+    let _ = deployment.address();
+    ask(&[], 1, "no server runs here that begins rounds by command");
+    server.kill();
+    fs::remove_dir_all(&state).unwrap();
+
+    set(&deployment, "[round]", "[schedule]\n[round]");
+    forget_address(&deployment);
+    let server = deployment.server();
+    let _ = deployment.address();
+    ask(&["--task", "dogs"], 2, "there is no task dogs here");
+    ask(&[], 0, "");
+    server.kill();
+    let _ = fs::remove_file(format!("{state}/start"));
+    ask(&[], 1, "no server runs here that begins rounds by command");
+    assert!(!fs::exists(format!("{state}/start")).unwrap());
+    assert!(!fs::exists(format!("{state}/tasks")).unwrap());
+}
+
+#[test]
+fn a_start_that_is_refused_leaves_the_address_of_the_other() {
+    let deployment = Deployment::new(CLIENTS);
+    let server = deployment.server();
+    let address = deployment.address();
+    let refused = |code: i32, words: &str| {
+        let ended = deployment.server().end();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "{words} is not in {said}");
+        assert_eq!(deployment.address(), address);
+    };
+    refused(1, "is used by another server");
+    // The round was run already, by the claims of another directory.
+    set(&deployment, "state = \"state\"", "state = \"other\"");
+    fs::create_dir_all(deployment.file("other/claims")).unwrap();
+    fs::write(deployment.file("other/claims/1"), "other").unwrap();
+    refused(2, "was run already");
+    // Nothing is begun where the metrics cannot be served.
+    fs::remove_dir_all(deployment.file("other")).unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let metrics = format!("metrics = \"{}\"\nlisten", taken.local_addr().unwrap());
+    set(&deployment, "listen", &metrics);
+    refused(1, "metrics cannot be served");
+    assert!(!fs::exists(deployment.file("other/rounds")).unwrap());
+    server.kill();
+}
+
+#[test]
+fn a_server_that_is_stopped_says_what_is_open_and_goes_on_with_it() {
+    let deployment = Deployment::new(CLIENTS);
+    set(&deployment, "[round]", "[schedule]\n[round]");
+    let (said, state) = (deployment.file("server.out"), deployment.file("state"));
+    let has = |what: &str| {
+        deployment.wait(what, || {
+            let text = fs::read_to_string(&said).ok()?;
+            text.contains(what).then_some(text)
+        })
+    };
+    stop(talking(&deployment, &said));
+    has("stopped; no round is open\n");
+    let server = talking(&deployment, &said);
+    run_ok(["rounds", "start", "--state", &state]);
+    has("round 1 begins\n");
+    let address = deployment.address();
+    deployment.wait("round 1", || {
+        (deployment.status(&address)?["round"] == 1).then_some(())
+    });
+    stop(server);
+    has("stopped; start the server again to go on with round 1\n");
+    let server = talking(&deployment, &said);
+    let text = has("round 1 goes on\n");
+    assert_eq!(text.matches("round 1 begins").count(), 1, "{text}");
+    stop(server);
 }

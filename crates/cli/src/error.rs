@@ -9,7 +9,7 @@ use veilsum::protocol::ContextError;
 use veilsum::store::StoreError;
 use veilsum::wire::{AdmitError, JoinError, RosterError};
 use veilsum::{
-    ClientError, EpochError, JournalError, RegistrarError, RosterMemoryError, ServerError,
+    ClientError, EpochError, JournalError, RegistrarError, RosterMemoryError, ServerError, TaskName,
 };
 use veilsum_audit::AuditError;
 use veilsum_bench::BenchError;
@@ -63,6 +63,14 @@ pub(crate) enum CliError {
         "round {round} is announced already, so it goes on: only a round that still waits can be given up"
     )]
     Announced { round: u64 },
+    #[error("{}: no server runs here that begins rounds by command, and nothing is asked for. Start it first, with [schedule] in its configuration: without it a server runs one round, and that at once", state.display())]
+    NoServer { state: PathBuf },
+    #[error("{}: {}", state.display(), tasks_said(task, known))]
+    NoTask {
+        state: PathBuf,
+        task: TaskName,
+        known: Vec<String>,
+    },
     #[error(
         "a cohort of {cohort} cannot be drawn from {population} clients: choose between 2 and {population}"
     )]
@@ -156,9 +164,9 @@ pub(crate) enum CliError {
     NoReceipt { path: PathBuf, round: u64 },
     #[error("to ask a server, give its key and the registrar's: --server-key and --registrar")]
     PinsNeeded,
-    #[error("{}: {kind}", path.display())]
+    #[error("{}: {}", path.display(), kind_said(*kind))]
     Directory { path: PathBuf, kind: io::ErrorKind },
-    #[error("{}: {kind}", path.display())]
+    #[error("{}: {}", path.display(), kind_said(*kind))]
     File { path: PathBuf, kind: io::ErrorKind },
     #[error("{}: this is no round of the laboratory: {cause}", path.display())]
     Scenario { path: PathBuf, cause: ScenarioError },
@@ -168,6 +176,24 @@ pub(crate) enum CliError {
     Threads,
     #[error(transparent)]
     Round(#[from] RoundError),
+}
+
+fn kind_said(kind: io::ErrorKind) -> String {
+    match kind {
+        io::ErrorKind::NotFound => "it does not exist: check the path".to_owned(),
+        kind => kind.to_string(),
+    }
+}
+
+fn tasks_said(task: &TaskName, known: &[String]) -> String {
+    match (task.as_str(), known) {
+        (name, []) => format!("there is no task {name} here, nor any other with a name"),
+        ("", known) => format!("name one of the tasks with --task: {}", known.join(", ")),
+        (name, known) => format!(
+            "there is no task {name} here, but these: {}",
+            known.join(", ")
+        ),
+    }
 }
 
 fn counted(rounds: usize) -> String {
@@ -225,7 +251,8 @@ impl CliError {
             }
             Self::Scenario { .. } | Self::Adversary(_) => exit::USAGE,
             Self::Round(_) => exit::VERIFICATION,
-            Self::NoRound { .. } | Self::Cohort { .. } => exit::USAGE,
+            Self::NoServer { .. } => exit::ENVIRONMENT,
+            Self::NoRound { .. } | Self::NoTask { .. } | Self::Cohort { .. } => exit::USAGE,
             Self::NothingWaits | Self::Announced { .. } => exit::USAGE,
             Self::GivenUp { .. } => exit::ABORTED,
             Self::Directory { .. } => exit::ENVIRONMENT,

@@ -1,4 +1,4 @@
-//! Health and metrics on a listener of their own, for the operator's network alone: HTTP/1.1 GET, nothing else.
+//! Health and metrics on a listener of their own, for the operator's network alone: HTTP/1.1 GET and HEAD, nothing else.
 //!
 //! Nothing here is secret, and nothing names a client: numbers, round ids, phases, ids of checks.
 
@@ -60,19 +60,38 @@ async fn answer(mut stream: TcpStream, observer: &Observer) -> std::io::Result<(
             return Ok(());
         }
     }
-    let (status, body) = match head.split(|b| *b == b' ').take(2).collect::<Vec<_>>()[..] {
-        [b"GET", b"/metrics"] => ("200 OK", metrics(observer)),
-        [b"GET", b"/health"] if observer.is_healthy() => ("200 OK", "ok\n".to_owned()),
-        [b"GET", b"/health"] => ("503 Service Unavailable", "the disk failed\n".to_owned()),
-        [b"GET", _] => ("404 Not Found", "/metrics or /health\n".to_owned()),
-        _ => ("405 Method Not Allowed", "GET\n".to_owned()),
+    let mut words = head.split(|b| *b == b' ');
+    let (method, path) = (words.next(), words.next());
+    let (status, more, body) = match (method, path) {
+        (Some(b"GET" | b"HEAD"), Some(path)) => {
+            let (status, body) = page(path, observer);
+            (status, "", body)
+        }
+        _ => (
+            "405 Method Not Allowed",
+            "Allow: GET, HEAD\r\n",
+            "GET or HEAD\n".to_owned(),
+        ),
     };
-    let answer = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+    let mut answer = format!(
+        "HTTP/1.1 {status}\r\n{more}Content-Type: text/plain; version=0.0.4\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
         body.len()
     );
+    if method != Some(b"HEAD") {
+        answer += &body;
+    }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await
+}
+
+/// Status and body of the answer about a path.
+fn page(path: &[u8], observer: &Observer) -> (&'static str, String) {
+    match path {
+        b"/metrics" => ("200 OK", metrics(observer)),
+        b"/health" if observer.is_healthy() => ("200 OK", "ok\n".to_owned()),
+        b"/health" => ("503 Service Unavailable", "the disk failed\n".to_owned()),
+        _ => ("404 Not Found", "/metrics or /health\n".to_owned()),
+    }
 }
 
 struct Text(String);

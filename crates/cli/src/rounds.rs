@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use veilsum::protocol::Record;
 use veilsum::store::{
-    BodyDigest, ClosedLog, DirLock, LOG_FILE, RealDisk, StoreError, replace_private, write_private,
+    BodyDigest, ClosedLog, DirLock, LOCK_FILE, LOG_FILE, Log, RealDisk, StoreError,
+    replace_private, write_private,
 };
 use veilsum::wire::Wire;
 use veilsum::{TaskName, announced_params};
@@ -88,7 +89,13 @@ fn state(dir: &Path) -> State {
     let log = match ClosedLog::read(Arc::new(RealDisk), dir) {
         Ok(log) => log,
         Err(StoreError::NotClosed { .. }) => return State::Open,
-        Err(error) => return State::Unreadable(error),
+        // A tail that a crash tore, or that is being written now, is none of its damage.
+        Err(error) => {
+            return match Log::look(&RealDisk, dir) {
+                Ok(found) if !found.closed => State::Open,
+                _ => State::Unreadable(error),
+            };
+        }
     };
     let (mut contributions, mut convicted, mut void) = (0, 0, false);
     let records = match log.records() {
@@ -126,6 +133,75 @@ fn of_task(state: &Path, task: &TaskName) -> PathBuf {
     }
 }
 
+/// How often a server asks for the lock of a task before it takes it to be another's, and the pause between.
+const LOCK_TRIES: usize = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
+
+/// Says to [`takes_commands`] that a server begins rounds of the task in this state directory by command, until it is dropped.
+///
+/// # Errors
+/// [`StoreError::Locked`] where another server does; errors of the disk.
+pub(crate) fn take_commands(state: &Path) -> Result<DirLock, StoreError> {
+    for _ in 0..LOCK_TRIES {
+        match DirLock::acquire(&RealDisk, state) {
+            // Somebody may only have looked whether it is held.
+            Err(StoreError::Locked { .. }) => std::thread::sleep(LOCK_PAUSE),
+            taken => return taken,
+        }
+    }
+    DirLock::acquire(&RealDisk, state)
+}
+
+/// Whether a server runs that begins rounds of the task in this state directory by command. Nothing is written.
+fn takes_commands(state: &Path) -> Result<bool, StoreError> {
+    // Where no server ever did, there is no file.
+    if !state.join(LOCK_FILE).exists() {
+        return Ok(false);
+    }
+    match DirLock::acquire(&RealDisk, state) {
+        Ok(_) => Ok(false),
+        Err(StoreError::Locked { .. }) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names of the tasks below a server's state directory.
+fn task_names(state: &Path) -> Result<Vec<String>, CliError> {
+    let tasks = state.join(TASKS_DIR);
+    if !tasks.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut names: Vec<String> = entries(&tasks)?
+        .iter()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// Asks the server for a round of the task, if one runs that will hear it.
+fn start(state: &Path, task: &TaskName) -> Result<(), CliError> {
+    // Tells of a directory that is not there.
+    entries(state)?;
+    let dir = of_task(state, task);
+    if takes_commands(&dir)? {
+        return Ok(ask(&dir.join(START_FILE))?);
+    }
+    let known = task_names(state)?;
+    let is_task = match task.as_str() {
+        "" => known.is_empty(),
+        name => known.iter().any(|known| known == name),
+    };
+    match is_task {
+        true => Err(CliError::NoServer { state: dir }),
+        false => Err(CliError::NoTask {
+            state: state.to_owned(),
+            task: task.clone(),
+            known,
+        }),
+    }
+}
+
 /// Leaves the empty file that asks a running server for something. Asked for already: then one answer serves both.
 fn ask(file: &Path) -> Result<(), StoreError> {
     match write_private(&RealDisk, file, b"") {
@@ -144,16 +220,11 @@ fn kept_by_all(state: &Path) -> Result<Vec<Kept>, CliError> {
     if state.join("rounds").is_dir() {
         all.extend(kept(state, "")?);
     }
-    let mut names: Vec<_> = entries(&tasks)?
-        .iter()
-        .map(fs::DirEntry::file_name)
-        .collect();
-    names.sort();
-    for name in names {
+    for name in task_names(state)? {
         let dir = tasks.join(&name);
         // A task that had no round yet.
         if dir.join("rounds").is_dir() {
-            all.extend(kept(&dir, &name.to_string_lossy())?);
+            all.extend(kept(&dir, &name)?);
         }
     }
     Ok(all)
@@ -291,7 +362,7 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
                         convicted,
                     } => format!("{contributions} contributions, {convicted} convicted"),
                     State::Unreadable(error) => error.to_string(),
-                    State::Open => "start the server to go on with it".to_owned(),
+                    State::Open => "the server goes on with it while it runs".to_owned(),
                     State::Void => String::new(),
                 };
                 let (task, round, kib) = (&kept.task, kept.round, kept.bytes >> 10);
@@ -303,10 +374,9 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             }
         }
         RoundsCommand::Start { state, task } => {
-            let dir = of_task(state, task);
-            ask(&dir.join(START_FILE))?;
+            start(state, task)?;
             println!(
-                "a round is asked for; the server begins it when the one that is open has ended"
+                "a round is asked for; the server begins it now, or when the one that is open has ended"
             );
         }
         RoundsCommand::Skip { state, task } => {

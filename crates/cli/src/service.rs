@@ -1,5 +1,6 @@
 //! `server`: the tasks of a configuration, each with one round or with rounds by schedule and by command.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::error::CliError;
 use crate::ledger::Ledger;
 use crate::metrics;
 use crate::newest::RosterFile;
+use crate::rounds::take_commands;
 use crate::schedule::{Schedule, Slot};
 use crate::stands::Stands;
 use crate::status::duration;
@@ -79,11 +81,19 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     } else {
         None
     };
+    let metrics = match config.metrics {
+        Some(listen) => Some(metrics::serve(listen, server.observer()).await?),
+        None => None,
+    };
     let mut running = JoinSet::new();
-    let mut tasks = Vec::new();
+    let (mut tasks, mut commands) = (Vec::new(), Vec::new());
+    let course = Course::new(config.tasks.len());
     for config in config.tasks {
         let task = server.task(config.name.clone(), config.state.clone())?;
         tasks.push(described(&config));
+        if config.schedule.is_some() {
+            commands.push(take_commands(&config.state)?);
+        }
         let runner = Runner {
             task,
             config,
@@ -92,36 +102,118 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
             state: state.clone(),
             server_key,
             json: arguments.json,
+            course: Arc::clone(&course),
         };
         running.spawn(runner.run(ledger.clone()));
     }
     let address = server.local_addr();
-    let metrics = match config.metrics {
-        Some(listen) => Some(metrics::serve(listen, server.observer()).await?),
-        None => None,
-    };
-    if let Some(path) = &config.address_file {
-        replace_public(&RealDisk, path, format!("{address}\n").as_bytes())?;
-    }
     if !arguments.json {
         println!("listening on {address}, {}", tasks.join("; "));
         if let Some(metrics) = metrics {
             println!("metrics at http://{metrics}/metrics");
         }
     }
-    let ended = tokio::select! {
-        ended = all(&mut running) => Some(ended),
-        () = told_to_stop() => None,
+    let ended = {
+        let (all, stop) = (all(&mut running), told_to_stop());
+        tokio::pin!(all, stop);
+        let mut ended = tokio::select! {
+            biased;
+            ended = &mut all => Some(Some(ended)),
+            () = &mut stop => Some(None),
+            () = server.settled() => None,
+        };
+        // Until then it may be refused, and the file may be that of another server.
+        let begun = ended.is_none() && course.is_begun();
+        if let Some(path) = config.address_file.as_deref().filter(|_| begun) {
+            replace_public(&RealDisk, path, format!("{address}\n").as_bytes())?;
+        }
+        if ended.is_none() {
+            ended = tokio::select! {
+                ended = &mut all => Some(Some(ended)),
+                () = &mut stop => Some(None),
+            };
+        }
+        ended.flatten()
     };
+    let open = course.open();
     server.shutdown(GRACE).await;
+    drop(commands);
     match ended {
         Some(ended) => ended.map(|()| 0),
         None => {
             if !arguments.json {
-                println!("stopped; start the server again to go on with the round");
+                println!("{}", stopped(&open));
             }
             Ok(0)
         }
+    }
+}
+
+/// How far the tasks of a server are.
+#[derive(Debug)]
+struct Course(Mutex<Progress>);
+
+#[derive(Debug)]
+struct Progress {
+    /// Tasks that did not fail.
+    well: usize,
+    /// The round that a task is at, until its result is written.
+    rounds: BTreeMap<String, u64>,
+}
+
+impl Course {
+    fn new(tasks: usize) -> Arc<Self> {
+        let rounds = BTreeMap::new();
+        Arc::new(Self(Mutex::new(Progress {
+            well: tasks,
+            rounds,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether any task goes on.
+    fn is_begun(&self) -> bool {
+        self.lock().well > 0
+    }
+
+    /// A task is at this round; whether that was known.
+    fn at(&self, task: &str, round: u64) -> bool {
+        self.lock().rounds.insert(task.to_owned(), round) == Some(round)
+    }
+
+    /// A task is at no round any more.
+    fn over(&self, task: &str) {
+        self.lock().rounds.remove(task);
+    }
+
+    fn failed(&self, task: &str, ended: &Ended) {
+        let mut progress = self.lock();
+        progress.rounds.remove(task);
+        progress.well = match ended {
+            Ended::One(_) => progress.well.saturating_sub(1),
+            Ended::All(_) => 0,
+        };
+    }
+
+    /// The rounds that are not over.
+    fn open(&self) -> Vec<u64> {
+        self.lock().rounds.values().copied().collect()
+    }
+}
+
+/// What is said at the end of a server that was told to stop.
+fn stopped(open: &[u64]) -> String {
+    let numbers: Vec<String> = open.iter().map(u64::to_string).collect();
+    match &numbers[..] {
+        [] => "stopped; no round is open".to_owned(),
+        [round] => format!("stopped; start the server again to go on with round {round}"),
+        rounds => format!(
+            "stopped; start the server again to go on with rounds {}",
+            rounds.join(", ")
+        ),
     }
 }
 
@@ -314,6 +406,7 @@ struct Runner {
     state: PathBuf,
     server_key: [u8; 32],
     json: bool,
+    course: Arc<Course>,
 }
 
 /// Why a round of a schedule begins.
@@ -332,13 +425,18 @@ fn is_proven(roster: &Roster) -> bool {
 
 impl Runner {
     async fn run(mut self, ledger: Option<Arc<Mutex<Ledger>>>) -> Result<(), Ended> {
-        match (self.config.schedule.clone(), ledger) {
+        let ended = match (self.config.schedule.clone(), ledger) {
             (Some(schedule), Some(ledger)) => {
                 let ended = self.scheduled(&schedule, &ledger).await;
                 ended.map_err(Ended::All)
             }
             _ => self.single().await.map_err(Ended::One),
+        };
+        // Before the task is dropped, with which it would count as settled.
+        if let Err(ended) = &ended {
+            self.course.failed(self.config.name.as_str(), ended);
         }
+        ended
     }
 
     /// The roster of a round: of one that is open its own, of a new one the newest.
@@ -449,7 +547,9 @@ impl Runner {
             let round_id = report.round_id;
             return Err(ServerError::RoundUsed { round_id }.into());
         }
-        self.finish(&report, path.as_deref())
+        self.finish(&report, path.as_deref())?;
+        self.course.over(self.config.name.as_str());
+        Ok(())
     }
 
     /// Runs rounds for ever.
@@ -532,7 +632,9 @@ impl Runner {
             }
             Err(error) => return Err(error),
         }
-        Ok(locked(ledger).end(self.config.name.as_str())?)
+        locked(ledger).end(self.config.name.as_str())?;
+        self.course.over(self.config.name.as_str());
+        Ok(())
     }
 
     /// Waits for the next slot or a command.
@@ -596,8 +698,11 @@ impl Runner {
     async fn round(&mut self, plan: RoundPlan) -> Result<RoundReport, CliError> {
         let (human, front) = (!self.json, self.front());
         let round = plan.params.round_id;
-        if human && self.config.schedule.is_some() {
-            println!("{front}round {round} begins");
+        let again = self.course.at(self.config.name.as_str(), round);
+        if human && self.config.schedule.is_some() && !again {
+            let known = announced_params(&RealDisk, self.task.state(), round)?.is_some();
+            let verb = if known { "goes on" } else { "begins" };
+            println!("{front}round {round} {verb}");
         }
         let run = self.task.run(plan, |event| {
             if human {

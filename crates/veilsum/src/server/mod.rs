@@ -223,6 +223,11 @@ impl Server {
         }
     }
 
+    /// Waits until each of its tasks has opened a round, says that it has none to go on with, or is dropped.
+    pub async fn settled(&self) {
+        self.shared.settled().await;
+    }
+
     /// What the transport counted.
     #[must_use]
     pub fn stats(&self) -> ServerStats {

@@ -165,6 +165,14 @@ impl Shared {
         self.round(id).ok_or(none)
     }
 
+    /// Waits until every task has opened a round, has none to go on with, or is gone.
+    pub(super) async fn settled(&self) {
+        let mut newest = self.newest.subscribe();
+        let all = |_: &_| self.tasks().homes.values().all(|home| home.is_settled());
+        // The sender is a part of this: it is there as long as anybody asks.
+        let _ = newest.wait_for(all).await;
+    }
+
     /// Where the round of a number may be.
     fn dirs(&self, id: u64) -> Vec<PathBuf> {
         let tasks = self.tasks();
