@@ -26,6 +26,106 @@ fn find(dir: &Path, wanted: &str) -> Option<PathBuf> {
     })
 }
 
+/// Files and directories that are given to a command which takes others: what each is, by its name, and what takes it.
+fn wrong_kinds(dir: &Path) {
+    let at = |name: &str| dir.join(name).to_str().unwrap().to_owned();
+    let fails = |words: &[&str], code: i32, told: &[&str]| {
+        let output = run(words);
+        let said =
+            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        for part in told {
+            assert!(said.contains(part), "{words:?}: {part} is not in {said}");
+        }
+    };
+    let (client, round) = (at("clients/client-1"), at("server/rounds/1"));
+    let own = format!("{client}/client");
+    let saved = format!("{client}/published-1.veilsum");
+    let log = format!("{round}/log");
+    let roster = format!("{round}/roster.veilsum");
+    let names = |path: &str, what: &str| format!("{path}: this is {what}");
+    for (command, path, what, takes) in [
+        (
+            "check",
+            &log,
+            "a log, not a published result",
+            "`veilsum audit`",
+        ),
+        (
+            "check",
+            &roster,
+            "the roster of a transcript, not a pub",
+            "`veilsum audit`",
+        ),
+        (
+            "audit",
+            &log,
+            "a log, not evidence",
+            "`veilsum audit` takes the directory",
+        ),
+        (
+            "audit",
+            &saved,
+            "a published result, not evidence",
+            "`veilsum check`",
+        ),
+        (
+            "audit",
+            &client,
+            "the state directory of a client",
+            "`veilsum check`",
+        ),
+        ("audit", &own, "the log of a client", "`veilsum inspect`"),
+    ] {
+        fails(&[command, path], 2, &[&names(path, what), takes]);
+    }
+    fails(&["check", &round], 2, &[&round, "`veilsum audit`"]);
+    fails(&["check", &at("server")], 2, &["a server's transcripts"]);
+
+    // Each key that is not given is named, and no other.
+    let audit = ["audit", "--sum-only", &round];
+    let key = at("server.pub");
+    let said = run_ok(audit);
+    assert!(
+        said.contains("The server's key was taken") && said.contains("The registrar's key was")
+    );
+    let said = run_ok(audit.iter().copied().chain(["--server-key", &key]));
+    assert!(!said.contains("The server's key was") && said.contains("The registrar's key was"));
+
+    // The size of what is shown; and damage is no success.
+    let size = fs::metadata(format!("{own}/log")).unwrap().len();
+    let shown = json(&run_ok(["inspect", "--json", &client]));
+    assert_eq!(
+        (&shown["kind"], &shown["bytes"]),
+        (&"log".into(), &size.into())
+    );
+    let cut = dir.join("cut");
+    fs::create_dir(&cut).unwrap();
+    for name in ["log", "roster.veilsum"] {
+        fs::copy(dir.join("server/rounds/1").join(name), cut.join(name)).unwrap();
+    }
+    let whole = fs::read(&log).unwrap();
+    fs::write(cut.join("log"), &whole[..whole.len() / 2]).unwrap();
+    let cut = cut.to_str().unwrap();
+    fails(
+        &["inspect", cut],
+        3,
+        &["ServerAnnouncement", "no whole record"],
+    );
+    fails(&["audit", cut], 3, &["veilsum rounds export"]);
+    fs::remove_dir_all(cut).unwrap();
+    let saved = fs::read(saved).unwrap();
+    let damaged = at("damaged.veilsum");
+    fs::write(&damaged, &saved[..saved.len() / 2]).unwrap();
+    fails(
+        &["inspect", &damaged],
+        3,
+        &[&damaged, "the file is damaged"],
+    );
+    fails(&["check", &damaged], 3, &[&damaged, "the file is damaged"]);
+    fs::remove_file(damaged).unwrap();
+}
+
 #[test]
 fn a_demo_is_audited_and_checked_and_no_damage_passes() {
     let out = tempfile::tempdir().unwrap();
@@ -59,6 +159,8 @@ fn a_demo_is_audited_and_checked_and_no_damage_passes() {
     assert!(find(&dir.join("server"), "answers.veilsum").is_some());
     let words = run_ok(["audit", "--sum-only", dir.to_str().unwrap()]);
     assert!(!words.contains("not looked at"), "{words}");
+
+    wrong_kinds(dir);
 
     // Several paths at once: the gravest decides, and what cannot be judged hides nothing.
     let nothing = dir.join("nothing.veilsum");

@@ -235,8 +235,19 @@ fn updates() {
         &deployment,
         &cautious,
         3,
-        &["n_min is 4", "no less than 100"],
+        &["n_min is 4", "no less than 100", "(it is set with --n-min)"],
     );
+    for (option, value, words) in [
+        ("--committee", "100", "(it is set with --committee)"),
+        ("--malicious-max", "9", "(it is set with --malicious-max)"),
+    ] {
+        let mut cautious = client(&good);
+        match cautious.iter().position(|a| a == option) {
+            Some(at) => cautious[at + 1] = value.to_owned(),
+            None => cautious.extend([option.to_owned(), value.to_owned()]),
+        }
+        fails(&deployment, &cautious, 3, &["announcement.policy", words]);
+    }
     // A server with another key than the pinned one.
     let mut stranger = client(&good);
     let other = Deployment::new(4);

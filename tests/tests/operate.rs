@@ -51,6 +51,25 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
     fs::write(deployment.file("roster.bin"), b"no roster").unwrap();
     let (code, said) = check(&deployment, &[]);
     assert_eq!(code, Some(2), "{said}");
+    // In the order of the lines, then what is in none.
+    let lines: Vec<Option<usize>> = said
+        .lines()
+        .skip(1)
+        .map(|line| {
+            line.trim()
+                .strip_prefix("line ")?
+                .split(':')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    let given: Vec<usize> = lines.iter().flatten().copied().collect();
+    assert_eq!(given.len(), 6, "{said}");
+    assert!(
+        given.is_sorted() && lines[..6].iter().all(Option::is_some),
+        "{said}"
+    );
     for part in [
         "server.toml: 8 mistakes",
         "line 1: listen: ",
@@ -70,7 +89,12 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
     deployment.configure("dim = 0\nscale_bits = 99\nthreshold = 1");
     let (code, said) = check(&deployment, &[]);
     assert_eq!(code, Some(2), "{said}");
-    for part in ["3 mistakes", "dim", "scale_bits", "threshold"] {
+    for part in [
+        "3 mistakes",
+        "line 16: [round] dim is 0",
+        "line 17: [round] scale_bits is 99",
+        "line 18: [round] threshold is 1",
+    ] {
         assert!(said.contains(part), "{part} is not in {said}");
     }
 }

@@ -24,12 +24,31 @@ impl fmt::Display for Fault {
     }
 }
 
+/// A log as an auditor sees it, who has a copy and nothing to go on with.
+fn of_log(error: &StoreError) -> String {
+    const ADVICE: &str =
+        "have the server's operator copy the round again, with `veilsum rounds export`";
+    match error {
+        StoreError::Corrupt {
+            path,
+            offset,
+            record,
+            damage,
+        } => format!(
+            "{} is damaged at byte {offset} (record {record}): {damage}; {ADVICE}",
+            path.display()
+        ),
+        StoreError::NotClosed { .. } => format!("{error}; {ADVICE}"),
+        error => error.to_string(),
+    }
+}
+
 /// What can be wrong with a transcript. An honest server closes none with any of these.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum FaultKind {
     /// The log is damaged, torn, not closed, or of another version.
-    #[error(transparent)]
+    #[error("{}", of_log(.0))]
     Log(StoreError),
     /// The log is not a server's.
     #[error("this is the log of a {0}, only a server's log is a transcript")]

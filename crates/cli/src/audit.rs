@@ -10,13 +10,15 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 use veilsum::protocol::{Document, Pins, judge_file};
-use veilsum::store::{Disk, LOG_FILE, RealDisk, read_bounded, replace_public};
+use veilsum::store::{Disk, LOG_FILE, RealDisk, Role, read_bounded, replace_public};
 use veilsum::{ServerPublic, registrar_from_text};
 use veilsum_audit::{Convicted, Options, Progress, Report, Verdict, audit as replay, html};
 
 use crate::args::{AuditArguments, PinArguments};
 use crate::error::{CliError, exit};
 use crate::keys::read_key;
+use crate::kinds::{Holds, is_clients, role_of};
+use crate::places;
 
 /// The largest evidence holds a body, or the X-rows of a round.
 const EVIDENCE_MAX: u64 = 1 << 30;
@@ -40,6 +42,10 @@ type Judged = Value;
 
 pub(crate) fn audit(arguments: &AuditArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
+    // Told before an hour of work, not after it.
+    if let Some(path) = &arguments.html {
+        places::file(path)?;
+    }
     let (mut judged, mut reports, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for path in &arguments.paths {
         let found = if path.is_dir() {
@@ -136,23 +142,20 @@ fn together(
 
 fn evidence(path: &Path, as_json: bool, pins: &Pins) -> Result<Judged, CliError> {
     let bytes = read_bounded(&RealDisk, path, EVIDENCE_MAX)?;
-    if bytes.starts_with(b"VEILSUML") {
-        return Err(CliError::NotEvidence {
+    let document = Document::from_file(&bytes);
+    let holds = match &document {
+        Ok(document) => Some(Holds::of_document(document)),
+        Err(_) => Holds::of(&bytes),
+    };
+    if let Some(holds) = holds.filter(|holds| *holds != Holds::Evidence) {
+        return Err(CliError::OtherKind {
             path: path.to_owned(),
-            holds: "a log: name the directory that it is in",
+            wanted: "evidence",
+            holds,
         });
     }
-    match Document::from_file(&bytes) {
-        Ok(Document::Published { .. }) => {
-            return Err(CliError::NotEvidence {
-                path: path.to_owned(),
-                holds: "a published result: use `veilsum check`",
-            });
-        }
-        Ok(document @ Document::TwoRosters { .. }) => {
-            return Ok(against_registrar(path, as_json, &document, pins));
-        }
-        _ => {}
+    if let Ok(document @ Document::TwoRosters { .. }) = &document {
+        return Ok(against_registrar(path, as_json, document, pins));
     }
     let judged = judge_file(&bytes, pins);
     let (verdict, found) = match &judged {
@@ -192,10 +195,17 @@ fn evidence(path: &Path, as_json: bool, pins: &Pins) -> Result<Judged, CliError>
                 hex::encode(params.server_key),
                 hex::encode(ctx.roster().registrar().to_bytes())
             );
-            if pins.server.is_none() || pins.registrar.is_none() {
-                println!(
+            match (pins.server, pins.registrar) {
+                (Some(_), Some(_)) => {}
+                (Some(_), None) => println!(
+                    "Compare the registrar's key with the one that you know, or give it with --registrar."
+                ),
+                (None, Some(_)) => println!(
+                    "Compare the server's key with the one that you know, or give it with --server-key."
+                ),
+                (None, None) => println!(
                     "Compare both keys with the ones that you know, or give them with --server-key and --registrar."
-                );
+                ),
             }
         }
         Err(error) => println!("{}: proves nothing: {error}", path.display()),
@@ -246,8 +256,24 @@ fn against_registrar(path: &Path, as_json: bool, document: &Document, pins: &Pin
 
 /// The transcripts in a directory: itself, or those of a server's state, or of a demo.
 fn find(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
-    if dir.join(LOG_FILE).exists() {
-        return Ok(vec![dir.to_owned()]);
+    let path = dir.to_owned();
+    let found = transcripts_in(dir);
+    // One that cannot be read at all is told of by who replays it.
+    match role_of(dir) {
+        Some(role) if role != Role::Server => Err(CliError::NotServers { path, role }),
+        _ if !found.is_empty() => Ok(found),
+        _ if is_clients(dir) => Err(CliError::ClientsState { path }),
+        _ => Err(CliError::NoTranscript { path }),
+    }
+}
+
+/// As [`find`]; nothing where there is none.
+pub(crate) fn transcripts_in(dir: &Path) -> Vec<PathBuf> {
+    let is_transcript = |dir: &Path| {
+        dir.join(LOG_FILE).exists() && role_of(dir).is_none_or(|role| role == Role::Server)
+    };
+    if is_transcript(dir) {
+        return vec![dir.to_owned()];
     }
     for parent in [
         dir.to_owned(),
@@ -259,7 +285,7 @@ fn find(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
         };
         let mut found: Vec<PathBuf> = entries
             .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| path.join(LOG_FILE).exists())
+            .filter(|path| is_transcript(path))
             .collect();
         if !found.is_empty() {
             let number = |path: &PathBuf| {
@@ -267,12 +293,10 @@ fn find(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
                 name.parse::<u64>().ok()
             };
             found.sort_by_key(|path| (number(path), path.clone()));
-            return Ok(found);
+            return found;
         }
     }
-    Err(CliError::NoTranscript {
-        path: dir.to_owned(),
-    })
+    Vec::new()
 }
 
 #[expect(
@@ -445,18 +469,23 @@ fn remarks(reports: &[Report], pins: &Pins) {
             others.join(", ")
         );
     }
-    if pins.server.is_some() && pins.registrar.is_some() {
-        return;
+    let server = |report: &Report| Some(hex::encode(report.params.as_ref()?.server_key));
+    let registrar = |report: &Report| Some(hex::encode(report.registrar.as_ref()?));
+    if pins.server.is_none() {
+        unpinned(reports, "server", "--server-key", server);
     }
-    let keys: BTreeSet<(String, String)> = reports
-        .iter()
-        .filter_map(|report| Some((report.params.as_ref()?, report.registrar.as_ref()?)))
-        .map(|(params, registrar)| (hex::encode(params.server_key), hex::encode(registrar)))
-        .collect();
-    for (server, registrar) in keys {
+    if pins.registrar.is_none() {
+        unpinned(reports, "registrar", "--registrar", registrar);
+    }
+}
+
+/// Which key of a party the verdict holds under, where none was given.
+fn unpinned(reports: &[Report], who: &str, option: &str, key: impl Fn(&Report) -> Option<String>) {
+    let keys: BTreeSet<String> = reports.iter().filter_map(key).collect();
+    for key in keys {
         println!(
-            "The keys were taken from the transcript: server {server}, registrar {registrar}. Compare them with those that you \
-             know, or give these with --server-key and --registrar."
+            "The {who}'s key was taken from the transcript: {key}. Compare it with the one that you know, or give this with \
+             {option}."
         );
     }
 }

@@ -18,8 +18,10 @@ use veilsum::{
 };
 
 use crate::args::CheckArguments;
+use crate::audit::transcripts_in;
 use crate::error::{CliError, exit};
 use crate::keys::read_key;
+use crate::kinds::Holds;
 
 /// No result is larger: the layout has at most 2^26 coordinates.
 const PUBLISHED_MAX: u64 = 1 << 30;
@@ -62,8 +64,15 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
             };
             let bytes = read_bounded(&RealDisk, &path, PUBLISHED_MAX)?;
             match Document::from_file(&bytes) {
-                Ok(document) => document,
-                Err(error) => return Ok(refused(&arguments, None, &error.to_string(), &[])),
+                Ok(document @ Document::Published { .. }) => document,
+                Ok(document) => return Err(other_kind(&path, Holds::of_document(&document))),
+                Err(error) => {
+                    if let Some(holds) = Holds::of(&bytes) {
+                        return Err(other_kind(&path, holds));
+                    }
+                    let error = format!("{}: {error}", path.display());
+                    return Ok(refused(&arguments, None, &error, &[]));
+                }
             }
         }
     };
@@ -75,10 +84,7 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
         ..
     } = &document
     else {
-        return Err(CliError::NotEvidence {
-            path: arguments.path.clone(),
-            holds: "evidence or a roster: use `veilsum audit`",
-        });
+        return Err(other_kind(&arguments.path, Holds::of_document(&document)));
     };
     let (result_bytes, beside_bytes) = (result.to_bytes().len(), bundle.to_bytes().len());
     let (round, client) = (announcement.params.round_id, header.content.client);
@@ -126,6 +132,14 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
         }
     }
     Ok(0)
+}
+
+fn other_kind(path: &Path, holds: Holds) -> CliError {
+    CliError::OtherKind {
+        path: path.to_owned(),
+        wanted: "a published result",
+        holds,
+    }
 }
 
 fn refused(
@@ -223,8 +237,12 @@ fn saved(path: &Path, round: Option<u64>) -> Result<PathBuf, CliError> {
     rounds
         .max()
         .map(|round| published_file(path, round))
-        .ok_or_else(|| CliError::NothingPublished {
-            path: path.to_owned(),
+        .ok_or_else(|| {
+            let path = path.to_owned();
+            match transcripts_in(&path).is_empty() {
+                true => CliError::NothingPublished { path },
+                false => CliError::ServersState { path },
+            }
         })
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use veilsum::crypto::Digest;
-use veilsum::params::Policy;
+use veilsum::params::{ParameterError, Policy};
+use veilsum::protocol::{Check, ClientError as MachineError, ContextError};
 use veilsum::store::{RealDisk, replace_public};
 use veilsum::{
     Client, ClientError, ClientKeys, ClientOptions, Contributed, Joined, Participation,
@@ -58,7 +59,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     .await?;
     client.use_share_keys(share_keys);
     let human = !arguments.json;
-    let round = client.join(arguments.after).await?;
+    let round = client.join(arguments.after).await.map_err(floored)?;
     if human {
         println!("joined round {}", round.round_id());
     }
@@ -129,6 +130,31 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     }
     client.close().await;
     Ok(0)
+}
+
+/// With the option that sets the floor, where a round is below one of this client's own.
+fn floored(cause: ClientError) -> CliError {
+    let option = match &cause {
+        ClientError::Machine(MachineError::Context(ContextError::Params(
+            Check::AnnouncementPolicy,
+            ParameterError::BelowFloor { field, .. },
+        ))) => match *field {
+            "n_min" => Some("--n-min"),
+            "committee size" => Some("--committee"),
+            "malicious_max" => Some("--malicious-max"),
+            _ => None,
+        },
+        ClientError::Machine(MachineError::Refused(refusal))
+            if refusal.check == Check::AnnouncementBeacon =>
+        {
+            Some("--unproven-draw")
+        }
+        _ => None,
+    };
+    match option {
+        Some(option) => CliError::Floor { cause, option },
+        None => cause.into(),
+    }
 }
 
 /// Everything of a round from the contribution on.

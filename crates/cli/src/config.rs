@@ -1,6 +1,8 @@
 //! The server's configuration file (TOML).
 
-use std::net::SocketAddr;
+use std::fmt::Display;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use veilsum::{ServerError, ServerKeys, TaskName, registrar_from_text};
 use zeroize::Zeroizing;
 
 use crate::beacon::{BeaconFileError, Values, beacon_round};
-use crate::fields::{FieldError, Fields, Section};
+use crate::fields::{FieldError, Fields, Lines, Located, Section, sort};
 use crate::keys::{FileError, read_key, read_roster, read_secret};
 use crate::limits::{LimitsConfig, TimesConfig};
 use crate::places::{self, PlaceError};
@@ -37,9 +39,20 @@ pub(crate) enum ConfigError {
     Problems {
         /// The file.
         path: PathBuf,
-        /// In the order found.
-        problems: Vec<Problem>,
+        /// In the order of the lines, then what is in none.
+        problems: Vec<Located<Problem>>,
     },
+}
+
+impl ConfigError {
+    /// All that is wrong with a file, put into order.
+    pub(crate) fn of(path: &Path, mut problems: Vec<Located<Problem>>) -> Self {
+        sort(&mut problems);
+        Self::Problems {
+            path: path.to_owned(),
+            problems,
+        }
+    }
 }
 
 fn counted(mistakes: usize) -> String {
@@ -49,7 +62,7 @@ fn counted(mistakes: usize) -> String {
     }
 }
 
-pub(crate) fn listed(problems: &[Problem]) -> String {
+pub(crate) fn listed<T: Display>(problems: &[T]) -> String {
     problems.iter().map(|p| format!("\n  {p}")).collect()
 }
 
@@ -69,6 +82,22 @@ pub(crate) enum Problem {
         field: &'static str,
         /// What is wrong with it.
         cause: PlaceError,
+    },
+    /// An address that no packet for this machine has.
+    #[error(
+        "{field}: {address} is no address of this machine: take one that it has, or 0.0.0.0 or [::] for all of them"
+    )]
+    Address {
+        /// The field that names it.
+        field: &'static str,
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A secret that is there only while the service runs.
+    #[error("{}: it is not there, for systemd puts it there when it starts the service and takes it away when this ends. All else was looked at; for the key ask again while the service runs, or name its own file, that of LoadCredential=, in a copy of the configuration", path.display())]
+    Credential {
+        /// The file.
+        path: PathBuf,
     },
     /// The cohort would be empty.
     #[error("the cohort is empty: put clients into the roster and set round.cohort to at least 2")]
@@ -108,18 +137,37 @@ pub(crate) enum Problem {
         "round.beacon is missing: the roster names no beacon, so that the value is the operator's word"
     )]
     NoBeacon,
+    /// As both of them, where the roster cannot be asked which.
+    #[error(
+        "round.beacon and beacon_values are both missing: without a beacon in the roster the first is needed, with one the second"
+    )]
+    NoBeaconOfAnyKind,
     /// Cohort or committee can not be sampled from this roster.
     #[error("[round] {0}: enlarge the roster, or lower round.cohort and round.committee")]
     Roster(#[from] RosterError),
 }
 
 impl Problem {
-    /// Whether files or directories are in the way, not what the configuration says.
-    pub(crate) fn is_of_the_disk(&self) -> bool {
+    /// Whether files, directories or addresses are in the way, not what the configuration says.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
             Self::File(FileError::Store(_)) | Self::Place { .. } => true,
-            Self::Task { problem, .. } => problem.is_of_the_disk(),
+            Self::Address { .. } | Self::Credential { .. } => true,
+            Self::Task { problem, .. } => problem.is_of_the_machine(),
             _ => false,
+        }
+    }
+
+    /// The field of `[round]` that it is about.
+    fn round_field(&self) -> &'static str {
+        match self {
+            Self::EmptyCohort | Self::Roster(_) => "cohort",
+            Self::Params(ParameterError::Range { field, .. }) => match *field {
+                "committee size" => "committee",
+                "cohort_size" | "n_max" => "cohort",
+                field => field,
+            },
+            _ => "",
         }
     }
 
@@ -194,15 +242,10 @@ impl TaskConfig {
         with_values: bool,
     ) -> Result<(u64, Beacon), Problem> {
         let round_id = self.first_round();
+        beacon_given(roster, self.round.beacon.is_some(), with_values)?;
         if *roster.beacon_source() == BeaconSource::Operator {
             let value = self.round.beacon.ok_or(Problem::NoBeacon)?;
             return Ok((round_id, operator_beacon(round_id, value)));
-        }
-        if self.round.beacon.is_some() {
-            return Err(Problem::BeaconNotProven);
-        }
-        if !with_values {
-            return Err(Problem::NoBeaconValues);
         }
         // A schedule begins no earlier than the rule.
         let round_id = match self.schedule {
@@ -221,6 +264,15 @@ impl TaskConfig {
                 value,
             },
         ))
+    }
+
+    /// Something that is wrong with a field of it, named as in a task's section.
+    fn problem(&self, lines: &Lines, field: &str, problem: Problem) -> Located<Problem> {
+        let field = match self.name.as_str() {
+            "" => field.to_owned(),
+            name => format!("task.{name}.{field}"),
+        };
+        lines.at(&field, problem.in_task(&self.name))
     }
 
     /// The parameters of a round with this beacon.
@@ -307,15 +359,15 @@ impl ServerConfig {
     /// [`ConfigError::Problems`] with all of them.
     pub(crate) fn read(path: &Path, now_ms: u64) -> Result<Self, ConfigError> {
         let bytes = read_bounded(&RealDisk, path, CONFIG_MAX)?;
-        let failed = |problems| ConfigError::Problems {
-            path: path.to_owned(),
-            problems,
-        };
+        let failed = |problems| ConfigError::of(path, problems);
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
             let line = before.iter().filter(|b| **b == b'\n').count() + 1;
             let what = "this is not UTF-8 text".to_owned();
-            failed(vec![FieldError::Syntax { line, what }.into()])
+            failed(vec![Located {
+                line: Some(line),
+                what: FieldError::Syntax { what }.into(),
+            }])
         })?;
         let base = path.parent().unwrap_or(Path::new(""));
         let (mut fields, mut outer) = Fields::parse(text);
@@ -330,7 +382,7 @@ impl ServerConfig {
         let values = fields.optional::<PathBuf>(&mut outer, "beacon_values");
         let limits = LimitsConfig::read(&mut fields, &mut outer);
         let times = TimesConfig::read(&mut fields, &mut outer);
-        let tasks = read_tasks(&mut fields, &mut outer, state.as_deref());
+        let (tasks, unread) = read_tasks(&mut fields, &mut outer, state.as_deref());
         fields.end(outer);
         if key.is_some() == key_env.is_some() {
             let (first, second) = ("key", "key_env");
@@ -345,31 +397,47 @@ impl ServerConfig {
             secret
         });
 
-        let mut problems: Vec<Problem> =
-            fields.into_problems().into_iter().map(Into::into).collect();
-        let mut keep = |read: Result<_, FileError>| read.map_err(|e| problems.push(e.into())).ok();
+        let (found, lines) = fields.finish();
+        let found = found.into_iter().map(|p| p.map(Problem::from));
+        let mut problems: Vec<Located<Problem>> = found.collect();
+        let listens = [("listen", &listen), ("metrics", &metrics)];
+        let elsewhere = listens
+            .into_iter()
+            .filter_map(|(field, at)| Some((field, at.as_ref()?.0)))
+            .filter(|(_, address)| is_elsewhere(*address))
+            .map(|(field, address)| lines.at(field, Problem::Address { field, address }));
+        problems.extend(elsewhere);
+        let mut keep = |field, read: Result<_, FileError>| {
+            let failed = |error| problems.push(lines.at(field, of_file(error)));
+            read.map_err(failed).ok()
+        };
         let keys = match (key, secret) {
-            (Some(file), None) => keep(read_secret(&base.join(file), ServerKeys::from_text)),
+            (Some(file), None) => {
+                let read = read_secret(&base.join(file), ServerKeys::from_text);
+                keep("key", read)
+            }
             (None, Some(secret)) => {
                 let parsed = ServerKeys::from_text(secret.as_bytes());
-                keep(parsed.map_err(|cause| FileError::Key {
+                let failed = |cause| FileError::Key {
                     path: "key_env".into(),
                     cause,
-                }))
+                };
+                keep("key_env", parsed.map_err(failed))
             }
             _ => None,
         };
         let roster_file = base.join(roster.clone().unwrap_or_default());
         let roster_of = || {
+            let mut failed = |field, error| problems.push(lines.at(field, of_file(error)));
             let registrar = read_key(&base.join(registrar?), registrar_from_text);
-            let registrar = registrar.map_err(|e| problems.push(e.into())).ok()?;
+            let registrar = registrar.map_err(|e| failed("registrar", e)).ok()?;
             let read = read_roster(&base.join(roster?), &registrar);
-            read.map_err(|e| problems.push(e.into())).ok()
+            read.map_err(|e| failed("roster", e)).ok()
         };
         let roster = roster_of().map(Arc::new);
         let wrong = |field, found: Result<(), PlaceError>| {
             let cause = found.err()?;
-            Some(Problem::Place { field, cause })
+            Some(lines.at(field, Problem::Place { field, cause }))
         };
         let outer = state.as_deref().map(|path| base.join(path));
         let at_state = outer.as_deref().map(places::dir);
@@ -386,15 +454,40 @@ impl ServerConfig {
                 .is_none_or(|outer| !own.starts_with(outer))
                 .then_some(own);
             let found = [
-                own.and_then(|path| wrong("state", places::dir(&path))),
-                task.result
-                    .as_ref()
-                    .and_then(|path| wrong("result", places::file(&base.join(path)))),
+                ("state", own.and_then(|path| places::dir(&path).err())),
+                (
+                    "result",
+                    task.result
+                        .as_ref()
+                        .and_then(|path| places::file(&base.join(path)).err()),
+                ),
             ];
-            problems.extend(found.into_iter().flatten().map(|p| p.in_task(&task.name)));
+            for (field, cause) in found {
+                let Some(cause) = cause else { continue };
+                let problem = Problem::Place { field, cause };
+                problems.push(task.problem(&lines, field, problem));
+            }
         }
-        if let (Some(roster), Some(keys)) = (&roster, &keys) {
-            let server_key = keys.signing().verifying_key().to_bytes();
+        let no_beacon = |given: bool| match &roster {
+            Some(roster) => beacon_given(roster, given, values.is_some()).err(),
+            None => (!given && values.is_none()).then_some(Problem::NoBeaconOfAnyKind),
+        };
+        for (task, given) in unread {
+            let found = no_beacon(given).map(|problem| lines.at("", problem.in_task(&task)));
+            problems.extend(found);
+        }
+        if roster.is_none() {
+            let found = tasks.iter().filter_map(|task| {
+                let problem = no_beacon(task.given_beacon().is_some())?;
+                Some(task.problem(&lines, "", problem))
+            });
+            problems.extend(found);
+        }
+        if let Some(roster) = &roster {
+            // Which key it is decides nothing about the parameters.
+            let server_key = keys
+                .as_ref()
+                .map_or([0; 32], |keys| keys.signing().verifying_key().to_bytes());
             for task in &tasks {
                 // A round that is open goes on under its own roster, whatever the newest one says. What cannot be read is told when
                 // the round is taken up.
@@ -405,18 +498,23 @@ impl ServerConfig {
                 let (round_id, beacon) = match task.any_beacon(roster, values.is_some()) {
                     Ok(found) => found,
                     Err(problem) => {
-                        problems.push(problem.in_task(&task.name));
+                        problems.push(task.problem(&lines, "round.beacon", problem));
                         continue;
                     }
                 };
                 match task.params(roster, server_key, round_id, beacon, now_ms) {
                     Ok((params, layout)) => {
                         if let Err(error) = veilsum::check_round_size(&params, &layout) {
-                            problems.push(Problem::Round(error).in_task(&task.name));
+                            let problem = Problem::Round(error);
+                            problems.push(task.problem(&lines, "round.dim", problem));
                         }
                     }
                     Err(found) => {
-                        problems.extend(found.into_iter().map(|p| p.in_task(&task.name)));
+                        let found = found.into_iter().map(|problem| {
+                            let field = format!("round.{}", problem.round_field());
+                            task.problem(&lines, &field, problem)
+                        });
+                        problems.extend(found);
                     }
                 }
             }
@@ -444,6 +542,34 @@ impl ServerConfig {
     }
 }
 
+/// What is wrong with a file that cannot be used.
+fn of_file(error: FileError) -> Problem {
+    match error {
+        FileError::Store(StoreError::NotFound { path, .. })
+            if path.starts_with("/run/credentials") =>
+        {
+            Problem::Credential { path }
+        }
+        error => error.into(),
+    }
+}
+
+/// Whether an address is one that this machine has not. No port is taken: a server may be running.
+fn is_elsewhere(mut address: SocketAddr) -> bool {
+    address.set_port(0);
+    UdpSocket::bind(address).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
+/// Whether what the roster wants of a beacon is given: a value that the operator vouches for, or where values are put.
+fn beacon_given(roster: &Roster, value: bool, values: bool) -> Result<(), Problem> {
+    match (*roster.beacon_source() == BeaconSource::Operator, value) {
+        (true, false) => Err(Problem::NoBeacon),
+        (false, true) => Err(Problem::BeaconNotProven),
+        (false, false) if !values => Err(Problem::NoBeaconValues),
+        _ => Ok(()),
+    }
+}
+
 /// An address of this machine to listen on.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
@@ -460,20 +586,28 @@ impl TryFrom<String> for Listen {
     }
 }
 
+/// A task that could not be read, and whether it gives a value of the beacon.
+type Unread = (TaskName, bool);
+
 /// `[[task]]`, or the one task whose fields are the outermost ones.
 fn read_tasks<'i>(
     fields: &mut Fields<'i>,
     outer: &mut Section<'i>,
     state: Option<&Path>,
-) -> Vec<TaskConfig> {
+) -> (Vec<TaskConfig>, Vec<Unread>) {
     let state = state.unwrap_or(Path::new("")).to_owned();
     let sections = fields.tables(outer, "task", "name");
     if sections.is_empty() {
-        let only = TaskConfig::read(fields, outer, TaskName::default(), state);
-        return only.into_iter().collect();
+        return match TaskConfig::read(fields, outer, TaskName::default(), state) {
+            Some(only) => (vec![only], Vec::new()),
+            None => {
+                let given = fields.lines().has("round.beacon");
+                (Vec::new(), vec![(TaskName::default(), given)])
+            }
+        };
     }
     for field in ["round", "schedule", "result"] {
-        if outer.take(field) {
+        if fields.take(outer, field) {
             fields.add(FieldError::Clash {
                 first: field.to_owned(),
                 second: "task".to_owned(),
@@ -482,14 +616,19 @@ fn read_tasks<'i>(
         }
     }
     let mut tasks: Vec<TaskConfig> = Vec::new();
+    let mut unread = Vec::new();
     for mut s in sections {
         let name = fields.required::<Name>(&mut s, "name");
         let own = fields.optional::<PathBuf>(&mut s, "state");
         let name = name.map(|name| name.0).unwrap_or_default();
         let own = own.unwrap_or_else(|| state.join(TASKS_DIR).join(name.as_str()));
-        let (named, read) = (s.field("name"), TaskConfig::read(fields, &mut s, name, own));
+        let (named, beacon) = (s.field("name"), s.field("round.beacon"));
+        let read = TaskConfig::read(fields, &mut s, name.clone(), own);
         fields.end(s);
-        let Some(task) = read else { continue };
+        let Some(task) = read else {
+            unread.push((name, fields.lines().has(&beacon)));
+            continue;
+        };
         for other in &tasks {
             let mut clash = |field: &str, what| {
                 fields.add(FieldError::Clash {
@@ -514,7 +653,7 @@ fn read_tasks<'i>(
         }
         tasks.push(task);
     }
-    tasks
+    (tasks, unread)
 }
 
 /// A [`TaskName`] that is not empty.
@@ -552,7 +691,12 @@ impl RoundConfig {
         let beacon = fields.optional_bytes32(&mut s, "beacon");
         let model_digest = fields.bytes32(&mut s, "model_digest");
         let contribute_seconds = fields.required(&mut s, "contribute_seconds");
+        // Given, and not to be read: told of already.
+        let unread = beacon.is_none() && fields.lines().has(&s.field("beacon"));
         fields.end(s);
+        if unread {
+            return None;
+        }
         Some(Self {
             id: id?,
             dim: dim?,

@@ -228,7 +228,9 @@ fn conclude_server(report: &DemoReport) {
 }
 
 fn noticed_by(found: &Misbehaviour) -> Vec<String> {
-    found.noticed_by.iter().map(Noticed::to_string).collect()
+    let mut noticed_by = found.noticed_by.clone();
+    noticed_by.sort();
+    noticed_by.iter().map(Noticed::to_string).collect()
 }
 
 fn plain_words(check: Check) -> String {

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 use veilsum::params::ClientId;
-use veilsum::protocol::ContextError;
-use veilsum::store::StoreError;
+use veilsum::protocol::{ContextError, FileError as DocumentError};
+use veilsum::store::{Role, StoreError};
 use veilsum::wire::{AdmitError, JoinError, RosterError};
 use veilsum::{
     ClientError, EpochError, JournalError, RegistrarError, RosterMemoryError, ServerError, TaskName,
@@ -21,6 +21,7 @@ use crate::config::{ConfigError, Problem, listed};
 use crate::host::Host;
 use crate::inspect::InspectError;
 use crate::keys::FileError;
+use crate::kinds::Holds;
 use crate::ledger::LedgerError;
 use crate::mark::MarkError;
 use crate::places::PlaceError;
@@ -126,6 +127,11 @@ pub(crate) enum CliError {
     Server(#[from] ServerError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("{cause} (it is set with {option})")]
+    Floor {
+        cause: ClientError,
+        option: &'static str,
+    },
     #[error(
         "round {round}: the contribution is stored{}, but the end of the round was not heard ({cause}). Start the client again \
          with the same arguments: it goes on from there",
@@ -156,8 +162,18 @@ pub(crate) enum CliError {
     Context(#[from] ContextError),
     #[error("{}: there is no transcript: name a directory with a log in it, or a server's state directory", path.display())]
     NoTranscript { path: PathBuf },
-    #[error("{}: this is no evidence; it holds {holds}", path.display())]
-    NotEvidence { path: PathBuf, holds: &'static str },
+    #[error("{}: this is the log of a {role}, and only a server's log is a transcript; `veilsum inspect` shows it", path.display())]
+    NotServers { path: PathBuf, role: Role },
+    #[error("{}: this is the state directory of a client, and a transcript is in the server's: `veilsum check` takes it and checks what the client saved, `veilsum inspect` shows its log", path.display())]
+    ClientsState { path: PathBuf },
+    #[error("{}: this is {}, not {wanted}: {}", path.display(), holds.name(), holds.use_of())]
+    OtherKind {
+        path: PathBuf,
+        wanted: &'static str,
+        holds: Holds,
+    },
+    #[error("{}: a server's transcripts are here, and no result that a client saved: `veilsum audit` replays them", path.display())]
+    ServersState { path: PathBuf },
     #[error("{}: no result was saved here: name the state directory of a client whose contribution is in the sum, or ask the server with --server", path.display())]
     NothingPublished { path: PathBuf },
     #[error("{}: the contribution to round {round} has no receipt, so there is no result to check. If the server was not heard, start the client again: it goes on. If the round closed before, nothing was accepted: join a later one (`--after {round}`). With --server the server is asked which it is", path.display())]
@@ -273,7 +289,10 @@ impl CliError {
             | Self::Epoch(EpochError::Store(error))
             | Self::Update(UpdateError::Store(error)) => store_code(error),
             Self::Config(ConfigError::Problems { problems, .. }) => {
-                if problems.iter().all(Problem::is_of_the_disk) {
+                if problems
+                    .iter()
+                    .all(|problem| problem.what.is_of_the_machine())
+                {
                     exit::ENVIRONMENT
                 } else {
                     exit::USAGE
@@ -293,18 +312,31 @@ impl CliError {
             | Self::Audit(_)
             | Self::RosterRefused(_)
             | Self::NoTranscript { .. }
-            | Self::NotEvidence { .. }
+            | Self::NotServers { .. }
+            | Self::ClientsState { .. }
+            | Self::ServersState { .. }
+            | Self::OtherKind { .. }
             | Self::NothingPublished { .. }
             | Self::NoReceipt { .. }
             | Self::PinsNeeded
             | Self::ModelDigest => exit::USAGE,
             Self::Inspect(InspectError::Input(_)) => exit::ENVIRONMENT,
+            // One of another version may be whole.
+            Self::Inspect(InspectError::File {
+                cause: DocumentError::Version { .. },
+                ..
+            }) => exit::USAGE,
             Self::Inspect(
-                InspectError::Kind { .. } | InspectError::Key { .. } | InspectError::Unknown(_),
+                InspectError::Kind { .. }
+                | InspectError::Key { .. }
+                | InspectError::File { .. }
+                | InspectError::Unknown(_),
             ) => exit::VERIFICATION,
             Self::Inspect(_) => exit::USAGE,
             Self::Server(error) => server_code(error),
-            Self::Client(error) | Self::Waited { cause: error, .. } => client_code(error),
+            Self::Client(error)
+            | Self::Floor { cause: error, .. }
+            | Self::Waited { cause: error, .. } => client_code(error),
             Self::Place(_) | Self::Lookup { .. } => exit::ENVIRONMENT,
             Self::Demo(error) => match error {
                 DemoError::Server(error) => server_code(error),

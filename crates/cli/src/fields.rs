@@ -1,20 +1,69 @@
 //! Reads a configuration field by field, so that everything that is wrong with it is said at once.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
+/// Something that is wrong, and the line of the file where it is, if it is in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Located<E> {
+    /// Counted from 1.
+    pub(crate) line: Option<usize>,
+    /// What is wrong.
+    pub(crate) what: E,
+}
+
+impl<E: fmt::Display> fmt::Display for Located<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        self.what.fmt(f)
+    }
+}
+
+impl<E> Located<E> {
+    /// The same of another type.
+    pub(crate) fn map<T>(self, to: impl FnOnce(E) -> T) -> Located<T> {
+        Located {
+            line: self.line,
+            what: to(self.what),
+        }
+    }
+}
+
+/// Puts what is wrong into the order of the lines; what is in no line comes last.
+pub(crate) fn sort<E>(problems: &mut [Located<E>]) {
+    problems.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
+}
+
+/// In which line each field of a file stands that was looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(BTreeMap<String, usize>);
+
+impl Lines {
+    /// Whether a field, named with its section, is in the file.
+    pub(crate) fn has(&self, field: &str) -> bool {
+        self.0.contains_key(field)
+    }
+
+    /// Something that is wrong with a field, named with its section.
+    pub(crate) fn at<E>(&self, field: &str, what: E) -> Located<E> {
+        let line = self.0.get(field).copied();
+        Located { line, what }
+    }
+}
+
 /// What is wrong with one field.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum FieldError {
     /// Not TOML.
-    #[error("line {line}: {what}")]
+    #[error("{what}")]
     Syntax {
-        /// Counted from 1.
-        line: usize,
         /// What the parser says.
         what: String,
     },
@@ -25,18 +74,14 @@ pub(crate) enum FieldError {
         field: String,
     },
     /// No such field.
-    #[error("line {line}: there is no field {field}")]
+    #[error("there is no field {field}")]
     Unknown {
-        /// Counted from 1.
-        line: usize,
         /// The field, with its section.
         field: String,
     },
     /// Wrong type, or out of the range of the type.
-    #[error("line {line}: {field}: {what}")]
+    #[error("{field}: {what}")]
     Value {
-        /// Counted from 1.
-        line: usize,
         /// The field, with its section.
         field: String,
         /// What the parser says.
@@ -88,6 +133,22 @@ pub(crate) enum FieldError {
     },
 }
 
+impl FieldError {
+    /// The field that it is about; of two the later one in the program's order.
+    fn field(&self) -> Option<&str> {
+        match self {
+            Self::Syntax { .. } | Self::Missing { .. } => None,
+            Self::Unknown { field }
+            | Self::Value { field, .. }
+            | Self::Hex { field }
+            | Self::Time { field, .. } => Some(field),
+            Self::OneOf { second, .. } => Some(second),
+            Self::Clash { second, .. } => Some(second),
+            Self::Environment { field, .. } => Some(field),
+        }
+    }
+}
+
 /// A table of the file and where it stands.
 pub(crate) struct Section<'i> {
     name: String,
@@ -97,7 +158,8 @@ pub(crate) struct Section<'i> {
 /// Collects what is wrong.
 pub(crate) struct Fields<'i> {
     text: &'i str,
-    problems: Vec<FieldError>,
+    lines: Lines,
+    problems: Vec<Located<FieldError>>,
 }
 
 impl<'i> Fields<'i> {
@@ -105,14 +167,16 @@ impl<'i> Fields<'i> {
     pub(crate) fn parse(text: &'i str) -> (Self, Section<'i>) {
         let mut fields = Self {
             text,
+            lines: Lines::default(),
             problems: Vec::new(),
         };
         let (table, errors) = DeTable::parse_recoverable(text);
         for error in errors {
             let line = fields.line(error.span().map_or(0, |span| span.start));
-            fields.problems.push(FieldError::Syntax {
-                line,
-                what: error.message().to_owned(),
+            let what = error.message().to_owned();
+            fields.problems.push(Located {
+                line: Some(line),
+                what: FieldError::Syntax { what },
             });
         }
         (fields, Section::new(String::new(), table.into_inner()))
@@ -121,6 +185,20 @@ impl<'i> Fields<'i> {
     fn line(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
         before.matches('\n').count() + 1
+    }
+
+    /// Keeps in mind where a field stands.
+    fn seen(&mut self, field: &str, at: usize) {
+        self.lines.0.insert(field.to_owned(), self.line(at));
+    }
+
+    /// Removes a field; says whether it was there.
+    pub(crate) fn take(&mut self, section: &mut Section<'i>, name: &str) -> bool {
+        let taken = section.fields.remove(name);
+        if let Some((at, _)) = &taken {
+            self.seen(&section.field(name), *at);
+        }
+        taken.is_some()
     }
 
     /// A section of its own; empty where it is missing.
@@ -133,10 +211,11 @@ impl<'i> Fields<'i> {
     pub(crate) fn table(&mut self, outer: &mut Section<'i>, name: &str) -> Option<Section<'i>> {
         let (at, value) = outer.fields.remove(name)?;
         let full = outer.field(name);
+        self.seen(&full, at);
         match value.into_inner() {
             DeValue::Table(table) => Some(Section::new(full, table)),
             _ => {
-                self.wrong(at, full, "this must be a section");
+                self.wrong(full, "this must be a section");
                 None
             }
         }
@@ -152,14 +231,15 @@ impl<'i> Fields<'i> {
         let Some((at, value)) = outer.fields.remove(name) else {
             return Vec::new();
         };
+        self.seen(&outer.field(name), at);
         let DeValue::Array(all) = value.into_inner() else {
-            self.wrong(at, outer.field(name), "write [[task]], one for each");
+            self.wrong(outer.field(name), "write [[task]], one for each");
             return Vec::new();
         };
         let mut sections = Vec::new();
         for (i, value) in all.into_iter().enumerate() {
             let DeValue::Table(table) = value.into_inner() else {
-                self.wrong(at, outer.field(name), "write [[task]], one for each");
+                self.wrong(outer.field(name), "write [[task]], one for each");
                 continue;
             };
             let called = match table.get(by).map(Spanned::get_ref) {
@@ -174,9 +254,8 @@ impl<'i> Fields<'i> {
         sections
     }
 
-    fn wrong(&mut self, at: usize, field: String, what: &str) {
-        self.problems.push(FieldError::Value {
-            line: self.line(at),
+    fn wrong(&mut self, field: String, what: &str) {
+        self.add(FieldError::Value {
             field,
             what: what.to_owned(),
         });
@@ -189,14 +268,11 @@ impl<'i> Fields<'i> {
         name: &str,
     ) -> Option<T> {
         let (at, value) = section.fields.remove(name)?;
+        self.seen(&section.field(name), at);
         match T::deserialize(ValueDeserializer::from(value)) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.problems.push(FieldError::Value {
-                    line: self.line(at),
-                    field: section.field(name),
-                    what: error.message().to_owned(),
-                });
+                self.wrong(section.field(name), error.message());
                 None
             }
         }
@@ -209,7 +285,7 @@ impl<'i> Fields<'i> {
         name: &str,
     ) -> Option<T> {
         if !section.fields.contains_key(name) {
-            self.problems.push(FieldError::Missing {
+            self.add(FieldError::Missing {
                 field: section.field(name),
             });
         }
@@ -235,7 +311,7 @@ impl<'i> Fields<'i> {
     fn decoded(&mut self, section: &Section<'i>, name: &str, text: &str) -> Option<[u8; 32]> {
         let mut bytes = [0; 32];
         if hex::decode_to_slice(text, &mut bytes).is_err() {
-            self.problems.push(FieldError::Hex {
+            self.add(FieldError::Hex {
                 field: section.field(name),
             });
             return None;
@@ -246,19 +322,30 @@ impl<'i> Fields<'i> {
     /// Whatever is left in a section is not known.
     pub(crate) fn end(&mut self, section: Section<'i>) {
         for (name, (at, _)) in &section.fields {
-            self.problems.push(FieldError::Unknown {
-                line: self.line(*at),
-                field: section.field(name),
-            });
+            let field = section.field(name);
+            self.seen(&field, *at);
+            self.add(FieldError::Unknown { field });
         }
     }
 
+    /// Keeps a problem, with the line of the field that it is about.
     pub(crate) fn add(&mut self, problem: FieldError) {
-        self.problems.push(problem);
+        let line = problem.field().and_then(|field| self.lines.0.get(field));
+        let line = line.copied();
+        self.problems.push(Located {
+            line,
+            what: problem,
+        });
     }
 
-    pub(crate) fn into_problems(self) -> Vec<FieldError> {
-        self.problems
+    /// Where the fields stand that were looked at so far.
+    pub(crate) fn lines(&self) -> &Lines {
+        &self.lines
+    }
+
+    /// Everything that is wrong, and where each field stands.
+    pub(crate) fn finish(self) -> (Vec<Located<FieldError>>, Lines) {
+        (self.problems, self.lines)
     }
 }
 
@@ -272,11 +359,6 @@ impl<'i> Section<'i> {
             name,
             fields: fields.collect(),
         }
-    }
-
-    /// Removes a field; says whether it was there.
-    pub(crate) fn take(&mut self, name: &str) -> bool {
-        self.fields.remove(name).is_some()
     }
 
     /// A field's name, with its section.

@@ -14,6 +14,7 @@ mod fields;
 mod host;
 mod inspect;
 mod keys;
+mod kinds;
 mod lab;
 mod ledger;
 mod limits;

@@ -8,7 +8,7 @@ use veilsum::store::{RealDisk, read_bounded};
 use veilsum::wire::{BeaconRule, least_participants};
 
 use crate::config::{ConfigError, Problem};
-use crate::fields::{FieldError, Fields};
+use crate::fields::{FieldError, Fields, Located};
 
 const RULE_MAX: u64 = 1 << 16;
 
@@ -60,11 +60,10 @@ pub(crate) fn read_rule(path: &Path) -> Result<BeaconRule, ConfigError> {
         });
     }
     fields.end(s);
-    let problems: Vec<Problem> = fields.into_problems().into_iter().map(Into::into).collect();
-    let failed = |problems| ConfigError::Problems {
-        path: path.to_owned(),
-        problems,
-    };
+    let (problems, lines) = fields.finish();
+    let problems = problems.into_iter().map(|p| p.map(Problem::from)).collect();
+    let failed = |problems| ConfigError::of(path, problems);
+    let problems: Vec<Located<Problem>> = problems;
     let (Some(scheme), Some(first_beacon), true) = (scheme, first_beacon, problems.is_empty())
     else {
         return Err(failed(problems));
@@ -86,6 +85,6 @@ pub(crate) fn read_rule(path: &Path) -> Result<BeaconRule, ConfigError> {
         stride: stride.unwrap_or(1),
     };
     rule.source()
-        .map_err(|error| failed(vec![Problem::Beacon(error)]))?;
+        .map_err(|error| failed(vec![lines.at("", Problem::Beacon(error))]))?;
     Ok(rule)
 }

@@ -3,7 +3,8 @@
 mod value;
 
 use crate::args::InspectArguments;
-use crate::error::CliError;
+use crate::error::{CliError, exit};
+use crate::kinds::{KEY_MAGIC, LOG_MAGIC};
 use serde_json::{Map, Value as Json, json};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use veilsum::protocol::{
     Bytes, Document, Evidence, FileError, Message, Record, Upload, proof_challenges,
 };
 use veilsum::store::{
-    BODIES_DIR, BodyDigest, LOG_FILE, RealDisk, Records, StoreError, read_bounded,
+    BODIES_DIR, BodyDigest, LOG_FILE, Log, RealDisk, Records, StoreError, read_bounded,
 };
 use veilsum::wire::{
     Announcement, Header, LightBundle, RosterContent, RoundResult, RowsRequest, Signed, Wire,
@@ -25,8 +26,6 @@ use veilsum::{KEY_FILE_MAX, client_dir, entry_from_text, registrar_from_text, re
 
 /// Largest file that is read whole.
 const FILE_MAX: u64 = 1 << 32;
-const LOG_MAGIC: &[u8] = b"VEILSUML";
-const KEY_MAGIC: &[u8] = b"veilsum-key 1 ";
 
 /// Why a file cannot be shown.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -98,6 +97,18 @@ const KINDS: &[Kind] = &[
 struct Shown {
     kind: String,
     sections: Vec<(String, Section)>,
+    /// Something of it cannot be shown.
+    damaged: bool,
+}
+
+impl Shown {
+    fn new(kind: impl Into<String>, sections: Vec<(String, Section)>) -> Self {
+        Self {
+            kind: kind.into(),
+            sections,
+            damaged: false,
+        }
+    }
 }
 
 enum Section {
@@ -152,10 +163,24 @@ fn records(path: &Path) -> Result<(Json, Vec<Row>), StoreError> {
                 });
                 out.push((row, decoded));
             }
-            Err(error) => out.push((json!({ "damage": error.to_string() }), None)),
+            Err(error) => out.push((json!({ "damage": damage(path, error) }), None)),
         }
     }
     Ok((about, out))
+}
+
+/// What is behind the last whole record. A log in its place may have a tail that no server makes anything of.
+fn damage(path: &Path, error: StoreError) -> String {
+    let in_place = path.file_name().is_some_and(|name| name == LOG_FILE);
+    let dir = path.parent().filter(|_| in_place);
+    let torn = dir.and_then(|dir| Log::look(&RealDisk, dir).ok());
+    match torn.filter(|found| !found.closed && found.cut_bytes > 0) {
+        Some(found) => format!(
+            "the last {} bytes are no whole record: its end was cut off, a crash tore it, or it is being written",
+            found.cut_bytes
+        ),
+        None => error.to_string(),
+    }
 }
 
 fn announced(record: &Record) -> Option<RoundParams> {
@@ -312,10 +337,10 @@ fn document(name: &str, bytes: &[u8], all: bool) -> Result<Shown, CliError> {
         sections.extend(digests(&header.to_bytes(), "Header"));
         body_sections(params, Some(header), &body.0, &mut sections);
     }
-    Ok(Shown {
-        kind: format!("file with {}", document.name()),
+    Ok(Shown::new(
+        format!("file with {}", document.name()),
         sections,
-    })
+    ))
 }
 
 /// What a server answers about an ended round.
@@ -323,14 +348,12 @@ fn answers(name: &str, bytes: &[u8]) -> Result<Shown, CliError> {
     let found = veilsum::answers_summary(bytes);
     let found = found.ok_or_else(|| InspectError::Unknown(name.to_owned()))?;
     let text = |name: &str, value: Json| (name.to_owned(), Section::Text(value));
-    Ok(Shown {
-        kind: "answers".to_owned(),
-        sections: vec![
-            text("void", json!(found.contributions.is_none())),
-            text("contributions", json!(found.contributions)),
-            text("bytes of an answer", json!(found.answer_bytes)),
-        ],
-    })
+    let sections = vec![
+        text("void", json!(found.contributions.is_none())),
+        text("contributions", json!(found.contributions)),
+        text("bytes of an answer", json!(found.answer_bytes)),
+    ];
+    Ok(Shown::new("answers", sections))
 }
 
 fn binary(name: &str, bytes: &[u8], arguments: &InspectArguments) -> Result<Shown, CliError> {
@@ -346,10 +369,7 @@ fn binary(name: &str, bytes: &[u8], arguments: &InspectArguments) -> Result<Show
         let params = params_of(path.ok_or_else(|| InspectError::Body(name.to_owned()))?)?;
         let mut sections = Vec::new();
         body_sections(&params, None, bytes, &mut sections);
-        return Ok(Shown {
-            kind: "body".to_owned(),
-            sections,
-        });
+        return Ok(Shown::new("body", sections));
     }
     // An upload and the evidence that it is invalid have the same bytes: the file's name tells, and the rest is said.
     let mut candidates: Vec<&Kind> = KINDS
@@ -390,10 +410,7 @@ fn binary(name: &str, bytes: &[u8], arguments: &InspectArguments) -> Result<Show
             body_sections(&params_of(params)?, Some(&header), &body.0, &mut sections);
         }
     }
-    Ok(Shown {
-        kind: kind.to_owned(),
-        sections,
-    })
+    Ok(Shown::new(kind, sections))
 }
 
 /// Header and body of a contribution, wherever they stand together.
@@ -462,10 +479,7 @@ fn key(name: &str, bytes: &[u8]) -> Result<Shown, CliError> {
         }
         _ => return Err(InspectError::Unknown(name.to_owned()).into()),
     }
-    Ok(Shown {
-        kind: format!("key {kind}"),
-        sections,
-    })
+    Ok(Shown::new(format!("key {kind}"), sections))
 }
 
 /// A body whose bytes are those that its name promises.
@@ -530,9 +544,10 @@ fn log(path: &Path, all: bool) -> Result<Shown, CliError> {
             }
         }
     }
+    let damaged = records.iter().any(|(row, _)| row.get("damage").is_some());
     Ok(Shown {
-        kind: "log".to_owned(),
-        sections,
+        damaged,
+        ..Shown::new("log", sections)
     })
 }
 
@@ -541,7 +556,8 @@ fn show(arguments: &InspectArguments) -> Result<(Shown, u64), CliError> {
     let name = named(path);
     if path.is_dir() {
         let inner = log_in(path).ok_or(InspectError::NoLog(name))?;
-        return Ok((log(&inner, arguments.all)?, 0));
+        let size = std::fs::metadata(&inner).map_err(|error| CliError::file(&inner, &error))?;
+        return Ok((log(&inner, arguments.all)?, size.len()));
     }
     let bytes = read(path)?;
     let size = bytes.len() as u64;
@@ -605,5 +621,5 @@ pub(crate) fn inspect(arguments: &InspectArguments) -> Result<u8, CliError> {
     }
     // A reader that goes away has seen what it wanted.
     let _ = io::stdout().lock().write_all(out.as_bytes());
-    Ok(0)
+    Ok(if shown.damaged { exit::VERIFICATION } else { 0 })
 }
