@@ -65,9 +65,9 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
         })
         .collect();
     let given: Vec<usize> = lines.iter().flatten().copied().collect();
-    assert_eq!(given.len(), 6, "{said}");
+    assert_eq!(given.len(), 7, "{said}");
     assert!(
-        given.is_sorted() && lines[..6].iter().all(Option::is_some),
+        given.is_sorted() && lines[..7].iter().all(Option::is_some),
         "{said}"
     );
     for part in [
