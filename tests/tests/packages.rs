@@ -89,6 +89,41 @@ fn there_is_a_man_page_for_each_command_with_all_its_options() {
             assert!(page.contains(option.as_str()), "{name} has no {option}");
         }
         assert!(page.contains(".SH NAME") && page.contains(".SH SYNOPSIS"));
+        // Name, section, date, source, manual: an empty one must not be swallowed.
+        let title = format!(
+            ".TH {} 1 \"\" \"veilsum {}\" Veilsum",
+            words.join("-"),
+            env!("CARGO_PKG_VERSION")
+        );
+        assert!(page.lines().any(|line| line == title), "{page}");
+        // The synopsis is the usage of the help, with what options take.
+        let mut arguments = command.path.clone();
+        arguments.push("--help".to_owned());
+        let help = run_ok(&arguments);
+        let usage = help.lines().find_map(|line| line.strip_prefix("Usage: "));
+        let usage = usage.unwrap();
+        assert!(
+            page.replace("fB", "").replace("fR", "").contains(usage),
+            "{name} has no {usage}"
+        );
+        assert!(!page.contains("[default: ]"), "{name}");
+        // As far as they are there, what reads such pages finds nothing wrong with it.
+        let path = dir.path().join(&name);
+        let path = path.to_str().unwrap();
+        for reader in [
+            &["mandoc", "-T", "lint", "-W", "error", path][..],
+            &["groff", "-man", "-ww", "-z", path],
+        ] {
+            let Ok(output) = Command::new(reader[0]).args(&reader[1..]).output() else {
+                continue;
+            };
+            let said = String::from_utf8_lossy(&output.stderr).into_owned()
+                + &String::from_utf8_lossy(&output.stdout);
+            assert!(
+                output.status.success() && said.is_empty(),
+                "{reader:?}: {said}"
+            );
+        }
     }
     assert!(pages.is_empty(), "pages of no command: {pages:?}");
 }
@@ -108,6 +143,19 @@ fn completions_know_each_command_and_all_its_options() {
                 };
                 assert!(script.contains(&in_script), "{shell} has no {in_script}");
             }
+        }
+    }
+    // Where the shells are there, they can read them.
+    let dir = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let path = dir.path().join(shell);
+        fs::write(&path, run_ok(["completions", shell])).unwrap();
+        if let Ok(output) = Command::new(shell).arg("-n").arg(&path).output() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                output.status.success() && said.is_empty(),
+                "{shell}: {said}"
+            );
         }
     }
     // What bash offers where it is there: it reads the script and asks it.
@@ -194,10 +242,11 @@ fn the_unit_starts_what_there_is_and_systemd_knows_all_of_it() {
     assert_eq!(about_unit(&output.stderr).len(), 1, "{:?}", output.stderr);
 }
 
-/// No container engine is needed for this, and none was used: what the file names is there.
+/// No container engine is needed for this: what the file names is there.
 #[test]
 fn the_containerfile_names_what_there_is() {
     let text = fs::read_to_string(format!("{ROOT}/packaging/Containerfile")).unwrap();
+    let text = text.replace("\\\n", "");
     let lines: Vec<&str> = text.lines().collect();
     let of = |word: &str| -> Vec<&str> {
         let found = lines.iter();
@@ -205,37 +254,117 @@ fn the_containerfile_names_what_there_is() {
             .filter_map(|line| line.strip_prefix(word)?.strip_prefix(' '))
             .collect()
     };
+    // The toolchain that the image has is the one of the sources, and rustup is kept from fetching another.
     let toolchain = fs::read_to_string(format!("{ROOT}/rust-toolchain.toml")).unwrap();
-    let image = of("FROM")[0];
-    let version = image.split(['-', ':']).nth(1).unwrap();
-    assert!(
-        toolchain.contains(&format!("channel = \"{version}")),
-        "{image} and {toolchain}"
+    let [build, runtime] = of("FROM")[..] else {
+        panic!("two images: {lines:?}");
+    };
+    let parts: Vec<&str> = build.split(['-', ':', ' ']).collect();
+    let [
+        "docker.io/library/rust",
+        version,
+        "slim",
+        suite,
+        "AS",
+        "build",
+    ] = parts[..]
+    else {
+        panic!("{build}");
+    };
+    assert!(toolchain.contains(&format!("channel = \"{version}.")));
+    assert_eq!(
+        runtime,
+        format!("docker.io/library/debian:{suite}-slim"),
+        "both of one release: the C library of the other may be older"
     );
-    let build = of("RUN").into_iter().find(|line| line.starts_with("cargo"));
-    let build: Vec<&str> = build.unwrap().split_whitespace().collect();
-    assert!(build.contains(&"--locked") && Path::new(ROOT).join("Cargo.lock").is_file());
-    let package = build[1 + build.iter().position(|word| *word == "-p").unwrap()];
+    let pinned = of("ENV")[0].strip_prefix("RUSTUP_TOOLCHAIN=").unwrap();
+    assert!(toolchain.contains(&format!("channel = \"{pinned}\"")));
+    let compiled = of("RUN").into_iter().find(|line| line.starts_with("cargo"));
+    let compiled: Vec<&str> = compiled.unwrap().split_whitespace().collect();
+    assert!(compiled.contains(&"--locked") && Path::new(ROOT).join("Cargo.lock").is_file());
+    let package = compiled[1 + compiled.iter().position(|word| *word == "-p").unwrap()];
     let manifest = fs::read_to_string(format!("{ROOT}/crates/cli/Cargo.toml")).unwrap();
     assert!(manifest.contains(&format!("name = \"{package}\"")));
     assert!(manifest.contains("[[bin]]\nname = \"veilsum\""));
-    // Built below the working directory, copied from there to where the program is looked for.
+    // Built below the working directory, put aside, and copied from there to where the program is looked for.
+    assert_eq!(of("WORKDIR")[0], "/src");
+    let aside = ["install", "-D", "target/release/veilsum", "/out/veilsum"];
+    assert!(
+        compiled.windows(4).any(|words| words == aside),
+        "{compiled:?}"
+    );
     let copied = of("COPY")
         .into_iter()
         .find(|line| line.starts_with("--from"));
     assert_eq!(
         copied,
-        Some("--from=build /src/target/release/veilsum /usr/local/bin/veilsum")
+        Some("--from=build /out/veilsum /usr/local/bin/veilsum")
     );
-    assert_eq!(of("WORKDIR")[0], "/src");
-    assert!(image.ends_with(" AS build"));
     let list = |text: &str| -> Vec<String> { serde_json::from_str(text).unwrap() };
     assert_eq!(list(of("ENTRYPOINT")[0]), ["veilsum"]);
     let command = list(of("CMD")[0]);
     is_understood(&command.iter().map(String::as_str).collect::<Vec<_>>());
-    // The build needs nothing that an ignore file keeps out, and the guide says that it was not tried.
-    assert!(!Path::new(ROOT).join(".dockerignore").exists());
-    let guide = fs::read_to_string(format!("{ROOT}/docs/operator.md")).unwrap();
+
+    // What the repository ignores is not sent to the build, with gigabytes of `target`; what it needs is.
+    let read = |name: &str| fs::read_to_string(format!("{ROOT}/{name}")).unwrap();
+    let kept_out: BTreeSet<String> = read(".dockerignore").lines().map(str::to_owned).collect();
+    for line in read(".gitignore").lines() {
+        let name = line.trim_matches('/');
+        let anywhere = format!("**/{name}");
+        assert!(
+            kept_out.contains(name) || kept_out.contains(&anywhere),
+            "{name}"
+        );
+    }
+    assert!(kept_out.contains(".git"));
+    for entry in fs::read_dir(ROOT).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let ignored = read(".gitignore")
+            .lines()
+            .any(|line| line.trim_matches('/') == name);
+        assert!(
+            ignored || name == ".git" || !kept_out.contains(&name),
+            "{name}"
+        );
+    }
+
+    // The user, by number, and what the guide's commands say to the program.
+    let user = of("USER")[0].split(':').next().unwrap();
+    assert!(
+        of("RUN")
+            .iter()
+            .any(|line| line.contains(&format!("useradd --uid {user} ")))
+    );
+    let guide = read("docs/operator.md");
     assert!(guide.contains("podman build -f packaging/Containerfile"));
-    assert!(guide.contains("was never built"));
+    assert!(guide.contains(&format!("uid={user},gid={user},mode=0400")));
+    assert!(guide.contains(&format!("-v veilsum:{}", of("VOLUME")[0])));
+    let health = guide.split("--health-cmd 'veilsum ").nth(1).unwrap();
+    let health: Vec<&str> = health.split('\'').next().unwrap().split(' ').collect();
+    is_understood(&health);
+}
+
+/// The base image of the container has the C library and that of the compiler, and nothing else that a program could need.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_program_needs_no_library_that_a_bare_debian_has_not() {
+    let Ok(output) = Command::new("ldd").arg(program()).output() else {
+        return; // Another C library brings another tool.
+    };
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let names = said
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.map(|name| name.rsplit('/').next().unwrap()).collect();
+    assert!(names.contains(&"libc.so.6"), "{said}");
+    for name in names {
+        let known = [
+            "linux-vdso",
+            "ld-linux",
+            "libc.so",
+            "libm.so",
+            "libgcc_s.so",
+        ];
+        assert!(known.iter().any(|known| name.starts_with(known)), "{said}");
+    }
 }

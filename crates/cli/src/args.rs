@@ -617,7 +617,7 @@ pub(crate) struct ClientArguments {
     #[arg(long, default_value_t = 0)]
     pub(crate) after: u64,
     /// The task, where the server runs several
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) task: TaskName,
     /// Least number of contributions in a sum that this client takes part in
     #[arg(long, default_value_t = 10)]
@@ -681,7 +681,7 @@ pub(crate) enum RoundsCommand {
         #[arg(long)]
         state: PathBuf,
         /// The task, where the server has named ones
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         task: TaskName,
     },
     /// Have a server give up the round that waits for its beacon's value: its number is used up and never announced
@@ -690,7 +690,7 @@ pub(crate) enum RoundsCommand {
         #[arg(long)]
         state: PathBuf,
         /// The task, where the server has named ones
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         task: TaskName,
     },
     /// Copy log, bodies, roster and evidence of a closed round, after checking all of them
@@ -699,7 +699,7 @@ pub(crate) enum RoundsCommand {
         #[arg(long)]
         state: PathBuf,
         /// The task, where the server has named ones
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         task: TaskName,
         /// The round
         #[arg(long)]
@@ -714,7 +714,7 @@ pub(crate) enum RoundsCommand {
         #[arg(long)]
         state: PathBuf,
         /// The task, where the server has named ones
-        #[arg(long, default_value = "")]
+        #[arg(long, default_value = "", hide_default_value = true)]
         task: TaskName,
         /// How many of the newest to keep
         #[arg(long)]

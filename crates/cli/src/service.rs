@@ -31,6 +31,9 @@ use crate::update::npy_bytes;
 
 /// How long requests in work may go on when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
+/// As [`GRACE`], for a server that is told to stop: clients that wait use up all of it, and container engines kill after ten
+/// seconds.
+const GRACE_STOPPED: Duration = Duration::from_secs(5);
 /// How often a task without a round looks at the clock and for a command.
 const LOOK: Duration = Duration::from_millis(200);
 /// How often a task that waits for the value of a beacon looks for it.
@@ -136,7 +139,11 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         ended.flatten()
     };
     let open = course.open();
-    server.shutdown(GRACE).await;
+    let grace = match ended {
+        Some(_) => GRACE,
+        None => GRACE_STOPPED,
+    };
+    server.shutdown(grace).await;
     drop(commands);
     match ended {
         Some(ended) => ended.map(|()| 0),
