@@ -44,8 +44,8 @@ mod tasks;
 #[path = "server/floods.rs"]
 mod floods;
 
-#[path = "server/client_disk.rs"]
-mod client_disk;
+#[path = "server/disks.rs"]
+mod disks;
 
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);

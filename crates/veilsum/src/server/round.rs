@@ -15,7 +15,7 @@ use veilsum_protocol::{
     BodySource, Check, Event, Evidence, Fault, Input, Message, Outcome, Output, Owed, Party,
     Record, Refusal, RoundContext, ServerRound, check_request,
 };
-use veilsum_store::{BodyDigest, BodyStore, Disk, LogIdentity, Role, StoreError};
+use veilsum_store::{BodyDigest, BodyStore, Disk, LOG_FILE, LogIdentity, Role, StoreError};
 use veilsum_wire::{ReceiptContent, RequestContent, Signed, VoidContent, Wire};
 
 use super::evidence::keep;
@@ -92,7 +92,8 @@ pub(super) struct Presence {
 pub(super) struct Core {
     /// None once the log failed: what the machine then holds never happened.
     machine: Option<ServerRound>,
-    journal: Journal,
+    /// None once it failed: then whoever takes the round up again can open it.
+    journal: Option<Journal>,
     outgoing: Outgoing,
     receipts: BTreeMap<ClientId, Signed<ReceiptContent>>,
     rejected: BTreeMap<ClientId, Check>,
@@ -231,7 +232,7 @@ impl RoundRun {
         };
         let mut core = Core {
             machine: None,
-            journal,
+            journal: Some(journal),
             outgoing: Outgoing::default(),
             verifying: BTreeSet::new(),
             receipts: BTreeMap::new(),
@@ -324,11 +325,15 @@ impl RoundRun {
             core
         });
         if core.machine.is_none() && core.failure.is_none() {
-            core.failure = Some(StoreError::Poisoned {
-                path: core.journal.log().path().to_owned(),
-            });
+            core.failure = Some(self.poisoned());
         }
         core
+    }
+
+    /// What is said of a log that has failed.
+    fn poisoned(&self) -> StoreError {
+        let path = self.dir.join(LOG_FILE);
+        StoreError::Poisoned { path }
     }
 
     /// [`check_request`], once for each client and kind. Memory: the clients of the cohort times the kinds.
@@ -437,10 +442,15 @@ impl RoundRun {
                 other => rest.push(other),
             }
         }
-        if let Err(error) = core.journal.persist(&records) {
+        let stored = match &mut core.journal {
+            Some(journal) => journal.persist(&records),
+            None => Err(self.poisoned()),
+        };
+        if let Err(error) = stored {
             tracing::error!(target: "veilsum", event = "log_failed", %error);
             // The machine is ahead of its log now: what it holds must not act. A restart replays the log.
             core.machine = None;
+            core.journal = None;
             core.failure = Some(error.clone());
             self.bump(Wake::Phase);
             return Err(error.into());

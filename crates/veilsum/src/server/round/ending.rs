@@ -65,10 +65,14 @@ impl RoundRun {
     /// longer change, and requests are answered while they are written.
     pub(in crate::server) fn close(&self) -> Result<(), StoreError> {
         let answers = self.lock().answers();
-        if let Some(answers) = answers {
-            answers.write(&*self.disk, &self.dir)?;
+        let written = answers.map_or(Ok(()), |answers| answers.write(&*self.disk, &self.dir));
+        let mut core = self.lock();
+        let closed = written.and_then(|()| core.seal());
+        if closed.is_err() {
+            // For whoever tries again.
+            core.journal = None;
         }
-        self.lock().seal()
+        closed
     }
 }
 
@@ -86,17 +90,21 @@ impl Core {
 
     /// Closes the log with the signed head.
     fn seal(&mut self) -> Result<(), StoreError> {
-        if self.sealed || self.journal.log().is_closed() {
+        // One that failed was told by whoever failed, and is not closed.
+        let Some(journal) = self.journal.as_mut().filter(|_| !self.sealed) else {
+            return Ok(());
+        };
+        if journal.log().is_closed() {
             self.sealed = true;
             return Ok(());
         }
-        let head = self.journal.log().head();
+        let head = journal.log().head();
         let signed = self
             .machine
             .as_mut()
             .and_then(|m| m.log_head(head.records, Digest(head.value)));
         if let Some(signed) = signed {
-            self.journal.log_mut().close(&signed.to_bytes())?;
+            journal.log_mut().close(&signed.to_bytes())?;
             self.sealed = true;
         }
         Ok(())

@@ -1,8 +1,12 @@
-//! Clients and members whose disk fails: nothing leaves them that they could forget, and they go on once there is room.
+//! Clients, members and servers whose disk fails: nothing leaves them that they could forget, and they go on once there is room.
 
+use tokio::task::JoinSet;
 use veilsum::store::{CrashStyle, Disk, Fault};
 
 use super::*;
+
+/// Rounds at one time.
+const AT_ONCE: usize = 6;
 
 async fn open(disk: &SimDisk, options: ClientOptions) -> Result<Client, ClientError> {
     let disk: Arc<dyn Disk> = Arc::new(disk.clone());
@@ -142,7 +146,7 @@ async fn a_disk_that_fails_at_any_point_of_a_client_costs_it_nothing() {
     assert!(quiet.iter().all(|(failed, _)| *failed == 0), "{quiet:?}");
     let changes = quiet.iter().map(|(_, changes)| *changes).max().unwrap();
     assert!(changes > 20, "{quiet:?}");
-    let mut failed = 0;
+    let (mut rounds, mut failed) = (JoinSet::new(), 0);
     for first in (0..changes).step_by(2) {
         let faults = [
             Some((first, Fault::Full)),
@@ -150,12 +154,102 @@ async fn a_disk_that_fails_at_any_point_of_a_client_costs_it_nothing() {
             Some((first, Fault::Eio)),
             Some((first + 1, Fault::Eio)),
         ];
-        let counts = flaky_round(faults, first % 4 == 0).await;
-        failed += counts
-            .iter()
-            .map(|(failed, _)| u64::from(*failed))
-            .sum::<u64>();
+        rounds.spawn(flaky_round(faults, first % 4 == 0));
+        if rounds.len() == AT_ONCE {
+            failed += failures(&rounds.join_next().await.unwrap().unwrap());
+        }
+    }
+    for counts in rounds.join_all().await {
+        failed += failures(&counts);
     }
     // All but what is lost without harm: notes for evidence.
     assert!(failed > changes, "{failed} of {}", 2 * changes);
+}
+
+fn failures(counts: &[(u32, u64)]) -> u64 {
+    counts.iter().map(|(failed, _)| u64::from(*failed)).sum()
+}
+
+/// A round whose server's disk fails at this change after it was started. Gives how often the server said so, how many clients
+/// heard of it, and how many changes there were.
+async fn round_of_flaky_server(fault: Option<(u64, Fault)>) -> (u32, u32, u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = SimDisk::new();
+    let own = disk.clone();
+    let mut world = World::new(dir.path(), |options| {
+        options.disk = Arc::new(own);
+        // A run that takes up a round that has ended does not know who heard of it.
+        options.times.linger = Duration::from_secs(1);
+    });
+    let started = disk.changes();
+    if let Some((number, fault)) = fault {
+        disk.fail_change(started + number, fault);
+    }
+    let clients: Vec<_> = world
+        .clients
+        .iter()
+        .map(|keys| {
+            let options = [(); 5].map(|()| world.client_options(keys, dir.path()));
+            tokio::spawn(async move {
+                let mut told = 0;
+                for options in options {
+                    match take_part(options).await {
+                        Ok(mean) => return (told, mean),
+                        Err(ClientError::Request(RequestError::Storage)) => told += 1,
+                        Err(error) => {
+                            assert_eq!(error.to_string(), "", "after {told} refusals");
+                        }
+                    }
+                }
+                (told, Vec::new())
+            })
+        })
+        .collect();
+    let mut failed = 0;
+    let report = loop {
+        match world.server.run(world.params.clone(), |_| {}).await {
+            Ok(report) => break report,
+            Err(ServerError::Store(_)) if failed < 3 => {
+                failed += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.to_string(), "", "{fault:?}");
+            }
+        }
+    };
+    assert_eq!(
+        (report.accepted, report.mean),
+        (4, vec![2.5; 10]),
+        "{fault:?}"
+    );
+    assert!(report.rejected.is_empty(), "{fault:?}");
+    let mut told = 0;
+    for client in clients {
+        let (own, mean) = client.await.unwrap();
+        assert_eq!(mean, [2.5; 10], "{fault:?}");
+        told += own;
+    }
+    (failed, told, disk.changes() - started)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fails_at_any_point_of_a_server_costs_no_contribution() {
+    let (failed, told, changes) = round_of_flaky_server(None).await;
+    assert_eq!((failed, told), (0, 0));
+    assert!(changes > 30, "{changes}");
+    let (mut rounds, mut noticed) = (JoinSet::new(), 0);
+    let mut count = |(failed, told, _): (u32, u32, u64)| noticed += u64::from(failed + told > 0);
+    for number in 0..changes {
+        let fault = if number % 2 == 0 {
+            Fault::Full
+        } else {
+            Fault::Eio
+        };
+        rounds.spawn(round_of_flaky_server(Some((number, fault))));
+        if rounds.len() == AT_ONCE {
+            count(rounds.join_next().await.unwrap().unwrap());
+        }
+    }
+    rounds.join_all().await.into_iter().for_each(&mut count);
+    assert!(noticed > changes / 2, "{noticed} of {changes}");
 }
