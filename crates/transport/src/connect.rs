@@ -16,7 +16,7 @@ use crate::client::{Failure, Inner, lost_reason};
 use crate::close_code;
 use crate::error::{ClientError, ConnectFailure, LostReason};
 use crate::identity::{client_tls, version_is_common};
-use crate::server::idle_timeout;
+use crate::server::{ack_frequency, idle_timeout};
 
 /// Alert codes of TLS (RFC 8446, section 6) are QUIC error codes from here (RFC 9001, section 4.8).
 const CRYPTO_ERROR: u64 = 0x100;
@@ -226,6 +226,7 @@ impl Inner {
                 self.config.stream_window.saturating_mul(2),
             ))
             .keep_alive_interval(Some(self.config.keep_alive))
+            .ack_frequency_config(Some(ack_frequency()))
             .max_idle_timeout(idle_timeout(self.config.idle_timeout));
         config.transport_config(Arc::new(transport));
         Ok((config, mismatch))
