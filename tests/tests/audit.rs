@@ -123,6 +123,18 @@ fn wrong_kinds(dir: &Path) {
         &[&damaged, "the file is damaged"],
     );
     fails(&["check", &damaged], 3, &[&damaged, "the file is damaged"]);
+    // Another server than the pinned one: the file is named, and the key that is not given.
+    let other = at("other.key");
+    run_ok(["keygen", "--role", "server", "--out", &other]);
+    let other = format!("{other}.pub");
+    let published = format!("{client}/published-1.veilsum");
+    fails(
+        &["check", &client, "--server-key", &other],
+        3,
+        &[&published, "another server than the pinned one"],
+    );
+    let said = run_ok(["check", &client, "--server-key", &key]);
+    assert!(said.contains("The registrar's key was") && !said.contains("The server's key was"));
     fs::remove_file(damaged).unwrap();
 }
 

@@ -256,6 +256,15 @@ fn updates() {
     let at = stranger.iter().position(|a| a == "--state").unwrap();
     stranger[at + 1] = other.file("state-of-client");
     fails(&deployment, &stranger, 3, &["pinned server key"]);
+    // The same beside what the client keeps of its own server.
+    let own = deployment.file("client-1.state");
+    stranger[at + 1].clone_from(&own);
+    fails(
+        &deployment,
+        &stranger,
+        2,
+        &[&own, "--server-key", "--state"],
+    );
     drop(server);
 }
 

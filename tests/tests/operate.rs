@@ -215,6 +215,21 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
     assert!(refused.contains("Allow: GET, HEAD\r\n"), "{refused}");
 
+    // A state directory before its first round has none; one that is no state directory is told of.
+    let fresh = deployment.file("fresh");
+    fs::create_dir(&fresh).unwrap();
+    let fresh_list = ["rounds", "list", "--json", "--state", &fresh];
+    assert_eq!(run(fresh_list).status.code(), Some(1));
+    fs::copy(
+        deployment.file("state/VERSION"),
+        deployment.file("fresh/VERSION"),
+    )
+    .unwrap();
+    assert_eq!(
+        json(&run_ok(fresh_list))["rounds"],
+        serde_json::Value::Array(Vec::new())
+    );
+
     // While it runs the round is open, and is not pruned whatever the policy.
     let state = deployment.file("state");
     let list = || json(&run_ok(["rounds", "list", "--json", "--state", &state]));
@@ -239,6 +254,7 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     assert!(server.wait().unwrap().success());
     let log = fs::read_to_string(deployment.file("server.log")).unwrap();
     assert!(log.contains("listening"), "{log}");
+    assert!(!log.contains('\u{1b}'), "no colours in a file: {log}");
     for secret in secrets(&deployment) {
         for text in [&log, &said, &seen] {
             assert!(!text.contains(&secret), "a secret is in {text}");

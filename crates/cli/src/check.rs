@@ -8,7 +8,7 @@ use rand_core::{OsRng, RngCore};
 use serde_json::json;
 use veilsum::crypto::Digest;
 use veilsum::params::ClientId;
-use veilsum::protocol::{Check, Document, Pins, Record, RoundContext};
+use veilsum::protocol::{Check, Document, Pins, PublishedError, Record, RoundContext};
 use veilsum::store::{Disk, LOG_FILE, RealDisk, Records, read_bounded, replace_private};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
@@ -95,11 +95,19 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
         Ok((_, summed)) => summed,
         Err(error) => {
             let check = match &error {
-                veilsum::protocol::PublishedError::Refused(refusal) => Some(refusal.check.id()),
+                PublishedError::Refused(refusal) => Some(refusal.check.id()),
                 _ => None,
             };
             let evidence = proven(&arguments, &document, &pins)?;
-            return Ok(refused(&arguments, check, &error.to_string(), &evidence));
+            let error = match (&error, &arguments.server) {
+                // About the file, not about what is in it.
+                (PublishedError::File(error), None) => {
+                    let path = saved(&arguments.path, arguments.round)?;
+                    format!("{}: {error}", path.display())
+                }
+                _ => error.to_string(),
+            };
+            return Ok(refused(&arguments, check, &error, &evidence));
         }
     };
     let evidence = proven(&arguments, &document, &pins)?;
@@ -125,10 +133,15 @@ pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
              Checked with {result_bytes} bytes of result and {beside_bytes} bytes beside it in {seconds:.2} s. \
              The norms of others are for the server and auditors to check."
         );
-        if pins.server.is_none() || pins.registrar.is_none() {
-            println!(
-                "The keys were taken from the file; give those that you know with --server-key and --registrar."
-            );
+        for (missing, who, option) in [
+            (pins.server.is_none(), "server", "--server-key"),
+            (pins.registrar.is_none(), "registrar", "--registrar"),
+        ] {
+            if missing {
+                println!(
+                    "The {who}'s key was taken from the file; give the one that you know with {option}."
+                );
+            }
         }
     }
     Ok(0)

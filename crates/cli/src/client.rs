@@ -8,7 +8,7 @@ use serde_json::json;
 use veilsum::crypto::Digest;
 use veilsum::params::{ParameterError, Policy};
 use veilsum::protocol::{Check, ClientError as MachineError, ContextError};
-use veilsum::store::{RealDisk, replace_public};
+use veilsum::store::{RealDisk, StoreError, replace_public};
 use veilsum::{
     Client, ClientError, ClientKeys, ClientOptions, Contributed, Joined, Participation,
     ServerPublic, ShareKeys, registrar_from_text,
@@ -46,7 +46,8 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         unproven_draw: arguments.unproven_draw,
         ..Policy::default()
     };
-    let mut client = Client::open(ClientOptions {
+    let state = arguments.state.clone();
+    let client = Client::open(ClientOptions {
         server: arguments.server.resolve().await?,
         server_public,
         registrar,
@@ -56,7 +57,11 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         policy,
         patience: Duration::from_secs(arguments.patience.into()),
     })
-    .await?;
+    .await;
+    let mut client = client.map_err(|error| match error {
+        ClientError::Store(StoreError::WrongIdentity { .. }) => CliError::OtherParties { state },
+        error => error.into(),
+    })?;
     client.use_share_keys(share_keys);
     let human = !arguments.json;
     let round = client.join(arguments.after).await.map_err(floored)?;

@@ -235,13 +235,18 @@ impl TaskConfig {
     }
 
     /// A round id and a beacon for it to check the configuration with: of a value that proves itself only the round is known
-    /// beforehand.
+    /// beforehand. A round of a schedule has no number below `least`.
     pub(crate) fn any_beacon(
         &self,
         roster: &Roster,
         with_values: bool,
+        least: u64,
     ) -> Result<(u64, Beacon), Problem> {
-        let round_id = self.first_round();
+        // Rounds of a schedule have the numbers that come.
+        let round_id = match self.schedule {
+            Some(_) => self.first_round().max(least),
+            None => self.first_round(),
+        };
         beacon_given(roster, self.round.beacon.is_some(), with_values)?;
         if *roster.beacon_source() == BeaconSource::Operator {
             let value = self.round.beacon.ok_or(Problem::NoBeacon)?;
@@ -495,7 +500,7 @@ impl ServerConfig {
                 let stands = outer.as_deref().map(|outer| Stands::of(task, &own, outer));
                 let stands = stands.and_then(Result::ok);
                 let roster = stands.as_ref().and_then(Stands::roster).unwrap_or(roster);
-                let (round_id, beacon) = match task.any_beacon(roster, values.is_some()) {
+                let (round_id, beacon) = match task.any_beacon(roster, values.is_some(), 0) {
                     Ok(found) => found,
                     Err(problem) => {
                         problems.push(task.problem(&lines, "round.beacon", problem));

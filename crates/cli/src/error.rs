@@ -127,6 +127,8 @@ pub(crate) enum CliError {
     Server(#[from] ServerError),
     #[error(transparent)]
     Client(#[from] ClientError),
+    #[error("{}: this state directory belongs to another server or another client than --server-key and --key name: give those that it was used with, or another --state, one for each server and client", state.display())]
+    OtherParties { state: PathBuf },
     #[error("{cause} (it is set with {option})")]
     Floor {
         cause: ClientError,
@@ -316,6 +318,7 @@ impl CliError {
             | Self::ClientsState { .. }
             | Self::ServersState { .. }
             | Self::OtherKind { .. }
+            | Self::OtherParties { .. }
             | Self::NothingPublished { .. }
             | Self::NoReceipt { .. }
             | Self::PinsNeeded

@@ -60,6 +60,11 @@ impl Ledger {
         self.used.slots.get(task).copied()
     }
 
+    /// The number of the round that a task is at, or begins next if no other does before.
+    pub(crate) fn next(&self, task: &str) -> u64 {
+        self.unfinished(task).unwrap_or(self.used.next_round)
+    }
+
     /// The round that a task was at when the server was stopped or died.
     pub(crate) fn unfinished(&self, task: &str) -> Option<u64> {
         self.used.unfinished.get(task).copied()
@@ -124,6 +129,7 @@ mod tests {
             (Some(5), Some(6))
         );
         again.end("b").unwrap();
+        assert_eq!((again.next("a"), again.next("b")), (5, 7));
         assert_eq!(again.begin("a", Some(8)), Ok(7));
         let again = Ledger::open(dir.path(), 1).unwrap();
         assert_eq!(

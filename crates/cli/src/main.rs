@@ -32,6 +32,7 @@ mod stands;
 mod status;
 mod update;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -54,6 +55,8 @@ fn main() -> ExitCode {
     };
     let log = tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        // A file or a journal has no use for colours.
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => log.init(),

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use veilsum::protocol::Record;
 use veilsum::store::{
-    BodyDigest, ClosedLog, DirLock, LOCK_FILE, LOG_FILE, Log, RealDisk, StoreError,
+    BodyDigest, ClosedLog, DirLock, LOCK_FILE, LOG_FILE, Log, RealDisk, StoreError, VERSION_FILE,
     replace_private, write_private,
 };
 use veilsum::wire::Wire;
@@ -232,7 +232,12 @@ fn kept_by_all(state: &Path) -> Result<Vec<Kept>, CliError> {
 
 fn kept(state_dir: &Path, task: &str) -> Result<Vec<Kept>, CliError> {
     let mut all = Vec::new();
-    for entry in entries(&state_dir.join("rounds"))? {
+    let rounds = state_dir.join("rounds");
+    // A server was here, and has had no round yet.
+    if !rounds.exists() && state_dir.join(VERSION_FILE).exists() {
+        return Ok(all);
+    }
+    for entry in entries(&rounds)? {
         let Some(round) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else {
             continue;
         };

@@ -285,8 +285,12 @@ fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError>
     for task in &config.tasks {
         let stands = Stands::of(task, &task.state, &config.state)?;
         let roster = stands.roster().unwrap_or(&config.roster);
+        let number = match task.schedule {
+            Some(_) => Ledger::open(&config.state, 0)?.next(task.name.as_str()),
+            None => 0,
+        };
         let (round, beacon) = task
-            .any_beacon(roster, config.values.is_some())
+            .any_beacon(roster, config.values.is_some(), number)
             .map_err(|problem| CliError::problems(vec![problem]))?;
         let (params, layout) = task
             .params(roster, server_key, round, beacon, now_ms())
@@ -368,6 +372,15 @@ fn facts_text(about: &Value) -> String {
     if let Some(next) = about.get("next_ms").and_then(Value::as_u64) {
         let seconds = next.saturating_sub(now_ms()) / 1000;
         text += &format!("; the next round in {}", duration(seconds));
+    }
+    // The log of an open round has it.
+    let waits = about.get("beacon_value").and_then(Value::as_bool) == Some(false);
+    if waits && about.get("open").and_then(Value::as_bool) != Some(true) {
+        text += &format!(
+            "; the value of beacon round {} is not there yet, and round {} waits for it",
+            number("beacon_round"),
+            number("round")
+        );
     }
     if let Some(error) = about.get("beacon_error").and_then(Value::as_str) {
         text += &format!(

@@ -370,6 +370,11 @@ fn clients_refuse_what_the_beacon_did_not_say(deployment: &Deployment) {
     }
 }
 
+fn plant_ledger(deployment: &Deployment, content: &str) {
+    fs::create_dir_all(deployment.file("state")).unwrap();
+    fs::write(deployment.file("state/ledger.json"), content).unwrap();
+}
+
 #[test]
 fn a_configuration_says_where_proven_values_are_put() {
     let deployment = quicknet();
@@ -391,6 +396,21 @@ fn a_configuration_says_where_proven_values_are_put() {
         (&task["beacon_round"], &task["beacon_value"]),
         (&FIRST.0.into(), &Value::Bool(false))
     );
+    let said = run_ok(["server", "--check", "--config", &path]);
+    let waits = "the value of beacon round 1000 is not there yet, and round 1 waits for it";
+    assert!(said.contains(waits), "{said}");
+    // The number that comes next, or that waits, is the one that is looked at.
+    plant_ledger(
+        &deployment,
+        "{\"next_round\": 2, \"slots\": {}, \"unfinished\": {}}",
+    );
+    let said = parsed(&check(&right).1)["tasks"][0].clone();
+    assert_eq!(
+        (&said["round"], &said["beacon_round"]),
+        (&2.into(), &SECOND.0.into())
+    );
+    let waiting = "{\"next_round\": 2, \"slots\": {}, \"unfinished\": {\"\": 1}}";
+    plant_ledger(&deployment, waiting);
     plant(
         &deployment,
         "1000.json",
