@@ -13,8 +13,8 @@ use veilsum::params::{ClientId, MemberIndex, Policy};
 use veilsum::proof::Prepared;
 use veilsum::protocol::{Check, ClientError as MachineError, Message};
 use veilsum::{
-    Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, RequestError, Requests,
-    ServerPublic,
+    Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, Observer, RequestError,
+    Requests, ServerPublic,
 };
 
 use crate::error::DemoError;
@@ -64,6 +64,9 @@ pub(crate) struct ClientTask {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) late_member: Duration,
+    /// To tell the server when the client does not come again: waiting would tell it too, and be wrong on a machine that
+    /// stands still.
+    pub(crate) server_told: Observer,
 }
 
 impl ClientTask {
@@ -87,6 +90,8 @@ impl ClientTask {
                 error: None,
             };
             report.error = self.round(&task, &mut report).await.err();
+            let client = report.client;
+            self.server_told.departed(task.round, client).await;
             // Nobody listens any more when the demo has failed.
             if reports.send(report).is_err() {
                 break;

@@ -32,8 +32,11 @@ use crate::plan::{Attack, Behaviour, Plan, usize_of};
 const REQUESTS_DIR: &str = "requests";
 /// Longest time for which contributions are taken; a round in which nobody is missing ends it earlier.
 const CONTRIBUTE: Duration = Duration::from_secs(600);
-/// Who is not heard for this long has vanished.
-const QUIET: Duration = Duration::from_millis(1500);
+/// Who is not heard for this long has vanished. Clients that leave say so to the server: nobody is waited for so long, and
+/// nobody who stays is taken for gone because the machine stands still.
+const QUIET: Duration = Duration::from_secs(10);
+/// The same where the server cheats: somebody who is there is never heard.
+const QUIET_CHEATING: Duration = Duration::from_millis(1500);
 /// Longer than the slowest machine takes to look at shares: a bad one is its dealer's fault, however late it is seen.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the last members are waited for.
@@ -271,12 +274,12 @@ pub async fn run_with(
         Arc::clone(&parties.roster),
         out.join("server"),
     );
-    let (patience, linger) = match plan.cheating_server {
-        Some(_) => (PATIENCE_CHEATING, LINGER_CHEATING),
-        None => (PATIENCE, LINGER),
+    let (quiet, patience, linger) = match plan.cheating_server {
+        Some(_) => (QUIET_CHEATING, PATIENCE_CHEATING, LINGER_CHEATING),
+        None => (QUIET, PATIENCE, LINGER),
     };
     options.times = ServerTimes {
-        quiet: QUIET,
+        quiet,
         patience,
         tick: Duration::from_millis(200),
         give_up: CONTRIBUTE,
@@ -337,6 +340,7 @@ pub async fn run_with(
             prepared: Arc::clone(&prepared),
             ledger: Arc::clone(&ledger),
             late_member: interference.late_member,
+            server_told: server.observer(),
         };
         clients.spawn(client.run(tasks.clone(), reports.clone()));
     }

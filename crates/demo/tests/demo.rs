@@ -83,7 +83,7 @@ async fn a_member_that_comes_late_still_tells_of_its_bad_share() {
     let plan = plan(10, &[(1, Behaviour::Malicious(Attack::BadShare))]);
     let late = Interference {
         // Longer than a member that vanished is waited for.
-        late_member: Duration::from_secs(8),
+        late_member: Duration::from_secs(12),
         ..Interference::default()
     };
     let report = under(&plan, late).await;

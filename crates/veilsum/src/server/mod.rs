@@ -380,8 +380,9 @@ fn step(
         if closing_since.is_some_and(|since| since.elapsed() >= times.give_up) {
             run.input(&mut core, Input::DeclareVoid)
                 .map_err(|_| failed(&core))?;
-        } else if closing_since.is_some_and(|since| since.elapsed() >= times.quiet) {
-            for index in core.silent_to_tell(&run.context, times.quiet) {
+        } else {
+            let begun = closing_since.is_some_and(|since| since.elapsed() >= times.quiet);
+            for index in core.silent_to_tell(&run.context, times.quiet, begun) {
                 run.input(&mut core, Input::MemberSilent(index))
                     .map_err(|_| failed(&core))?;
             }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use veilsum_params::ClientId;
 use veilsum_transport::{ServerCounters, ServerStats};
 
 use super::shared::Shared;
@@ -19,6 +20,14 @@ impl Observer {
     #[must_use]
     pub fn status(&self) -> Vec<TaskStatus> {
         self.shared.status()
+    }
+
+    /// Tells the server what it would find out by waiting ([`crate::ServerTimes::quiet`]): that a client does not come again in
+    /// this round, neither with a contribution nor as a member. Whatever it sends all the same is taken.
+    pub async fn departed(&self, round: u64, client: ClientId) {
+        if let Some(run) = self.shared.round(round) {
+            run.note_departed(client).await;
+        }
     }
 
     /// What the transport counted.

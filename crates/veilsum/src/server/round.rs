@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rand_core::{OsRng, RngCore};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 use veilsum_crypto::{Digest, IdentityKey};
@@ -26,9 +25,12 @@ use super::{ServerError, ServerTimes};
 use crate::journal::{Journal, Stored};
 
 mod ending;
+mod presence;
 mod refusals;
 
 use ending::Told;
+use presence::Presence;
+pub(super) use presence::PresenceGuard;
 
 /// What happens in a round, for whoever watches it; nothing depends on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,12 +82,6 @@ impl BodySource for Bodies {
     fn keeps_evidence(&self) -> bool {
         false
     }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Presence {
-    open: u32,
-    last: Option<Instant>,
 }
 
 /// What the lock guards: whoever holds it is in the one critical section in which U is fixed.
@@ -561,63 +557,9 @@ impl RoundRun {
         let core = &mut *core;
         core.outgoing.owed(core.machine.as_ref()?, index, what)
     }
-
-    /// Counts a waiting request of a member, or of a client that prepares its contribution, for as long as the guard lives.
-    pub(super) async fn present(self: &Arc<Self>, who: Party) -> PresenceGuard {
-        self.with(|core| {
-            if let Some(presence) = core.presence(who) {
-                presence.open = presence.open.saturating_add(1);
-            }
-        })
-        .await;
-        PresenceGuard {
-            run: Arc::clone(self),
-            who,
-        }
-    }
-}
-
-/// See [`RoundRun::present`].
-pub(super) struct PresenceGuard {
-    run: Arc<RoundRun>,
-    who: Party,
-}
-
-impl Drop for PresenceGuard {
-    fn drop(&mut self) {
-        let (run, who) = (Arc::clone(&self.run), self.who);
-        let leave = move |core: &mut Core| {
-            if let Some(presence) = core.presence(who) {
-                presence.open = presence.open.saturating_sub(1);
-                presence.last = Some(Instant::now());
-            }
-        };
-        // A task that is dropped must not wait for the lock.
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move {
-                run.with(leave).await;
-                run.bump(Wake::Driver);
-            })),
-            Err(_) => leave(&mut run.lock()),
-        }
-    }
-}
-
-impl Presence {
-    fn gone_for(&self, quiet: Duration) -> bool {
-        self.open == 0 && self.last.is_none_or(|last| last.elapsed() >= quiet)
-    }
 }
 
 impl Core {
-    fn presence(&mut self, who: Party) -> Option<&mut Presence> {
-        match who {
-            Party::Server => None,
-            Party::Client(client) => Some(self.clients.entry(client).or_default()),
-            Party::Member(index) => Some(self.members.entry(index).or_default()),
-        }
-    }
-
     /// What later requests ask for, from a record that is durable.
     fn recall(&mut self, record: &Record) {
         match record {
@@ -738,11 +680,13 @@ impl Core {
     }
 
     /// Members that are silent and were not when this was last asked; from time to time all that are silent, because a
-    /// slice may have gone to a member that fell silent before there were slices, or from one silent member to another.
+    /// slice may have gone to a member that fell silent before there were slices, or from one silent member to another; those
+    /// that are known to have left each time. Before closing has `begun` long enough ago for all to come, these alone.
     pub(super) fn silent_to_tell(
         &mut self,
         context: &RoundContext,
         quiet: Duration,
+        begun: bool,
     ) -> Vec<MemberIndex> {
         // Whoever asks for messages and never answers them would hold up its slices for ever.
         let late = self
@@ -754,18 +698,18 @@ impl Core {
         let silent: BTreeSet<MemberIndex> = (1..=context.members())
             .map(MemberIndex)
             .filter(|index| {
+                let presence = self.members.get(index);
                 late.contains(index)
-                    || self
-                        .members
-                        .get(index)
-                        .is_none_or(|presence| presence.gone_for(quiet))
+                    || presence.map_or(begun, |p| p.has_left() || begun && p.gone_for(quiet))
             })
             .collect();
         if self.told_at.is_none_or(|at| at.elapsed() >= quiet) {
             self.told_at = Some(Instant::now());
             self.told_silent.clear();
         }
-        let tell = silent.difference(&self.told_silent).copied().collect();
+        let left = |index: &MemberIndex| self.members.get(index).is_some_and(Presence::has_left);
+        let new = |index: &&MemberIndex| !self.told_silent.contains(*index) || left(index);
+        let tell = silent.iter().filter(new).copied().collect();
         self.told_silent = silent;
         tell
     }
@@ -800,7 +744,8 @@ impl Core {
         match self.members.get(&index) {
             Some(presence) => {
                 let heard = |since| presence.last.is_some_and(|at| at >= since);
-                !presence.gone_for(quiet) || closing_since.is_some_and(heard)
+                !presence.gone_for(quiet)
+                    || !presence.has_left() && closing_since.is_some_and(heard)
             }
             None => context
                 .member(index)

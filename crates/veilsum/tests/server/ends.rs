@@ -230,3 +230,50 @@ async fn who_comes_when_the_round_has_closed_hears_that_nothing_was_accepted() {
     }
     late.await.unwrap();
 }
+
+/// Nobody is waited for who is known not to come, though the server would wait for an hour.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_known_to_have_left_is_not_waited_for() {
+    for endorses in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut world = World::new(dir.path(), |options| {
+            let hour = Duration::from_secs(3600);
+            options.times.quiet = hour;
+            options.times.patience = hour;
+        });
+        let stay: Vec<_> = world.clients[..3]
+            .iter()
+            .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
+            .collect();
+        let (observer, watching) = (
+            world.server.observer(),
+            Requests::new(world.connection(), PATIENCE),
+        );
+        let options = world.client_options(&world.clients[3], dir.path());
+        let leaves = tokio::spawn(async move {
+            if endorses {
+                let (mut client, round) = contributed(options).await;
+                let until = |message: &Message| !matches!(message, Message::Endorse(_));
+                client.serve(&round, until).await.unwrap();
+                client.close().await;
+            } else {
+                let mut client = Client::open(options).await.unwrap();
+                client.join(0).await.unwrap();
+                while seen(&watching).await.contributions < 3 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                client.close().await;
+            }
+            observer.departed(1, ClientId(4)).await;
+        });
+        let round = world.server.run(world.params.clone(), |_| {});
+        let report = tokio::time::timeout(PATIENCE, round).await;
+        let report = report.expect("it waits for who has left").unwrap();
+        assert_eq!(report.accepted, 3 + u32::from(endorses));
+        assert_eq!(report.dropped, [ClientId(4)].into());
+        leaves.await.unwrap();
+        for client in stay {
+            client.await.unwrap().unwrap();
+        }
+    }
+}
