@@ -340,6 +340,20 @@ fn a_key_signs_in_one_directory_and_never_from_an_old_copy() {
     rename(a, old);
     rename("aside.dir", a);
 
+    // Nor is a first roster made beside the directory.
+    let keys = ["keygen", "--role", "client", "--id", "9", "--out", "c9.key"];
+    run_ok(files.words(&keys));
+    let single = [
+        "roster",
+        "--key",
+        "k.key",
+        "--out",
+        "single.bin",
+        "c9.key.pub",
+    ];
+    files.fails(&single, 2, &["rosters are signed in", "a.dir"]);
+    assert!(!Path::new(&files.path("single.bin")).exists());
+
     // Another directory, by a link to the key too.
     let link = files.path("link.key");
     std::os::unix::fs::symlink(files.path("k.key"), link).unwrap();

@@ -216,8 +216,8 @@ mod tests {
     use veilsum::store::{CrashStyle, Fault, SimDisk};
     use veilsum::wire::{BeaconRule, RosterContent};
 
-    #[test]
-    fn one_commitment_for_a_round_though_two_processes_die_one_after_the_other() {
+    /// A roster whose beacon two participants draw, and their keys.
+    fn drawn_by_two() -> (Roster, [ClientKeys; 2]) {
         let registrar = RegistrarKeys::generate(&mut OsRng);
         let keys = [1, 2].map(|id| ClientKeys::generate(ClientId(id), 1, &mut OsRng));
         let entries = keys.iter().map(ClientKeys::entry).collect();
@@ -230,6 +230,12 @@ mod tests {
         };
         let signed = registrar.sign_content(content);
         let roster = Roster::verify(signed, &registrar.public()).unwrap();
+        (roster, keys)
+    }
+
+    #[test]
+    fn one_commitment_for_a_round_though_two_processes_die_one_after_the_other() {
+        let (roster, keys) = drawn_by_two();
         let secret = keys[0].to_text();
         for (first, second) in (0..16).flat_map(|first| (0..16).map(move |second| (first, second)))
         {
@@ -257,5 +263,71 @@ mod tests {
             assert!(!told.is_empty());
             assert!(told.windows(2).all(|w| w[0] == w[1]), "{first}, {second}");
         }
+    }
+
+    #[test]
+    fn one_list_is_revealed_for_though_two_processes_die_one_after_the_other() {
+        let (roster, keys) = drawn_by_two();
+        let secret = keys[0].to_text();
+        let source = roster
+            .beacon()
+            .source_digest(&roster.registrar().to_bytes());
+        let other = |secret: u8| {
+            let client = keys[1].client();
+            let content = BeaconCommitContent {
+                source,
+                round: 1,
+                client,
+                commitment: beacon_commitment(&source, 1, client, &[secret; 32]),
+            };
+            Signed::sign(content, keys[1].identity())
+        };
+        let (mut refused, mut chosen) = (0, 0);
+        for (first, second) in (0..8).flat_map(|first| (0..8).map(move |second| (first, second))) {
+            let disk = SimDisk::new();
+            ensure_dir(&disk, Path::new("memory/key")).unwrap();
+            let participant = || {
+                let keys = ClientKeys::from_text(&secret).unwrap();
+                Participant::new(&disk, &roster, keys, "memory/key".into())
+            };
+            let own = participant().unwrap().commit(1).unwrap();
+            let list = |secret| BeaconList {
+                commitments: vec![own.clone(), other(secret)],
+            };
+            let reveal = |list| participant().and_then(|p| p.reveal(1, Path::new("list"), &list));
+            disk.fail_change(disk.changes() + first, Fault::Crash);
+            let mut told = vec![reveal(list(1))];
+            disk.restart(CrashStyle::ProcessOnly);
+            disk.clear_faults();
+            disk.fail_change(disk.changes() + second, Fault::Crash);
+            told.push(reveal(list(1)));
+            disk.crash();
+            disk.restart(CrashStyle::LoseUnsynced);
+            disk.clear_faults();
+            let last = reveal(list(2));
+            // Once it has revealed for one list it does so for no other, whatever was lost.
+            if told.iter().any(Result::is_ok) {
+                let round = 1;
+                let expected = Err(BeaconFileError::Revealed { round });
+                assert_eq!(last, expected, "{first}, {second}");
+                refused += 1;
+            } else {
+                chosen += u32::from(last.is_ok());
+            }
+        }
+        assert!(refused > 8 && chosen > 0, "{refused}, {chosen}");
+    }
+
+    #[test]
+    fn a_memory_of_a_later_version_is_not_touched() {
+        let (roster, [keys, _]) = drawn_by_two();
+        let disk = SimDisk::new();
+        let dir = PathBuf::from("memory/key");
+        ensure_dir(&disk, &dir).unwrap();
+        let path = dir.join("VERSION");
+        disk.put(&path, b"veilsum state 2\n");
+        let opened = Participant::new(&disk, &roster, keys, dir).map(|_| ());
+        let later = StoreError::StateVersion { path, found: 2 };
+        assert_eq!(opened, Err(BeaconFileError::Store(later)));
     }
 }

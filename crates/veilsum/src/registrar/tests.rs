@@ -421,3 +421,20 @@ fn wherever_the_machine_stops_no_decision_is_lost_and_no_version_is_signed_twice
         }
     }
 }
+
+#[test]
+fn a_directory_of_a_later_version_is_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let public = keys().public();
+    let disk = || Arc::new(RealDisk);
+    drop(Registrar::init(disk(), dir.path(), &public, 1, None).unwrap());
+    let path = dir.path().join("VERSION");
+    std::fs::write(&path, "veilsum state 2\n").unwrap();
+    let later = RegistrarError::Store(StoreError::StateVersion { path, found: 2 });
+    let opened = Registrar::open(disk(), dir.path());
+    assert_eq!(opened.err(), Some(later.clone()));
+    std::fs::remove_file(dir.path().join(DRAFT_FILE)).unwrap();
+    let made = Registrar::init(disk(), dir.path(), &public, 1, None);
+    assert_eq!(made.err(), Some(later));
+    assert!(!dir.path().join(DRAFT_FILE).exists());
+}

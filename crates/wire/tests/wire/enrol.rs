@@ -25,10 +25,14 @@ fn share(who: u8) -> ShareSecretKey {
 
 /// A request for a number, with the identity key and the share key of these.
 fn request(client: u32, by: u8, share_of: u8) -> Signed<JoinContent> {
+    request_in(EPOCH, client, by, share_of)
+}
+
+fn request_in(epoch: u64, client: u32, by: u8, share_of: u8) -> Signed<JoinContent> {
     JoinContent::request(
         &registrar().verifying_key(),
         ClientId(client),
-        EPOCH,
+        epoch,
         &identity(by),
         &share(share_of),
         &mut ChaCha20Rng::from_seed([by ^ 0x80; 32]),
@@ -104,6 +108,47 @@ fn numbers_and_keys_have_one_holder() {
         assert_eq!(refused, Err(AdmitError::KeyTaken { client, holder }));
     }
     assert_eq!(numbers(&draft), [1, 2, 3]);
+}
+
+#[test]
+fn in_the_next_epoch_numbers_and_identities_stay_and_share_keys_are_new() {
+    let mut draft = RosterDraft::after(&three().sign(&registrar()).unwrap()).unwrap();
+    let next = EPOCH + 1;
+    draft.begin_epoch(next).unwrap();
+    assert_eq!(numbers(&draft), []);
+    let client = ClientId;
+    for (bad, error) in [
+        (
+            request_in(next, 1, 1, 1),
+            AdmitError::OldShareKey { client: client(1) },
+        ),
+        (
+            request_in(next, 2, 9, 9),
+            AdmitError::NumberTaken { client: client(2) },
+        ),
+        (
+            request_in(next, 9, 9, 3),
+            AdmitError::KeyTaken {
+                client: client(9),
+                holder: client(3),
+            },
+        ),
+        (
+            request_in(next, 1, 1, 3),
+            AdmitError::KeyTaken {
+                client: client(1),
+                holder: client(3),
+            },
+        ),
+    ] {
+        assert_eq!(draft.judge(&bad), Err(error));
+        assert_eq!(draft.admit(&bad), Err(error));
+        assert_eq!(numbers(&draft), []);
+    }
+    let good = request_in(next, 1, 1, 8);
+    assert_eq!(draft.admit(&good), Ok(Admission::New(client(1))));
+    assert_eq!(draft.admit(&good), Ok(Admission::Known(client(1))));
+    assert_eq!(numbers(&draft), [1]);
 }
 
 #[test]
