@@ -334,6 +334,22 @@ fn tasks_side_by_side_are_told_apart_everywhere() {
         "rounds", "export", "--state", &state, "--task", "dogs", "--round", "2", "--out", &out,
     ]);
     run_ok(["audit", &out]);
+    // The transcripts of all tasks; what is about one of them says that it must be named.
+    let audited = json(&run_ok(["audit", "--json", "--sum-only", &state]));
+    assert_eq!(audited["rounds"], 2);
+    let prune = ["rounds", "prune", "--keep", "0", "--state", &state];
+    for (more, words) in [
+        (&[][..], "name one of the tasks with --task: cats, dogs"),
+        (
+            &["--task", "cows"][..],
+            "there is no task cows here, but these: cats, dogs",
+        ),
+    ] {
+        let refused = run([&prune[..], more].concat());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(2), "{said}");
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::error::{CliError, exit};
 use crate::keys::read_key;
 use crate::kinds::{Holds, is_clients, role_of};
 use crate::places;
+use crate::rounds::TASKS_DIR;
 
 /// The largest evidence holds a body, or the X-rows of a round.
 const EVIDENCE_MAX: u64 = 1 << 30;
@@ -296,7 +297,19 @@ pub(crate) fn transcripts_in(dir: &Path) -> Vec<PathBuf> {
             return found;
         }
     }
-    Vec::new()
+    // A server with tasks that have names.
+    let tasks = std::fs::read_dir(dir.join(TASKS_DIR));
+    let mut tasks: Vec<PathBuf> = tasks
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|task| task.join("rounds").is_dir())
+        .collect();
+    tasks.sort();
+    let rounds = tasks
+        .iter()
+        .map(|task| transcripts_in(&task.join("rounds")));
+    rounds.flatten().collect()
 }
 
 #[expect(

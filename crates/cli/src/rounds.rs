@@ -187,13 +187,20 @@ fn start(state: &Path, task: &TaskName) -> Result<(), CliError> {
     if takes_commands(&dir)? {
         return Ok(ask(&dir.join(START_FILE))?);
     }
+    let state = known_task(state, task)?;
+    Err(CliError::NoServer { state })
+}
+
+/// As [`of_task`], of a task that is there.
+fn known_task(state: &Path, task: &TaskName) -> Result<PathBuf, CliError> {
     let known = task_names(state)?;
     let is_task = match task.as_str() {
-        "" => known.is_empty(),
+        // One that had its rounds before there were others with names.
+        "" => known.is_empty() || state.join("rounds").exists(),
         name => known.iter().any(|known| known == name),
     };
     match is_task {
-        true => Err(CliError::NoServer { state: dir }),
+        true => Ok(of_task(state, task)),
         false => Err(CliError::NoTask {
             state: state.to_owned(),
             task: task.clone(),
@@ -401,7 +408,7 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             round,
             out,
         } => {
-            let all = kept(&of_task(state, task), task.as_str())?;
+            let all = kept(&known_task(state, task)?, task.as_str())?;
             let found = all.iter().find(|kept| kept.round == *round);
             export(found.ok_or(CliError::NoRound { round: *round })?, out)?;
             println!("round {round}: log and bodies in {}", out.display());
@@ -415,7 +422,7 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             dry_run,
             json,
         } => {
-            let all = kept(&of_task(state, task), task.as_str())?;
+            let all = kept(&known_task(state, task)?, task.as_str())?;
             let oldest = Duration::from_secs(u64::from(*older_than_days) * 24 * 3600);
             let over = all.iter().filter(|kept| kept.state.is_over()).count();
             let due = all.iter().filter(|kept| kept.state.is_over());

@@ -138,12 +138,12 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
         ended.flatten()
     };
-    let open = course.open();
     let grace = match ended {
         Some(_) => GRACE,
         None => GRACE_STOPPED,
     };
     server.shutdown(grace).await;
+    let open = course.open();
     drop(commands);
     match ended {
         Some(ended) => ended.map(|()| 0),
