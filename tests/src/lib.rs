@@ -418,6 +418,23 @@ impl Deployment {
         self.client_after(id, address, update, 0)
     }
 
+    /// As [`Self::client`], started by another program, whose last argument it is.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn client_by(&self, starter: &[&str], id: u32, address: &str, update: &str) -> Running {
+        let child = Command::new(starter[0])
+            .args(&starter[1..])
+            .arg(program())
+            .args(self.client_arguments(id, address, update))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running(Some(child))
+    }
+
     /// Starts a client with further arguments.
     ///
     /// # Panics

@@ -631,3 +631,35 @@ fn a_server_that_is_stopped_says_what_is_open_and_goes_on_with_it() {
     assert_eq!(text.matches("round 1 begins").count(), 1, "{text}");
     stop(server);
 }
+
+/// Until a server that was started again has opened its round, which takes a while with this many coordinates, it does not say
+/// that there is no such round.
+#[test]
+fn who_waits_while_a_server_is_started_again_is_not_sent_away() {
+    let deployment = Deployment::new(CLIENTS);
+    deployment.configure("dim = 1000000");
+    let listen = format!("listen = \"127.0.0.1:{}\"", free_port());
+    set(&deployment, "listen = \"127.0.0.1:0\"", &listen);
+    set(&deployment, "[round]", "[schedule]\n[round]");
+    let state = deployment.file("state");
+    let (said, update) = (
+        deployment.file("server.out"),
+        deployment.update("large.npy", &vec![0.001; 1_000_000]),
+    );
+    let server = talking(&deployment, &said);
+    run_ok(["rounds", "start", "--state", &state]);
+    let address = deployment.address();
+    let mut waiting = deployment.client(1, &address, &update);
+    deployment.wait("a contribution", || {
+        (deployment.status(&address)?["contributions"] == 1).then_some(())
+    });
+    stop(server);
+    let server = talking(&deployment, &said);
+    deployment.wait("the round", || {
+        (deployment.status(&address)?["contributions"] == 1).then_some(())
+    });
+    // Its next answers come from the round.
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(waiting.is_running(), "{:?}", waiting.end());
+    stop(server);
+}
