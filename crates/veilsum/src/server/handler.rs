@@ -420,7 +420,7 @@ impl Requests {
                 Err(reason) => return Err(reason),
             }
             // All tasks share these: nobody who holds one waits for a round.
-            let Some(turn) = verifiers.turn().await else {
+            let Some(turn) = verifiers.turn(body.len()).await else {
                 return Err(Denied::Storage);
             };
             let blocking = tokio::task::spawn_blocking(move || {
