@@ -182,9 +182,18 @@ impl Inner {
             }));
         }
         let first = self.addrs.first();
-        let connection = first_of(attempts).await.unwrap_or(Err(no_answer(first)))?;
-        link.connection = Some(connection.clone());
-        Ok((connection, false))
+        match first_of(attempts).await.unwrap_or(Err(no_answer(first))) {
+            Ok(connection) => {
+                link.connection = Some(connection.clone());
+                Ok((connection, false))
+            }
+            Err(failure) => {
+                // What lies between may remember the old port for a server that is no more, and each packet from it keeps
+                // that memory alive: the next attempt comes from another port.
+                drop(link.take_endpoints());
+                Err(failure)
+            }
+        }
     }
 
     async fn connect(

@@ -1,5 +1,6 @@
 //! Whom a client trusts, and what it does when the connection is lost.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -155,6 +156,27 @@ async fn a_server_that_is_not_there_is_unreachable() {
     assert!(
         matches!(error, ClientError::Unreachable { attempts, .. } if (2..1000).contains(&attempts))
     );
+}
+
+/// A translator of addresses that lost its server passes on nothing of a port that it knows, for as long as it hears from it.
+#[tokio::test]
+async fn each_attempt_comes_from_another_port() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut config = client_config();
+    config.connect_timeout = Duration::from_millis(100);
+    config.max_attempts = 3;
+    let addr = silent.local_addr().unwrap();
+    let client = Client::new(addr, identity(1).public_key(), config).unwrap();
+    assert!(matches!(
+        echo(&client).await,
+        Err(ClientError::Unreachable { attempts: 3, .. })
+    ));
+    silent.set_nonblocking(true).unwrap();
+    let mut ports = BTreeSet::new();
+    while let Ok((_, from)) = silent.recv_from(&mut [0; 2048]) {
+        ports.insert(from.port());
+    }
+    assert_eq!(ports.len(), 3, "{ports:?}");
 }
 
 #[tokio::test]
