@@ -21,6 +21,9 @@ const UPDATE: [f64; 5] = [
     -0.091_596_55,
 ];
 
+/// Coordinates of a round in masked mode.
+const MASKED: usize = 20_000;
+
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let whole = bytes.chunks_exact(3);
@@ -119,8 +122,20 @@ fn start(arguments: &[String]) -> Child {
 
 #[test]
 fn no_secret_is_in_logs_status_or_metrics() {
+    no_secret_is_shown(UPDATE.len());
+}
+
+#[test]
+fn no_secret_is_in_logs_status_or_metrics_of_a_masked_round() {
+    no_secret_is_shown(MASKED);
+}
+
+/// A round of `dim` coordinates, of which all but the first are zero.
+fn no_secret_is_shown(dim: usize) {
     let deployment = Deployment::new(CLIENTS);
-    deployment.configure("scale_bits = 16\nnorm_bound = 131071");
+    deployment.configure(&format!(
+        "dim = {dim}\nscale_bits = 16\nnorm_bound = 131071"
+    ));
     let metrics = format!("127.0.0.1:{}", free_port());
     let path = deployment.file("server.toml");
     let config = fs::read_to_string(&path).unwrap();
@@ -146,7 +161,9 @@ fn no_secret_is_in_logs_status_or_metrics() {
     let strings = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
     let mut processes = vec![start(&strings(&["server", "--config", &path]))];
     let address = deployment.address();
-    let update = deployment.update("update.npy", &UPDATE);
+    let mut values = UPDATE.to_vec();
+    values.resize(dim, 0.0);
+    let update = deployment.update("update.npy", &values);
     for id in 1..CLIENTS {
         processes.push(start(&deployment.client_arguments(id, &address, &update)));
     }
@@ -200,4 +217,12 @@ fn no_secret_is_in_logs_status_or_metrics() {
         assert!(events.iter().any(|e| e == event), "{event} was not logged");
     }
     assert_eq!(found(&shown, &secrets), Vec::<String>::new());
+    // Whether it was masked: without, each coordinate is a group element.
+    let bodies = fs::read_dir(deployment.file("state/rounds/1/bodies")).unwrap();
+    let sizes: Vec<u64> = bodies
+        .map(|body| body.unwrap().metadata().unwrap().len())
+        .collect();
+    let direct = 32 * u64::try_from(dim).unwrap();
+    assert!(sizes.len() >= usize::try_from(CLIENTS).unwrap());
+    assert!(sizes.iter().all(|size| (*size < direct) == (dim == MASKED)));
 }

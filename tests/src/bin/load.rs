@@ -1,7 +1,8 @@
 //! A round under load: the real server as a process of its own, and all clients of a large cohort over QUIC on loopback.
 //!
 //! Contributions are made beforehand and kept in `--dir`, so that what is measured is the server. The server's CPU time is
-//! compared with that of verifying the same contributions in this process, one after the other, on one thread.
+//! compared with that of verifying the same contributions in this process, each on one thread, as many at a time as there are
+//! processors (`specs/benchmarks.md`, "Load and attacks").
 
 use std::error::Error;
 use std::fs;
