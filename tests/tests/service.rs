@@ -442,6 +442,21 @@ fn a_state_directory_of_a_later_version_is_not_touched() {
     );
     let names = fs::read_dir(deployment.file("state")).unwrap().count();
     assert_eq!(names, 1, "nothing else was written");
+    let check = [
+        "server",
+        "--check",
+        "--config",
+        &deployment.file("server.toml"),
+    ];
+    let checked = run(check);
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("1 mistake\n  line ")
+            && said.contains(": state: ")
+            && said.contains("says format 2"),
+        "{said}"
+    );
     // One of before there were marks is taken over.
     fs::remove_file(&mark).unwrap();
     let server = deployment.server();
@@ -662,4 +677,28 @@ fn who_waits_while_a_server_is_started_again_is_not_sent_away() {
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert!(waiting.is_running(), "{:?}", waiting.end());
     stop(server);
+}
+
+#[test]
+fn later_state_directories_of_tasks_are_told_all_at_once_and_not_touched() {
+    let deployment = Deployment::new(CLIENTS);
+    two_tasks(&deployment);
+    for task in ["cats", "dogs"] {
+        let own = deployment.file(&format!("state/tasks/{task}"));
+        fs::create_dir_all(&own).unwrap();
+        fs::write(format!("{own}/VERSION"), "veilsum state 2\n").unwrap();
+    }
+    for check in [&["--check"][..], &[]] {
+        let config = deployment.file("server.toml");
+        let refused = run([&["server", "--config", &config], check].concat());
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.contains("2 mistakes"), "{said}");
+        for task in ["cats", "dogs"] {
+            assert!(said.contains(&format!("task {task}: state: ")), "{said}");
+        }
+        // Nor is anything begun in the directory of the server.
+        let names = fs::read_dir(deployment.file("state")).unwrap().count();
+        assert_eq!(names, 1, "{said}");
+    }
 }

@@ -287,3 +287,86 @@ fn a_client_does_not_touch_a_state_directory_of_a_later_version() {
     let names = fs::read_dir(at("state")).unwrap().count();
     assert_eq!(names, 1, "nothing else was written");
 }
+
+/// Every file and directory below, with its bytes.
+fn everything(dir: &Path, all: &mut std::collections::BTreeMap<PathBuf, Vec<u8>>) {
+    for entry in fs::read_dir(dir).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        if path.is_dir() {
+            everything(&path, all);
+            all.insert(path, Vec::new());
+        } else {
+            all.insert(path.clone(), fs::read(path).unwrap());
+        }
+    }
+}
+
+/// What the words of every command that is given a state directory are refused with, and what is there afterwards.
+#[test]
+fn no_command_reads_or_changes_a_state_directory_of_a_later_version() {
+    for (later, task) in [("", ""), ("", "digits"), ("tasks/digits", "digits")] {
+        let dir = ROUNDS[0].copy();
+        let state = dir.path().join("state");
+        let own = if task.is_empty() {
+            state.clone()
+        } else {
+            state.join("tasks").join(task)
+        };
+        copied(&dir.path().join("round"), &own.join("rounds/1"));
+        // A round that waits, so that `skip` would have something to give up.
+        let ledger =
+            format!("{{\"next_round\":3,\"slots\":{{}},\"unfinished\":{{\"{task}\":2}}}}\n");
+        fs::write(state.join("ledger.json"), ledger).unwrap();
+        let mark = state.join(later).join("VERSION");
+        let words: Vec<Vec<&str>> = vec![
+            vec!["rounds", "list", "--state"],
+            vec!["rounds", "start", "--task", task, "--state"],
+            vec!["rounds", "skip", "--task", task, "--state"],
+            vec![
+                "rounds", "export", "--task", task, "--round", "1", "--out", "unused", "--state",
+            ],
+            vec!["rounds", "prune", "--task", task, "--keep", "0", "--state"],
+            vec![
+                "rounds",
+                "prune",
+                "--task",
+                task,
+                "--keep",
+                "0",
+                "--bodies-only",
+                "--state",
+            ],
+        ];
+        let readers = [vec!["audit", "--json"], vec!["check"], vec!["inspect"]];
+        let readers = if later.is_empty() { &readers[..] } else { &[] };
+        for (text, said_of_it) in [
+            (
+                "veilsum state 2\n",
+                "says format 2, this program reads format 1",
+            ),
+            ("something", "is no mark of a state directory"),
+        ] {
+            fs::write(&mark, text).unwrap();
+            let mut before = std::collections::BTreeMap::new();
+            everything(&state, &mut before);
+            for words in words.iter().chain(readers) {
+                let (code, out, err) = said(words, &[&state]);
+                assert_eq!(code, Some(1), "{words:?}: {out} {err}");
+                assert!(err.contains(said_of_it), "{words:?}: {err}");
+                let mut after = std::collections::BTreeMap::new();
+                everything(&state, &mut after);
+                assert!(before == after, "{words:?} changed the directory");
+            }
+        }
+        // With a mark of this version each of them does what it is there for.
+        fs::write(&mark, "veilsum state 1\n").unwrap();
+        let (code, listed, _) = said(&["rounds", "list", "--json", "--state"], &[&state]);
+        assert_eq!(
+            (code, &listed["rounds"][0]["state"]),
+            (Some(0), &"certified".into())
+        );
+        let skip = words[2].iter().copied().map(std::ffi::OsStr::new);
+        let skipped = run(skip.chain([state.as_os_str()]));
+        assert_eq!(skipped.status.code(), Some(0), "{skipped:?}");
+    }
+}

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand_core::{OsRng, RngCore};
 use serde_json::{Value, json};
 use veilsum::protocol::{Document, Pins, judge_file};
-use veilsum::store::{Disk, LOG_FILE, RealDisk, Role, read_bounded, replace_public};
+use veilsum::store::{Disk, LOG_FILE, RealDisk, Role, check_state, read_bounded, replace_public};
 use veilsum::{ServerPublic, registrar_from_text};
 use veilsum_audit::{Convicted, Options, Progress, Report, Verdict, audit as replay, html};
 
@@ -322,6 +322,8 @@ fn transcripts(
     pins: Pins,
     all: &mut Vec<Report>,
 ) -> Result<Judged, CliError> {
+    // What is found is written beside the transcript, and where that is only this version's directories say.
+    check_state(&RealDisk, path)?;
     let mut reports = Vec::new();
     let mut evidence = Vec::new();
     let begin = Instant::now();

@@ -9,7 +9,9 @@ use serde_json::json;
 use veilsum::crypto::Digest;
 use veilsum::params::ClientId;
 use veilsum::protocol::{Check, Document, Pins, PublishedError, Record, RoundContext};
-use veilsum::store::{Disk, LOG_FILE, RealDisk, Records, read_bounded, replace_private};
+use veilsum::store::{
+    Disk, LOG_FILE, RealDisk, Records, check_state, read_bounded, replace_private,
+};
 use veilsum::transport::{Client as Connection, ClientConfig as TransportConfig};
 use veilsum::wire::{Announcement, Header, ReceiptContent, Roster, Signed, VoidContent, Wire};
 use veilsum::{
@@ -32,6 +34,10 @@ const PUBLISHED_MAX: u64 = 1 << 30;
 )]
 pub(crate) async fn check(arguments: CheckArguments) -> Result<u8, CliError> {
     let pins = arguments.pins.read()?;
+    // Notes and results are read from a client's directory, and evidence is written into it.
+    if arguments.path.is_dir() {
+        check_state(&RealDisk, &arguments.path)?;
+    }
     let document = match &arguments.server {
         // What a server says is kept only once it is checked: it must not displace a result that was accepted before.
         Some(_) => match fetch(&arguments).await? {

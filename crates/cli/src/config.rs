@@ -11,7 +11,7 @@ use thiserror::Error;
 use veilsum::params::{
     Beacon, GENERATOR_SET, Layout, PROTOCOL_VERSION, ParameterError, RoundParams,
 };
-use veilsum::store::{RealDisk, StoreError, read_bounded};
+use veilsum::store::{RealDisk, StoreError, check_state, read_bounded};
 use veilsum::wire::{BeaconError, BeaconSource, Roster, RosterError, cohort_and_committee};
 use veilsum::{ServerError, ServerKeys, TaskName, registrar_from_text};
 use zeroize::Zeroizing;
@@ -99,6 +99,9 @@ pub(crate) enum Problem {
         /// The file.
         path: PathBuf,
     },
+    /// A state directory of another version: nothing in it is looked at.
+    #[error("state: {0}")]
+    State(StoreError),
     /// The cohort would be empty.
     #[error("the cohort is empty: put clients into the roster and set round.cohort to at least 2")]
     EmptyCohort,
@@ -151,7 +154,7 @@ impl Problem {
     /// Whether files, directories or addresses are in the way, not what the configuration says.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::File(FileError::Store(_)) | Self::Place { .. } => true,
+            Self::File(FileError::Store(_)) | Self::Place { .. } | Self::State(_) => true,
             Self::Address { .. } | Self::Credential { .. } => true,
             Self::Task { problem, .. } => problem.is_of_the_machine(),
             _ => false,
@@ -445,32 +448,33 @@ impl ServerConfig {
             Some(lines.at(field, Problem::Place { field, cause }))
         };
         let outer = state.as_deref().map(|path| base.join(path));
-        let at_state = outer.as_deref().map(places::dir);
-        problems.extend(at_state.and_then(|found| wrong("state", found)));
+        let at_state = outer.as_deref().and_then(|path| state_dir(path).err());
+        let refused = at_state.is_some();
+        problems.extend(at_state.map(|problem| lines.at("state", problem)));
         let at_address = address_file
             .as_deref()
             .map(|path| places::file(&base.join(path)));
         problems.extend(at_address.and_then(|found| wrong("address_file", found)));
         for task in &tasks {
             let own = base.join(&task.state);
-            // One below the server's own is in the way of no more than that one.
-            let own = outer
-                .as_deref()
-                .is_none_or(|outer| !own.starts_with(outer))
-                .then_some(own);
+            // One below the server's own is in the way of no more than that one, and is told of once.
+            let below = outer.as_deref().is_some_and(|outer| own.starts_with(outer));
+            let own = (!(below && refused)).then_some(own);
             let found = [
-                ("state", own.and_then(|path| places::dir(&path).err())),
+                ("state", own.and_then(|path| state_dir(&path).err())),
                 (
                     "result",
                     task.result
                         .as_ref()
-                        .and_then(|path| places::file(&base.join(path)).err()),
+                        .and_then(|path| places::file(&base.join(path)).err())
+                        .map(|cause| Problem::Place {
+                            field: "result",
+                            cause,
+                        }),
                 ),
             ];
-            for (field, cause) in found {
-                let Some(cause) = cause else { continue };
-                let problem = Problem::Place { field, cause };
-                problems.push(task.problem(&lines, field, problem));
+            for (field, problem) in found {
+                problems.extend(problem.map(|problem| task.problem(&lines, field, problem)));
             }
         }
         let no_beacon = |given: bool| match &roster {
@@ -573,6 +577,16 @@ fn beacon_given(roster: &Roster, value: bool, values: bool) -> Result<(), Proble
         (false, false) if !values => Err(Problem::NoBeaconValues),
         _ => Ok(()),
     }
+}
+
+/// A state directory: it can be there, and if it is there this program knows its format.
+///
+/// # Errors
+/// [`Problem::Place`] and [`Problem::State`].
+fn state_dir(path: &Path) -> Result<(), Problem> {
+    let field = "state";
+    places::dir(path).map_err(|cause| Problem::Place { field, cause })?;
+    check_state(&RealDisk, path).map_err(Problem::State)
 }
 
 /// An address of this machine to listen on.

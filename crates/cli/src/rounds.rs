@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use veilsum::protocol::Record;
 use veilsum::store::{
     BodyDigest, ClosedLog, DirLock, LOCK_FILE, LOG_FILE, Log, RealDisk, StoreError, VERSION_FILE,
-    replace_private, write_private,
+    check_state, replace_private, write_private,
 };
 use veilsum::wire::Wire;
 use veilsum::{TaskName, announced_params};
@@ -126,11 +126,17 @@ fn state(dir: &Path) -> State {
 }
 
 /// The state directory of a task below that of its server; without a name the server's own.
-fn of_task(state: &Path, task: &TaskName) -> PathBuf {
-    match task.as_str() {
-        "" => state.to_owned(),
+///
+/// # Errors
+/// [`StoreError::StateVersion`] where either is of a version that this program does not know: nothing in it is read or changed.
+fn of_task(state: &Path, task: &TaskName) -> Result<PathBuf, StoreError> {
+    check_state(&RealDisk, state)?;
+    let dir = match task.as_str() {
+        "" => return Ok(state.to_owned()),
         name => state.join(TASKS_DIR).join(name),
-    }
+    };
+    check_state(&RealDisk, &dir)?;
+    Ok(dir)
 }
 
 /// How often a server asks for the lock of a task before it takes it to be another's, and the pause between.
@@ -183,7 +189,7 @@ fn task_names(state: &Path) -> Result<Vec<String>, CliError> {
 fn start(state: &Path, task: &TaskName) -> Result<(), CliError> {
     // Tells of a directory that is not there.
     entries(state)?;
-    let dir = of_task(state, task);
+    let dir = of_task(state, task)?;
     if takes_commands(&dir)? {
         return Ok(ask(&dir.join(START_FILE))?);
     }
@@ -193,6 +199,7 @@ fn start(state: &Path, task: &TaskName) -> Result<(), CliError> {
 
 /// As [`of_task`], of a task that is there.
 fn known_task(state: &Path, task: &TaskName) -> Result<PathBuf, CliError> {
+    let dir = of_task(state, task)?;
     let known = task_names(state)?;
     let is_task = match task.as_str() {
         // One that had its rounds before there were others with names.
@@ -200,7 +207,7 @@ fn known_task(state: &Path, task: &TaskName) -> Result<PathBuf, CliError> {
         name => known.iter().any(|known| known == name),
     };
     match is_task {
-        true => Ok(of_task(state, task)),
+        true => Ok(dir),
         false => Err(CliError::NoTask {
             state: state.to_owned(),
             task: task.clone(),
@@ -219,6 +226,7 @@ fn ask(file: &Path) -> Result<(), StoreError> {
 
 /// The rounds of all tasks.
 fn kept_by_all(state: &Path) -> Result<Vec<Kept>, CliError> {
+    check_state(&RealDisk, state)?;
     let tasks = state.join(TASKS_DIR);
     if !tasks.is_dir() {
         return kept(state, "");
@@ -229,6 +237,7 @@ fn kept_by_all(state: &Path) -> Result<Vec<Kept>, CliError> {
     }
     for name in task_names(state)? {
         let dir = tasks.join(&name);
+        check_state(&RealDisk, &dir)?;
         // A task that had no round yet.
         if dir.join("rounds").is_dir() {
             all.extend(kept(&dir, &name)?);
@@ -392,9 +401,10 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             );
         }
         RoundsCommand::Skip { state, task } => {
+            let dir = of_task(state, task)?;
             let waits = Ledger::open(state, 0)?.unfinished(task.as_str());
             let round = waits.ok_or(CliError::NothingWaits)?;
-            if announced_params(&RealDisk, &of_task(state, task), round)?.is_some() {
+            if announced_params(&RealDisk, &dir, round)?.is_some() {
                 return Err(CliError::Announced { round });
             }
             ask(&skip_file(state, round))?;

@@ -27,4 +27,4 @@ pub use private::{
 };
 pub use reader::{Record, Records};
 pub use sim::{CrashStyle, Fault, SimDisk};
-pub use version::{STATE_VERSION, VERSION_FILE, open_state};
+pub use version::{STATE_VERSION, VERSION_FILE, check_state, open_state};

@@ -25,20 +25,31 @@ const FILE_MAX: u64 = 64;
 /// mark that is none; errors of the disk.
 pub fn open_state(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     ensure_dir(disk, dir)?;
+    if is_marked(disk, dir)? {
+        return Ok(());
+    }
+    let text = format!("{FRONT}{STATE_VERSION}\n");
+    match write_private(disk, &dir.join(VERSION_FILE), text.as_bytes()) {
+        // Somebody else was faster: then that mark counts.
+        Err(StoreError::Exists { .. }) => check_state(disk, dir),
+        written => written,
+    }
+}
+
+/// As [`open_state`], for whoever only reads a directory, or must not mark it: writes nothing. A directory without a mark, or
+/// none at all, is of the first format.
+///
+/// # Errors
+/// As [`open_state`].
+pub fn check_state(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
+    is_marked(disk, dir).map(|_| ())
+}
+
+fn is_marked(disk: &dyn Disk, dir: &Path) -> Result<bool, StoreError> {
     let path = dir.join(VERSION_FILE);
     match read_bounded(disk, &path, FILE_MAX) {
-        Ok(text) => check(path, &text),
-        Err(StoreError::NotFound { .. }) => {
-            let text = format!("{FRONT}{STATE_VERSION}\n");
-            match write_private(disk, &path, text.as_bytes()) {
-                // Somebody else was faster: then that mark counts.
-                Err(StoreError::Exists { .. }) => {
-                    let text = read_bounded(disk, &path, FILE_MAX)?;
-                    check(path, &text)
-                }
-                written => written,
-            }
-        }
+        Ok(text) => check(path, &text).map(|()| true),
+        Err(StoreError::NotFound { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
@@ -83,7 +94,8 @@ mod tests {
             ),
         ] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(open_state(&RealDisk, &state), Err(expected));
+            assert_eq!(open_state(&RealDisk, &state), Err(expected.clone()));
+            assert_eq!(check_state(&RealDisk, &state), Err(expected));
             assert_eq!(std::fs::read(&path).unwrap(), text.as_bytes());
         }
         std::fs::write(&path, [b'x'; 65]).unwrap();
@@ -94,7 +106,12 @@ mod tests {
         // Of before there were versions.
         let older = dir.path().join("older");
         std::fs::create_dir_all(older.join("rounds/1")).unwrap();
+        check_state(&RealDisk, &older).unwrap();
+        assert!(!older.join(VERSION_FILE).exists());
         open_state(&RealDisk, &older).unwrap();
+        check_state(&RealDisk, &older).unwrap();
+        check_state(&RealDisk, &dir.path().join("none")).unwrap();
+        assert!(!dir.path().join("none").exists());
         assert!(older.join(VERSION_FILE).is_file());
     }
 }

@@ -16,7 +16,7 @@ use veilsum::protocol::{
     Bytes, Document, Evidence, FileError, Message, Record, Upload, proof_challenges,
 };
 use veilsum::store::{
-    BODIES_DIR, BodyDigest, LOG_FILE, Log, RealDisk, Records, StoreError, read_bounded,
+    BODIES_DIR, BodyDigest, LOG_FILE, Log, RealDisk, Records, StoreError, check_state, read_bounded,
 };
 use veilsum::wire::{
     Announcement, Header, LightBundle, RosterContent, RoundResult, RowsRequest, Signed, Wire,
@@ -194,15 +194,17 @@ fn announced(record: &Record) -> Option<RoundParams> {
 }
 
 /// The log in a directory, or that of a client in its state directory.
-fn log_in(dir: &Path) -> Option<PathBuf> {
+fn log_in(dir: &Path) -> Result<PathBuf, CliError> {
+    check_state(&RealDisk, dir)?;
     let logs = [dir.join(LOG_FILE), client_dir(dir).join(LOG_FILE)];
-    logs.into_iter().find(|log| log.exists())
+    let found = logs.into_iter().find(|log| log.exists());
+    Ok(found.ok_or_else(|| InspectError::NoLog(named(dir)))?)
 }
 
 /// Round parameters of an announcement (with or without its tag), of a file of parameters, or of a log.
 fn params_of(path: &Path) -> Result<RoundParams, CliError> {
     let inner = if path.is_dir() {
-        log_in(path).ok_or_else(|| InspectError::NoLog(named(path)))?
+        log_in(path)?
     } else {
         path.to_owned()
     };
@@ -555,7 +557,7 @@ fn show(arguments: &InspectArguments) -> Result<(Shown, u64), CliError> {
     let path = &arguments.file;
     let name = named(path);
     if path.is_dir() {
-        let inner = log_in(path).ok_or(InspectError::NoLog(name))?;
+        let inner = log_in(path)?;
         let size = std::fs::metadata(&inner).map_err(|error| CliError::file(&inner, &error))?;
         return Ok((log(&inner, arguments.all)?, size.len()));
     }
