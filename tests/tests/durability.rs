@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Output};
 
-use veilsum_e2e::{Deployment, Running, json};
+use veilsum_e2e::{Deployment, Running, json, program};
 
 const CLIENTS: u32 = 6;
 
@@ -124,6 +124,27 @@ fn a_state_directory_that_cannot_be_written_is_told_at_the_start() {
         "{said}"
     );
     assert!(said.contains(&volume.deployment.file("state")), "{said}");
+    // Asked before, the program knows.
+    let check = Command::new("unshare")
+        .args(["-m", "sh", "-c", &volume.mount("ro"), "sh"])
+        .arg(program())
+        .args([
+            "server",
+            "--check",
+            "--config",
+            &volume.deployment.file("server.toml"),
+        ])
+        .output()
+        .unwrap();
+    let refused = self::said(&check);
+    assert_eq!(check.status.code(), Some(1), "{refused}");
+    let state = volume.deployment.file("state");
+    assert!(
+        refused.contains(&format!(
+            "state: {state}: nothing can be written in {state}: read-only"
+        )),
+        "{refused}"
+    );
     // And nothing is wrong with it once it can be written.
     let server = volume.server("rw");
     finished(&volume.deployment, server);

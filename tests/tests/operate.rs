@@ -75,7 +75,7 @@ fn everything_that_is_wrong_with_a_configuration_is_said_at_once() {
         "line 1: listen: ",
         "state is missing",
         "limits.connections: ",
-        "limits.verifiers: ",
+        "limits.verifiers is 0",
         "round.dim: ",
         "round.beacon must be 64 hexadecimal digits",
         "there is no field round.colour",

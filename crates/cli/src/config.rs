@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use thiserror::Error;
 use veilsum::params::{
     Beacon, GENERATOR_SET, Layout, PROTOCOL_VERSION, ParameterError, RoundParams,
 };
-use veilsum::store::{RealDisk, StoreError, check_state, read_bounded};
+use veilsum::store::{RealDisk, StoreError, read_bounded};
 use veilsum::wire::{BeaconError, BeaconSource, Roster, RosterError, cohort_and_committee};
 use veilsum::{ServerError, ServerKeys, TaskName, registrar_from_text};
 use zeroize::Zeroizing;
@@ -27,6 +28,8 @@ use crate::stands::Stands;
 use crate::update::numbered;
 
 const CONFIG_MAX: u64 = 1 << 20;
+/// Seconds, up to a year: in none at all nobody contributes.
+const CONTRIBUTE: RangeInclusive<u64> = 1..=366 * 24 * 3600;
 
 /// Why a configuration is not accepted.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -99,9 +102,6 @@ pub(crate) enum Problem {
         /// The file.
         path: PathBuf,
     },
-    /// A state directory of another version: nothing in it is looked at.
-    #[error("state: {0}")]
-    State(StoreError),
     /// The cohort would be empty.
     #[error("the cohort is empty: put clients into the roster and set round.cohort to at least 2")]
     EmptyCohort,
@@ -154,7 +154,7 @@ impl Problem {
     /// Whether files, directories or addresses are in the way, not what the configuration says.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::File(FileError::Store(_)) | Self::Place { .. } | Self::State(_) => true,
+            Self::File(FileError::Store(_)) | Self::Place { .. } => true,
             Self::Address { .. } | Self::Credential { .. } => true,
             Self::Task { problem, .. } => problem.is_of_the_machine(),
             _ => false,
@@ -448,9 +448,9 @@ impl ServerConfig {
             Some(lines.at(field, Problem::Place { field, cause }))
         };
         let outer = state.as_deref().map(|path| base.join(path));
-        let at_state = outer.as_deref().and_then(|path| state_dir(path).err());
-        let refused = at_state.is_some();
-        problems.extend(at_state.map(|problem| lines.at("state", problem)));
+        let at_state = outer.as_deref().map(places::state);
+        let refused = matches!(at_state, Some(Err(_)));
+        problems.extend(at_state.and_then(|found| wrong("state", found)));
         let at_address = address_file
             .as_deref()
             .map(|path| places::file(&base.join(path)));
@@ -461,20 +461,18 @@ impl ServerConfig {
             let below = outer.as_deref().is_some_and(|outer| own.starts_with(outer));
             let own = (!(below && refused)).then_some(own);
             let found = [
-                ("state", own.and_then(|path| state_dir(&path).err())),
+                ("state", own.and_then(|path| places::state(&path).err())),
                 (
                     "result",
                     task.result
                         .as_ref()
-                        .and_then(|path| places::file(&base.join(path)).err())
-                        .map(|cause| Problem::Place {
-                            field: "result",
-                            cause,
-                        }),
+                        .and_then(|path| places::file(&base.join(path)).err()),
                 ),
             ];
-            for (field, problem) in found {
-                problems.extend(problem.map(|problem| task.problem(&lines, field, problem)));
+            for (field, cause) in found {
+                let Some(cause) = cause else { continue };
+                let problem = Problem::Place { field, cause };
+                problems.push(task.problem(&lines, field, problem));
             }
         }
         let no_beacon = |given: bool| match &roster {
@@ -577,16 +575,6 @@ fn beacon_given(roster: &Roster, value: bool, values: bool) -> Result<(), Proble
         (false, false) if !values => Err(Problem::NoBeaconValues),
         _ => Ok(()),
     }
-}
-
-/// A state directory: it can be there, and if it is there this program knows its format.
-///
-/// # Errors
-/// [`Problem::Place`] and [`Problem::State`].
-fn state_dir(path: &Path) -> Result<(), Problem> {
-    let field = "state";
-    places::dir(path).map_err(|cause| Problem::Place { field, cause })?;
-    check_state(&RealDisk, path).map_err(Problem::State)
 }
 
 /// An address of this machine to listen on.
@@ -709,7 +697,7 @@ impl RoundConfig {
         let malicious_max = fields.required(&mut s, "malicious_max");
         let beacon = fields.optional_bytes32(&mut s, "beacon");
         let model_digest = fields.bytes32(&mut s, "model_digest");
-        let contribute_seconds = fields.required(&mut s, "contribute_seconds");
+        let contribute_seconds = fields.required_in(&mut s, "contribute_seconds", CONTRIBUTE);
         // Given, and not to be read: told of already.
         let unread = beacon.is_none() && fields.lines().has(&s.field("beacon"));
         fields.end(s);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::de::DeserializeOwned;
 use thiserror::Error;
@@ -113,6 +114,18 @@ pub(crate) enum FieldError {
         /// The most.
         most: u64,
     },
+    /// A number out of its range.
+    #[error("{field} is {value}: it must be from {least} to {most}")]
+    Range {
+        /// The field, with its section.
+        field: String,
+        /// What is given.
+        value: u64,
+        /// The least that is allowed.
+        least: u64,
+        /// The most.
+        most: u64,
+    },
     /// Two fields that must differ, or of which only one may be there.
     #[error("{first} and {second}: {what}")]
     Clash {
@@ -141,6 +154,7 @@ impl FieldError {
             Self::Unknown { field }
             | Self::Value { field, .. }
             | Self::Hex { field }
+            | Self::Range { field, .. }
             | Self::Time { field, .. } => Some(field),
             Self::OneOf { second, .. } => Some(second),
             Self::Clash { second, .. } => Some(second),
@@ -278,17 +292,53 @@ impl<'i> Fields<'i> {
         }
     }
 
+    /// A number of a range that may be left out.
+    pub(crate) fn optional_in<T: TryFrom<u64>>(
+        &mut self,
+        section: &mut Section<'i>,
+        name: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<T> {
+        let value: u64 = self.optional(section, name)?;
+        let fits = range.contains(&value).then_some(value);
+        let number = fits.and_then(|value| T::try_from(value).ok());
+        if number.is_none() {
+            self.add(FieldError::Range {
+                field: section.field(name),
+                value,
+                least: *range.start(),
+                most: *range.end(),
+            });
+        }
+        number
+    }
+
+    /// A number of a range that must be there.
+    pub(crate) fn required_in<T: TryFrom<u64>>(
+        &mut self,
+        section: &mut Section<'i>,
+        name: &str,
+        range: RangeInclusive<u64>,
+    ) -> Option<T> {
+        self.expect(section, name);
+        self.optional_in(section, name, range)
+    }
+
+    fn expect(&mut self, section: &Section<'i>, name: &str) {
+        if !section.fields.contains_key(name) {
+            self.add(FieldError::Missing {
+                field: section.field(name),
+            });
+        }
+    }
+
     /// A field that must be there.
     pub(crate) fn required<T: DeserializeOwned>(
         &mut self,
         section: &mut Section<'i>,
         name: &str,
     ) -> Option<T> {
-        if !section.fields.contains_key(name) {
-            self.add(FieldError::Missing {
-                field: section.field(name),
-            });
-        }
+        self.expect(section, name);
         self.optional(section, name)
     }
 

@@ -1,6 +1,6 @@
 //! `[limits]` and `[times]` of the server's configuration: what peers may cost, and for how long they are waited for.
 
-use std::num::NonZeroU16;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use veilsum::transport::Rate;
@@ -30,21 +30,36 @@ pub(crate) struct LimitsConfig {
     /// GiB of uploads in the spool at one time.
     spool_gib: Option<usize>,
     /// Contributions that are verified at the same time.
-    verifiers: Option<NonZeroU16>,
+    verifiers: Option<usize>,
 }
+
+/// No machine has more of anything that is counted, and none of it may be zero: nobody would be served.
+const COUNT: RangeInclusive<u64> = 1..=1_000_000;
+/// MiB: up to 1 TiB.
+const MEMORY_MIB: RangeInclusive<u64> = 1..=1 << 20;
+/// GiB: up to 1 PiB.
+const SPOOL_GIB: RangeInclusive<u64> = 1..=1 << 20;
+/// Each is a thread, and holds a contribution.
+const VERIFIERS: RangeInclusive<u64> = 1..=1024;
+/// Seconds: up to a day. Who must be heard within no time at all is never waited for.
+const QUIET: RangeInclusive<u64> = 1..=24 * 3600;
+/// Seconds: up to 30 days.
+const GIVE_UP: RangeInclusive<u64> = 1..=30 * 24 * 3600;
+/// Seconds: up to a day.
+const LINGER: RangeInclusive<u64> = 0..=24 * 3600;
 
 impl LimitsConfig {
     /// Reads the section; what is wrong with it is kept in `fields`.
     pub(crate) fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>) -> Self {
         let mut s = fields.section(outer, "limits");
         let read = Self {
-            connections: fields.optional(&mut s, "connections"),
-            connections_per_address: fields.optional(&mut s, "connections_per_address"),
-            handshakes: fields.optional(&mut s, "handshakes"),
-            requests: fields.optional(&mut s, "requests"),
-            memory_mib: fields.optional(&mut s, "memory_mib"),
-            spool_gib: fields.optional(&mut s, "spool_gib"),
-            verifiers: fields.optional(&mut s, "verifiers"),
+            connections: fields.optional_in(&mut s, "connections", COUNT),
+            connections_per_address: fields.optional_in(&mut s, "connections_per_address", COUNT),
+            handshakes: fields.optional_in(&mut s, "handshakes", COUNT),
+            requests: fields.optional_in(&mut s, "requests", COUNT),
+            memory_mib: fields.optional_in(&mut s, "memory_mib", MEMORY_MIB),
+            spool_gib: fields.optional_in(&mut s, "spool_gib", SPOOL_GIB),
+            verifiers: fields.optional_in(&mut s, "verifiers", VERIFIERS),
         };
         fields.end(s);
         read
@@ -79,10 +94,7 @@ impl LimitsConfig {
             &mut transport.service.spool_total,
             self.spool_gib.map(|gib| gib.saturating_mul(1 << 30)),
         );
-        set(
-            &mut options.verifiers,
-            self.verifiers.map(|n| n.get().into()),
-        );
+        set(&mut options.verifiers, self.verifiers);
     }
 }
 
@@ -104,10 +116,10 @@ impl TimesConfig {
     pub(crate) fn read<'i>(fields: &mut Fields<'i>, outer: &mut Section<'i>) -> Self {
         let mut s = fields.section(outer, "times");
         let read = Self {
-            quiet_seconds: fields.optional(&mut s, "quiet_seconds"),
-            patience_seconds: fields.optional(&mut s, "patience_seconds"),
-            give_up_seconds: fields.optional(&mut s, "give_up_seconds"),
-            linger_seconds: fields.optional(&mut s, "linger_seconds"),
+            quiet_seconds: fields.optional_in(&mut s, "quiet_seconds", QUIET),
+            patience_seconds: fields.optional_in(&mut s, "patience_seconds", GIVE_UP),
+            give_up_seconds: fields.optional_in(&mut s, "give_up_seconds", GIVE_UP),
+            linger_seconds: fields.optional_in(&mut s, "linger_seconds", LINGER),
         };
         fields.end(s);
         let times = read.times(ServerTimes::default());

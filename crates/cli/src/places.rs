@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
+use veilsum::store::{RealDisk, StoreError, check_state};
 
 /// Why a file or directory cannot be where it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -22,6 +23,19 @@ pub(crate) enum PlaceError {
     /// Something else where a directory is to be.
     #[error("{}: not a directory: name another place, or move it away", .0.display())]
     NotDirectory(PathBuf),
+    /// A directory in which this program may make nothing.
+    #[error("{}: nothing can be written in {}: {kind}; check its owner and mode, and how its disk is mounted", path.display(), dir.display())]
+    ReadOnly {
+        /// The file or directory.
+        path: PathBuf,
+        /// Where it would be made.
+        dir: PathBuf,
+        /// What the operating system said.
+        kind: io::ErrorKind,
+    },
+    /// A state directory of another version: nothing in it is looked at.
+    #[error(transparent)]
+    State(#[from] StoreError),
     /// It could not be looked at.
     #[error("{}: {kind}", path.display())]
     Unseen {
@@ -51,6 +65,26 @@ fn is_dir(path: &Path) -> Result<Option<bool>, PlaceError> {
     }
 }
 
+/// Whether something may be made in a directory that is there. It is asked, not tried: nothing is written.
+fn may_write(path: &Path, dir: &Path) -> Result<(), PlaceError> {
+    let at = match dir.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => dir,
+    };
+    #[cfg(unix)]
+    {
+        use rustix::fs::{Access, AtFlags, CWD, accessat};
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        // With the rights that the program has, not those of whoever called it.
+        accessat(CWD, at, wanted, AtFlags::EACCESS).map_err(|error| PlaceError::ReadOnly {
+            path: path.to_owned(),
+            dir: at.to_owned(),
+            kind: io::Error::from(error).kind(),
+        })?;
+    }
+    Ok(())
+}
+
 /// A file that is to be written: its directory must be there.
 ///
 /// # Errors
@@ -61,7 +95,7 @@ pub(crate) fn file(path: &Path) -> Result<(), PlaceError> {
     }
     let dir = path.parent().unwrap_or(Path::new(""));
     match is_dir(dir)? {
-        Some(true) => Ok(()),
+        Some(true) => may_write(path, dir),
         Some(false) => Err(PlaceError::NotDirectory(dir.to_owned())),
         None => Err(PlaceError::NoDirectory {
             path: path.to_owned(),
@@ -73,16 +107,25 @@ pub(crate) fn file(path: &Path) -> Result<(), PlaceError> {
 /// A directory that is to be used and is made where it is missing, with those above it.
 ///
 /// # Errors
-/// [`PlaceError::NotDirectory`] with what stands in the way.
+/// [`PlaceError::NotDirectory`] with what stands in the way, [`PlaceError::ReadOnly`] where nothing can be made.
 pub(crate) fn dir(path: &Path) -> Result<(), PlaceError> {
     for at in path.ancestors() {
         match is_dir(at)? {
-            Some(true) => return Ok(()),
+            Some(true) => return may_write(path, at),
             Some(false) => return Err(PlaceError::NotDirectory(at.to_owned())),
             None => {}
         }
     }
     Ok(())
+}
+
+/// A state directory: it is there or can be made, and if it is there this program knows its format.
+///
+/// # Errors
+/// As [`dir`]; [`PlaceError::State`].
+pub(crate) fn state(path: &Path) -> Result<(), PlaceError> {
+    dir(path)?;
+    Ok(check_state(&RealDisk, path)?)
 }
 
 #[cfg(test)]
