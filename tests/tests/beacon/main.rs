@@ -215,12 +215,54 @@ fn rounds_are_drawn_with_what_drand_published_and_wait_for_it() {
         &["beacon_refused", "no round as drand publishes it"],
     );
 
+    // The command puts the right one in the place of whatever is no value, and of no value.
+    let right = published(FIRST.0, FIRST.1, FIRST.2);
+    let file = deployment.file("values/1000.json");
+    let elsewhere = deployment.file("other-values");
+    fs::create_dir(&elsewhere).unwrap();
+    let there = format!("{elsewhere}/1000.json");
+    for (bad, why) in [
+        (published(FIRST.0, SECOND.1, SECOND.2), unsigned),
+        (
+            published(SECOND.0, SECOND.1, SECOND.2),
+            "announcement.schedule",
+        ),
+        (published(FIRST.0, FIRST.1, SECOND.2), other),
+        (
+            "{\"round\": 1000".to_owned(),
+            "no round as drand publishes it",
+        ),
+        ("x".repeat(1 << 19), "1000.json"),
+        (String::new(), "no round as drand publishes it"),
+    ] {
+        fs::write(&there, &bad).unwrap();
+        // What proves nothing itself replaces nothing.
+        let wrong = published(FIRST.0, SECOND.1, FIRST.2);
+        let (code, said) = beacon(&deployment, "put", &["--values", &elsewhere, &wrong]);
+        assert_eq!(code, Some(3), "{said}");
+        assert_eq!(fs::read_to_string(&there).unwrap(), bad);
+        let (code, said) = beacon(&deployment, "put", &["--values", &elsewhere, &right]);
+        assert_eq!(code, Some(0), "{said}");
+        assert!(
+            said.contains("replaced what was no value") && said.contains(why),
+            "{said}"
+        );
+        assert_eq!(fs::read_to_string(&there).unwrap(), right);
+    }
+    // A value that is one stays, byte by byte.
+    let spaced = right.replace(',', ", ");
+    fs::write(&there, &spaced).unwrap();
+    let (code, said) = beacon(&deployment, "put", &["--values", &elsewhere, &right]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("replaced"), "{said}");
+    assert_eq!(fs::read_to_string(&there).unwrap(), spaced);
+
     // A crash while it waits: the round keeps its number, and with it its value.
     server.kill();
-    fs::remove_file(deployment.file("values/1000.json")).unwrap();
+    assert_eq!(fs::read(&file).unwrap(), b"{\"round\": 1000");
     let (server, address) = serve(&deployment);
     awaited(&deployment, &address, FIRST.0);
-    let (code, said) = put(&deployment, &published(FIRST.0, FIRST.1, FIRST.2));
+    let (code, said) = put(&deployment, &right);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("the value of round 1"), "{said}");
     round_ends(&deployment, &address, 0);

@@ -249,7 +249,7 @@ pub(crate) fn kept<T: Wire>(
 /// Writes a file durably; one with the same bytes may be there.
 pub(crate) fn publish(path: &Path, bytes: &[u8]) -> Result<(), BeaconFileError> {
     match write_public(&RealDisk, path, bytes) {
-        Err(StoreError::Exists { .. }) if read(path)? == bytes => Ok(()),
+        Err(StoreError::Exists { .. }) if read(path).is_ok_and(|there| there == bytes) => Ok(()),
         written => Ok(written?),
     }
 }
