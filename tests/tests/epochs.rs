@@ -241,6 +241,76 @@ fn a_round_ends_under_the_keys_that_it_began_with_and_then_they_are_gone() {
 }
 
 #[test]
+fn who_is_revoked_or_misses_an_epoch_keeps_no_share_key_of_it() {
+    let this = Epochs {
+        deployment: Deployment::new(CLIENTS),
+    };
+    let registrar = |words: &[&str]| this.deployment.registrar(words);
+    let old = |id: u32| ClientKeys::from_text(&fs::read(this.key(id)).unwrap()).unwrap();
+    let old: Vec<ClientKeys> = [2, 3].map(old).into();
+    let (key, roster) = (this.file("registrar.key"), this.file("roster.bin"));
+    let (public, out) = (this.file("registrar.key.pub"), this.file("second.bin"));
+    registrar(&["init", "--key", &key, "--roster", &roster]);
+    // In the same epoch: client-2 is revoked.
+    registrar(&["revoke", "--id", "2"]);
+    registrar(&["sign", "--key", &key, "--out", &out]);
+    let (code, said) = this.erase(3, &["--json"]);
+    assert_eq!(
+        (code, json(&said)["erased"].clone()),
+        (Some(0), Value::Null)
+    );
+    let (code, said) = this.erase(2, &["--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let said = json(&said);
+    assert_eq!((&said["erased"], &said["fresh"]), (&1.into(), &2.into()));
+    // The next epoch comes without client-3.
+    registrar(&["epoch", "--epoch", "2"]);
+    for id in [1, 4] {
+        let arguments = ["--epoch", "2", "--registrar", &public];
+        let next = ["epoch", "next", "--key", &this.key(id)];
+        run_ok([&next[..], &arguments].concat());
+        registrar(&["admit", &format!("{}.join", this.key(id))]);
+    }
+    registrar(&["sign", "--key", &key, "--out", &out]);
+    for id in [2, 3] {
+        let (code, said) = this.erase(id, &[]);
+        assert_eq!(code, Some(0), "{said}");
+        // For who was revoked one more time, as nobody can know that the fresh one was in no roster of this epoch.
+        let (client, epoch) = (id, if id == 2 { 2 } else { 1 });
+        let expected =
+            format!("the share key of epoch {epoch} is erased: the roster has not client-{client}");
+        assert!(said.contains(&expected), "{said}");
+    }
+    let mut files = Vec::new();
+    all_files(this.deployment.path(), &mut files);
+    for keys in &old {
+        let text = hex::encode(*keys.share().to_bytes());
+        for path in &files {
+            let bytes = fs::read(path).unwrap();
+            let has = bytes
+                .windows(text.len())
+                .any(|part| part == text.as_bytes());
+            assert!(!has, "{}: {}", keys.client(), path.display());
+        }
+    }
+    // It may come back, with the same identity; client-2 may not, whose key is for none of this registrar's epochs.
+    for (id, code) in [(3, 0), (2, 2)] {
+        run_ok([
+            "enrol",
+            "request",
+            "--registrar",
+            &public,
+            "--key",
+            &this.key(id),
+        ]);
+        let request = format!("{}.join", this.key(id));
+        let output = run(["registrar", "admit", "--dir", &this.file("R"), &request]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+    }
+}
+
+#[test]
 fn the_registrar_takes_each_client_into_the_next_epoch_with_a_new_key_and_its_own_number() {
     let this = Epochs {
         deployment: Deployment::new(CLIENTS),

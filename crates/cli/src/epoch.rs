@@ -90,20 +90,36 @@ pub(crate) fn epoch(command: &EpochCommand) -> Result<u8, CliError> {
             let days = u64::from(*forget_days).saturating_mul(DAY_MS);
             // A day of 0 forgets what was joined this very moment, too.
             let before = now_ms().saturating_sub(days).saturating_add(1);
-            let erased = match keys.retire(&roster, before)? {
+            let retired = match keys.retire(&roster, before)? {
+                Erasure::Nothing => keys.leave(&roster, before, &mut OsRng)?,
+                retired => retired,
+            };
+            let (erased, fresh) = match retired {
                 Erasure::Held(open) => {
                     let rounds = open.len();
                     return Err(CliError::KeyHeld { epoch, rounds });
                 }
-                Erasure::Erased { epoch } => Some(epoch),
-                Erasure::Nothing => None,
+                Erasure::Erased { epoch } => (Some(epoch), None),
+                Erasure::Left { epoch, fresh } => (Some(epoch), Some(fresh)),
+                Erasure::Nothing => (None, None),
             };
+            let client = keys.client();
             if *json {
-                println!("{}", json!({ "client": keys.client().0, "erased": erased }));
-            } else if let Some(epoch) = erased {
-                println!("the share key of epoch {epoch} is erased");
-            } else {
-                println!("nothing to erase: the roster has no next share key of this client");
+                println!(
+                    "{}",
+                    json!({ "client": client.0, "erased": erased, "fresh": fresh })
+                );
+                return Ok(0);
+            }
+            match (erased, fresh) {
+                (Some(epoch), None) => println!("the share key of epoch {epoch} is erased"),
+                (Some(epoch), Some(fresh)) => println!(
+                    "the share key of epoch {epoch} is erased: the roster has not {client}. A new one of epoch {fresh} is in its place; \
+                     `veilsum enrol request` asks with it, if {client} is to take part again"
+                ),
+                (None, _) => {
+                    println!("nothing to erase: the roster has no next share key of this client")
+                }
             }
         }
     }

@@ -110,6 +110,13 @@ pub enum Erasure {
         /// Its epoch.
         epoch: u64,
     },
+    /// It is overwritten and gone, and in its place is one that no roster has.
+    Left {
+        /// Epoch of the key that is gone.
+        epoch: u64,
+        /// Epoch of the one in its place, with which the client may ask to join.
+        fresh: u64,
+    },
 }
 
 /// A client's key file with its share key, and beside it the one of the next epoch, if that is made.
@@ -125,6 +132,12 @@ pub struct ShareKeys {
 fn failed(operation: Operation, path: &Path) -> impl Fn(std::io::Error) -> StoreError {
     let path = path.to_owned();
     move |error| StoreError::from_io(operation, &path, &error)
+}
+
+/// Rounds that were joined before a time, and the others.
+fn forgotten(open: Vec<OpenRound>, before_ms: u64) -> (Vec<OpenRound>, Vec<OpenRound>) {
+    open.into_iter()
+        .partition(|round| round.since_ms < before_ms)
 }
 
 fn read_keys(disk: &dyn Disk, path: &Path) -> Result<ClientKeys, EpochError> {
@@ -395,19 +408,76 @@ impl ShareKeys {
         let Some(next) = self.next.as_ref().filter(taken) else {
             return Ok(Erasure::Nothing);
         };
-        let mut held = Vec::new();
-        let mut forgotten = Vec::new();
-        for open in self.open_before(next.epoch())? {
-            if open.since_ms < forgotten_before_ms {
-                forgotten.push(open);
-            } else {
-                held.push(open);
-            }
-        }
+        let open = self.open_before(next.epoch())?;
+        let (forgotten, held) = forgotten(open, forgotten_before_ms);
         if !held.is_empty() {
             return Ok(Erasure::Held(held));
         }
         let epoch = self.current.epoch();
+        self.replace(&forgotten)?;
+        Ok(Erasure::Erased { epoch })
+    }
+
+    /// Erases the share keys of a client that `roster` has not, because it has revoked the client or is of a later epoch than
+    /// its key: transcripts hold shares for them all the same. A fresh key takes their place, which nobody deals anything to
+    /// before the registrar admits it. Rounds count as in [`Self::retire`].
+    ///
+    /// # Errors
+    /// Errors of the disk.
+    pub fn leave(
+        &mut self,
+        roster: &Roster,
+        forgotten_before_ms: u64,
+        rng: &mut impl CryptoRngCore,
+    ) -> Result<Erasure, EpochError> {
+        let identity = self.current.identity().verifying_key().to_bytes();
+        let revoked = roster.is_revoked(&identity);
+        // A key for a later epoch than this was never in a roster of this one, nor one for this epoch that it has not.
+        let never_listed =
+            |epoch: u64| epoch > roster.epoch() || (epoch == roster.epoch() && !revoked);
+        let listed = roster.entry(self.client());
+        if listed.is_some_and(|entry| entry.identity_key == identity)
+            || never_listed(self.current.epoch())
+        {
+            return Ok(Erasure::Nothing);
+        }
+        let Some(fresh) = roster.epoch().checked_add(revoked.into()) else {
+            return Ok(Erasure::Nothing);
+        };
+        let _lock = self.lock()?;
+        self.reread()?;
+        // Another process may have done it meanwhile.
+        if never_listed(self.current.epoch()) {
+            return Ok(Erasure::Nothing);
+        }
+        let kept = self.next.as_ref().map(ClientKeys::epoch);
+        let kept = kept.filter(|epoch| never_listed(*epoch));
+        let open = self.open_before(kept.unwrap_or(fresh))?;
+        let (forgotten, held) = forgotten(open, forgotten_before_ms);
+        if !held.is_empty() {
+            return Ok(Erasure::Held(held));
+        }
+        let epoch = self.current.epoch();
+        if kept.is_none() {
+            let (next, old) = (self.dir.join(NEXT_FILE), self.dir.join(OLD_FILE));
+            if self.next.is_some() {
+                // What has this name is overwritten and removed, also after a crash.
+                let renamed = self.disk.rename(&next, &old);
+                renamed.map_err(failed(Operation::Rename, &old))?;
+                self.sync()?;
+                self.finish()?;
+            }
+            let share = ShareSecretKey::generate(rng);
+            let keys = self.current.with_share(fresh, share);
+            write_private(&*self.disk, &next, &keys.to_text())?;
+        }
+        self.replace(&forgotten)?;
+        let fresh = self.current.epoch();
+        Ok(Erasure::Left { epoch, fresh })
+    }
+
+    /// The next key takes the place of the present one, which is overwritten and removed.
+    fn replace(&mut self, forgotten: &[OpenRound]) -> Result<(), EpochError> {
         let old = self.dir.join(OLD_FILE);
         match self.disk.hard_link(&self.path, &old) {
             Ok(()) => {}
@@ -437,8 +507,7 @@ impl ShareKeys {
         for open in forgotten {
             self.release(&open.digest)?;
         }
-        self.reread()?;
-        Ok(Erasure::Erased { epoch })
+        self.reread()
     }
 
     fn sync(&self) -> Result<(), StoreError> {
@@ -458,6 +527,7 @@ mod tests {
     use rand_chacha::ChaCha20Rng;
     use rand_core::SeedableRng;
     use veilsum_store::{CrashStyle, Fault, SimDisk};
+    use veilsum_wire::RosterContent;
 
     const PATH: &str = "/client/key";
 
@@ -465,7 +535,7 @@ mod tests {
         ChaCha20Rng::seed_from_u64(seed)
     }
 
-    fn fresh() -> (SimDisk, ClientKeys) {
+    fn fresh_keys() -> (SimDisk, ClientKeys) {
         let disk = SimDisk::new();
         ensure_dir(&disk, Path::new("/client")).unwrap();
         let keys = ClientKeys::generate(ClientId(3), 1, &mut rng(1));
@@ -508,7 +578,7 @@ mod tests {
 
     #[test]
     fn the_next_key_is_made_once_and_taken_when_the_roster_has_it() {
-        let (disk, first) = fresh();
+        let (disk, first) = fresh_keys();
         let mut keys = open(&disk);
         assert_eq!(keys.retire(&roster(&first), 0), Ok(Erasure::Nothing));
         let refused = EpochError::NotLater {
@@ -545,7 +615,7 @@ mod tests {
 
     #[test]
     fn open_rounds_hold_the_key_until_they_are_over_or_given_up() {
-        let (disk, first) = fresh();
+        let (disk, first) = fresh_keys();
         let mut keys = open(&disk);
         let taken = roster(keys.make_next(2, &mut rng(2)).unwrap());
         keys.hold(&round(1, 1000)).unwrap();
@@ -565,6 +635,138 @@ mod tests {
         assert_eq!(again.open_before(u64::MAX), Ok(Vec::new()));
     }
 
+    /// A roster of `epoch` with one client and one revoked key.
+    fn roster_with(epoch: u64, client: &ClientKeys, revoked: Option<&ClientKeys>) -> Roster {
+        let registrar = RegistrarKeys::generate(&mut rng(9));
+        let share = ShareSecretKey::generate(&mut rng(10));
+        let listed = match client.epoch() == epoch {
+            true => client.entry(),
+            false => client.with_share(epoch, share).entry(),
+        };
+        let mut content = RosterContent::first(epoch, vec![listed]);
+        let key = |keys: &ClientKeys| keys.identity().verifying_key().to_bytes();
+        content.revoked = revoked.map(key).into_iter().collect();
+        Roster::verify(registrar.sign_content(content), &registrar.public()).unwrap()
+    }
+
+    #[test]
+    fn who_is_in_no_roster_of_the_epoch_any_more_keeps_no_key_of_it() {
+        let other = ClientKeys::generate(ClientId(8), 2, &mut rng(8));
+        // With the same number: it is the identity that counts.
+        let namesake = ClientKeys::generate(ClientId(3), 2, &mut rng(8));
+        // The epoch of the next key if one is made; of the roster; whether it revokes; epoch of the key that remains, and
+        // whether it is the next one.
+        for (next, epoch, revokes, fresh, kept) in [
+            (None, 2, false, 2, false),
+            (None, 1, true, 2, false),
+            (None, 3, true, 4, false),
+            (Some(2), 2, false, 2, true),
+            (Some(2), 2, true, 3, false),
+            (Some(2), 1, true, 2, true),
+            (Some(2), 3, false, 3, false),
+            (Some(3), 2, false, 3, true),
+            (Some(3), 2, true, 3, true),
+        ] {
+            for listed in [&other, &namesake] {
+                let what = format!("{next:?}, roster of {epoch}, revoked {revokes}");
+                let (disk, first) = fresh_keys();
+                let mut keys = open(&disk);
+                let made = next.map(|of| keys.make_next(of, &mut rng(2)).unwrap().to_text());
+                let made = made.map(|text| ClientKeys::from_text(&text).unwrap());
+                let roster = roster_with(epoch, listed, revokes.then_some(&first));
+                assert_eq!(keys.retire(&roster, 0), Ok(Erasure::Nothing), "{what}");
+                keys.hold(&round(1, 1000)).unwrap();
+                let held = Erasure::Held(vec![round(1, 1000)]);
+                assert_eq!(keys.leave(&roster, 1000, &mut rng(5)), Ok(held), "{what}");
+                assert!(remains(&disk, &first), "{what}");
+                let left = Erasure::Left { epoch: 1, fresh };
+                assert_eq!(keys.leave(&roster, 1001, &mut rng(5)), Ok(left), "{what}");
+                assert!(!remains(&disk, &first), "{what}");
+                if let Some(made) = made {
+                    assert_eq!(remains(&disk, &made), kept, "{what}");
+                }
+                // Once, and it goes on from there.
+                let mut keys = open(&disk);
+                assert_eq!(
+                    keys.leave(&roster, 1001, &mut rng(6)),
+                    Ok(Erasure::Nothing),
+                    "{what}"
+                );
+                assert_eq!(
+                    (keys.current().epoch(), keys.client()),
+                    (fresh, ClientId(3))
+                );
+                assert_eq!(
+                    keys.current().identity().verifying_key(),
+                    first.identity().verifying_key()
+                );
+                assert_eq!(keys.open_before(u64::MAX), Ok(Vec::new()));
+                assert!(keys.make_next(fresh + 1, &mut rng(7)).is_ok(), "{what}");
+            }
+        }
+    }
+
+    #[test]
+    fn who_is_in_the_roster_or_knows_later_ones_leaves_nothing() {
+        let (disk, first) = fresh_keys();
+        let mut keys = open(&disk);
+        let other = ClientKeys::generate(ClientId(8), 1, &mut rng(8));
+        let elsewhere = first.with_share(2, ShareSecretKey::generate(&mut rng(4)));
+        let next = keys.make_next(2, &mut rng(2)).unwrap().to_text();
+        let next = ClientKeys::from_text(&next).unwrap();
+        for roster in [
+            roster(&first),
+            // It asked with another copy of its keys: what that one does is not known here.
+            roster(&elsewhere),
+            roster_with(2, &next, None),
+            // Not admitted yet, or of before it was.
+            roster_with(1, &other, None),
+        ] {
+            assert_eq!(keys.leave(&roster, 0, &mut rng(5)), Ok(Erasure::Nothing));
+        }
+        assert!(remains(&disk, &first));
+    }
+
+    #[test]
+    fn a_crash_while_leaving_loses_no_identity_and_the_rest_is_done_later() {
+        let other = ClientKeys::generate(ClientId(8), 3, &mut rng(8));
+        for style in [
+            CrashStyle::ProcessOnly,
+            CrashStyle::LoseUnsynced,
+            CrashStyle::Torn([1; 32]),
+        ] {
+            let mut points = 0;
+            loop {
+                let (disk, first) = fresh_keys();
+                let mut keys = open(&disk);
+                // Of an epoch that is over as well.
+                let made = keys.make_next(2, &mut rng(2)).unwrap().to_text();
+                let made = ClientKeys::from_text(&made).unwrap();
+                let roster = roster_with(3, &other, None);
+                disk.fail_change(disk.changes() + points, Fault::Crash);
+                let ended = keys.leave(&roster, 0, &mut rng(5));
+                if !disk.has_crashed() {
+                    assert_eq!(ended, Ok(Erasure::Left { epoch: 1, fresh: 3 }));
+                    assert!(points > 10, "{points}");
+                    break;
+                }
+                assert!(ended.is_err(), "{style:?}, change {points}");
+                drop(keys);
+                disk.restart(style);
+                let mut keys = open(&disk);
+                keys.leave(&roster, 0, &mut rng(6)).unwrap();
+                assert_eq!(keys.current().epoch(), 3, "{style:?}, change {points}");
+                assert_eq!(
+                    keys.current().identity().verifying_key(),
+                    first.identity().verifying_key()
+                );
+                assert!(!remains(&disk, &first), "{style:?}, change {points}");
+                assert!(!remains(&disk, &made), "{style:?}, change {points}");
+                points += 1;
+            }
+        }
+    }
+
     #[test]
     fn a_crash_leaves_the_old_key_or_the_new_one_and_the_rest_is_done_later() {
         let styles = [
@@ -579,7 +781,7 @@ mod tests {
                 let mut points = 0;
                 let mut states = [0, 0];
                 loop {
-                    let (disk, first) = fresh();
+                    let (disk, first) = fresh_keys();
                     disk.set_hard_links(links);
                     let mut keys = open(&disk);
                     let next = keys.make_next(2, &mut rng(2)).unwrap().entry();

@@ -24,7 +24,7 @@ impl Client {
             Erasure::Held(rounds) => {
                 tracing::info!(target: "veilsum", event = "share_key_held", rounds = rounds.len());
             }
-            Erasure::Erased { epoch } => {
+            Erasure::Erased { epoch } | Erasure::Left { epoch, .. } => {
                 tracing::info!(target: "veilsum", event = "share_key_erased", epoch);
             }
         }
