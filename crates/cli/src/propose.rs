@@ -1,7 +1,7 @@
 //! `veilsum params`: sizes of a round from what one believes of a population.
 //!
 //! Cohort and committee are drawn without replacement, so the number of bad ones among them is hypergeometric; its tails
-//! are summed term by term, not bounded.
+//! are summed, not bounded: all terms that show in the sum.
 
 use serde_json::json;
 use veilsum::params::limits;
@@ -22,15 +22,41 @@ fn tail(all: u32, marked: u32, drawn: u32, least: u32) -> f64 {
     if least <= fewest {
         return 0.0;
     }
-    let terms = (least..=drawn.min(marked))
-        .map(|i| choices(marked, i) + choices(all - marked, drawn - i) - choices(all, drawn));
-    let terms: Vec<f64> = terms.collect();
-    let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if largest == f64::NEG_INFINITY {
-        return largest;
+    let most = drawn.min(marked);
+    if least > most {
+        return f64::NEG_INFINITY;
     }
-    let sum: f64 = terms.iter().map(|term| libm::exp2(term - largest)).sum();
+    let ways = choices(all, drawn);
+    let term = |i: u32| choices(marked, i) + choices(all - marked, drawn - i) - ways;
+    let mode = (u64::from(drawn) + 1) * (u64::from(marked) + 1) / (u64::from(all) + 2);
+    let top = u32::try_from(mode).unwrap_or(most).clamp(least, most);
+    let largest = term(top);
+    let part = |i: u32| libm::exp2(term(i) - largest);
+    // From the largest one on terms fall ever faster: what comes after one that is not seen in the sum is not seen either.
+    let above = (top + 1..=most).map(part).take_while(|part| *part > UNSEEN);
+    let below = (least..top)
+        .rev()
+        .map(part)
+        .take_while(|part| *part > UNSEEN);
+    let sum: f64 = 1.0 + above.sum::<f64>() + below.sum::<f64>();
     (largest + libm::log2(sum)).min(0.0)
+}
+
+/// Of a sum of at least 1, up to 2^20 of these together are less than its last bit.
+const UNSEEN: f64 = 1e-24;
+
+/// The least number in a range for which something holds that holds for all larger ones too; the end if there is none below it.
+fn least_with(range: std::ops::Range<u32>, holds: impl Fn(u32) -> bool) -> u32 {
+    let (mut from, mut to) = (range.start, range.end);
+    while from < to {
+        let middle = from + (to - from) / 2;
+        if holds(middle) {
+            to = middle;
+        } else {
+            from = middle + 1;
+        }
+    }
+    to
 }
 
 /// What is believed of a population.
@@ -80,11 +106,12 @@ fn committee(
     let largest = cohort.min(limits::COMMITTEE_MAX);
     let of_size = |members: u32| (2 * members / 3 + 1).max(limits::THRESHOLD_MIN)..=members;
     for members in limits::THRESHOLD_MIN..=largest {
-        let kept = of_size(members)
-            .map(|threshold| Committee::of(beliefs, members, threshold))
-            .find(|c| c.privacy <= -privacy);
-        if let Some(found) = kept.filter(|c| c.liveness <= -liveness) {
-            return Ok(found);
+        // The larger the threshold, the more private.
+        let of = |threshold| Committee::of(beliefs, members, threshold);
+        let thresholds = *of_size(members).start()..members;
+        let kept = of(least_with(thresholds, |t| of(t).privacy <= -privacy));
+        if kept.privacy <= -privacy && kept.liveness <= -liveness {
+            return Ok(kept);
         }
     }
     let all: Vec<Committee> = of_size(largest)
@@ -98,9 +125,9 @@ fn committee(
 
 /// The least number of malicious clients that a cohort has no more than, but for a probability of 2^-bits.
 fn malicious_max(beliefs: &Beliefs, cohort: u32, bits: f64) -> u32 {
-    (0..=cohort)
-        .find(|most| tail(beliefs.all, beliefs.malicious, cohort, most + 1) <= -bits)
-        .unwrap_or(cohort)
+    least_with(0..cohort, |most| {
+        tail(beliefs.all, beliefs.malicious, cohort, most + 1) <= -bits
+    })
 }
 
 fn exponent(log2: f64) -> String {
@@ -254,6 +281,102 @@ mod tests {
                     "{all} {marked} {drawn} {least}: {got} {want}"
                 );
             }
+        }
+    }
+
+    /// The same, term by term.
+    fn summed(all: u32, marked: u32, drawn: u32, least: u32) -> f64 {
+        let (marked, drawn) = (marked.min(all), drawn.min(all));
+        if least <= drawn.saturating_sub(all - marked) {
+            return 0.0;
+        }
+        let term = |i| choices(marked, i) + choices(all - marked, drawn - i) - choices(all, drawn);
+        let terms: Vec<f64> = (least..=drawn.min(marked)).map(term).collect();
+        let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if largest == f64::NEG_INFINITY {
+            return largest;
+        }
+        let sum: f64 = terms.iter().map(|term| libm::exp2(term - largest)).sum();
+        (largest + libm::log2(sum)).min(0.0)
+    }
+
+    /// The same, one candidate after the other.
+    fn tried(beliefs: &Beliefs, cohort: u32, bits: f64) -> (u32, Result<Committee, Committee>) {
+        let most = (0..=cohort)
+            .find(|most| summed(beliefs.all, beliefs.malicious, cohort, most + 1) <= -bits);
+        let largest = cohort.min(limits::COMMITTEE_MAX);
+        let of_size = |m: u32| {
+            let least = (2 * m / 3 + 1).max(limits::THRESHOLD_MIN);
+            (least..=m).map(move |t| Committee::of(beliefs, m, t))
+        };
+        let found = (limits::THRESHOLD_MIN..=largest).find_map(|m| {
+            let private = of_size(m).find(|c| c.privacy <= -bits);
+            private.filter(|c| c.liveness <= -bits / 2.0)
+        });
+        let best = || {
+            let lively = of_size(largest).filter(|c| c.liveness <= -bits / 2.0);
+            let best = lively.min_by(|a, b| a.privacy.total_cmp(&b.privacy));
+            best.or_else(|| of_size(largest).next()).unwrap()
+        };
+        (most.unwrap_or(cohort), found.ok_or_else(best))
+    }
+
+    #[test]
+    fn what_is_left_out_and_skipped_changes_no_answer() {
+        let mut seed = 1u64;
+        let mut below = |n: u32| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            u32::try_from((seed >> 33) % u64::from(n)).unwrap()
+        };
+        for case in 0..300 {
+            let all = 2 + below(if case % 3 == 0 { 30 } else { 30_000 });
+            let (marked, drawn) = (below(all + 1), 1 + below(all));
+            for least in [0, below(drawn + 2), below(drawn + 2), drawn, drawn + 1] {
+                let (got, want) = (
+                    tail(all, marked, drawn, least),
+                    summed(all, marked, drawn, least),
+                );
+                let close = got == want || (got - want).abs() < 1e-6 * want.abs().max(1.0);
+                assert!(close, "{all} {marked} {drawn} {least}: {got} {want}");
+            }
+        }
+        for case in 0..40 {
+            let all = 2 + below(if case % 3 == 0 { 40 } else { 3_000 });
+            let malicious = below(all / 3 + 1);
+            let beliefs = Beliefs {
+                all,
+                malicious,
+                unsure: malicious + below((all - malicious) / 3 + 1),
+            };
+            let cohort = 2 + below((all - 1).min(120));
+            let bits = f64::from(5 + below(40));
+            let got = (
+                malicious_max(&beliefs, cohort, bits),
+                committee(&beliefs, cohort, bits, bits / 2.0),
+            );
+            assert_eq!(
+                got,
+                tried(&beliefs, cohort, bits),
+                "{all} {malicious} {cohort} {bits}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_population_is_answered() {
+        let beliefs = Beliefs {
+            all: 10_000_000,
+            malicious: 500_000,
+            unsure: 1_000_000,
+        };
+        for cohort in [100_000, limits::N_MAX] {
+            let most = malicious_max(&beliefs, cohort, 40.0);
+            let beyond = |most: u32| summed(beliefs.all, beliefs.malicious, cohort, most + 1);
+            assert!(
+                beyond(most) <= -40.0 && beyond(most - 1) > -40.0,
+                "{cohort}: {most}"
+            );
+            assert!(committee(&beliefs, cohort, 40.0, 20.0).is_ok());
         }
     }
 
