@@ -158,6 +158,79 @@ fn secrets(deployment: &Deployment) -> BTreeSet<String> {
     found
 }
 
+/// The Rust files below a directory.
+fn sources(dir: &std::path::Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// What no test brings about is logged in the same way as the rest.
+#[test]
+fn each_event_has_a_name_and_a_target_of_the_guide() {
+    let crates = concat!(env!("CARGO_MANIFEST_DIR"), "/../../crates");
+    let mut files = Vec::new();
+    sources(std::path::Path::new(crates), &mut files);
+    let mut events = BTreeSet::new();
+    for path in files
+        .iter()
+        .filter(|path| path.iter().any(|part| part == "src"))
+    {
+        let text = fs::read_to_string(path).unwrap();
+        for level in ["trace", "debug", "info", "warn", "error"] {
+            for after in text.split(&format!("{level}!(")).skip(1) {
+                let said = after.split(';').next().unwrap();
+                let (path, line) = (path.display(), after.lines().next().unwrap());
+                let named = [
+                    "target: \"veilsum\"",
+                    "target: TARGET",
+                    "target: crate::TRACING_TARGET",
+                ];
+                assert!(
+                    named.iter().any(|target| said.contains(target)),
+                    "{path}: {line}"
+                );
+                let event = said
+                    .split("event = \"")
+                    .nth(1)
+                    .and_then(|rest| rest.split('"').next());
+                events.insert(event.unwrap_or_else(|| panic!("{path}: {line}")).to_owned());
+            }
+        }
+    }
+    assert!(events.len() > 40, "{events:?}");
+    // Those that the guide tells operators to look for are there.
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operator.md");
+    let guide = fs::read_to_string(guide).unwrap();
+    let section = guide.split("\n## Metrics and logs\n").nth(1).unwrap();
+    let list = section
+        .split("stands in the field `event` (")
+        .nth(1)
+        .unwrap()
+        .split("...")
+        .next()
+        .unwrap();
+    let told = list
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| *name != "check");
+    for name in told.chain([
+        "torn_tail_cut",
+        "beacon_awaited",
+        "beacon_refused",
+        "roster_refused",
+        "round_given_up",
+    ]) {
+        assert!(events.contains(name), "{name} is logged nowhere");
+    }
+}
+
 #[test]
 fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     let deployment = Deployment::new(CLIENTS);

@@ -377,7 +377,7 @@ pub fn remove_stale_temps(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError>
         {
             let path = dir.join(&entry.name);
             disk.remove_file(&path).at(Operation::Remove, &path)?;
-            tracing::info!(path = %path.display(), "removed a temporary file of an interrupted write");
+            tracing::info!(target: "veilsum", event = "temporary_file_removed", path = %path.display());
             removed = true;
         }
     }

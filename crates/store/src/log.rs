@@ -245,8 +245,8 @@ impl Log {
         } = recovery;
         if cut_bytes > 0 {
             tracing::warn!(
-                path = %path.display(), offset = walk.offset, cut_bytes, records = walk.chain.head.records,
-                "cut the torn tail of the log"
+                target: "veilsum", event = "torn_tail_cut", path = %path.display(), offset = walk.offset, bytes = cut_bytes,
+                records = walk.chain.head.records
             );
             file.set_size(walk.offset).at(Operation::Truncate, &path)?;
         }

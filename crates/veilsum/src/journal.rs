@@ -150,10 +150,7 @@ impl Journal {
         dir: &Path,
         identity: LogIdentity,
     ) -> Result<(Self, Stored), JournalError> {
-        let (log, recovery) = Log::open_or_create(disk, dir, identity)?;
-        if recovery.cut_bytes > 0 {
-            tracing::warn!(target: "veilsum", event = "torn_tail_cut", path = %log.path().display(), bytes = recovery.cut_bytes);
-        }
+        let (log, _) = Log::open_or_create(disk, dir, identity)?;
         let stored = Stored {
             path: log.path().to_owned(),
             records: log.records()?,

@@ -371,9 +371,7 @@ impl Task {
 fn log(event: &RoundEvent) {
     match event {
         RoundEvent::Joined(_) => tracing::debug!(target: "veilsum", event = "client_joined"),
-        RoundEvent::Received(_) => {
-            tracing::debug!(target: "veilsum", event = "contribution_stored");
-        }
+        RoundEvent::Received(_) => tracing::info!(target: "veilsum", event = "contribution_stored"),
         RoundEvent::Rejected(_, check) => {
             tracing::info!(target: "veilsum", event = "contribution_refused", check = check.id());
         }
