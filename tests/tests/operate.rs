@@ -359,6 +359,15 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     bad[middle] ^= 1;
     fs::write(&path, bad).unwrap();
     assert_eq!(list()["rounds"][0]["state"], "unreadable");
+    assert_eq!(
+        prune(&["--keep", "0"])["unreadable"],
+        serde_json::json!([1])
+    );
+    let told = run_ok(["rounds", "prune", "--state", &state, "--keep", "0"]);
+    assert!(
+        told.starts_with("round 1: kept, it cannot be read: "),
+        "{told}"
+    );
     let refused = run([
         "rounds", "export", "--state", &state, "--round", "1", "--out", &out,
     ]);
@@ -384,6 +393,18 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
         0
     );
     assert_eq!(list()["rounds"][0]["state"], "certified");
-    assert_eq!(prune(&["--keep", "0"])["removed"], serde_json::json!([1]));
+    // What a command that was killed has left of another round.
+    let half = format!("{state}/rounds/.removed-7");
+    fs::create_dir_all(format!("{half}/bodies")).unwrap();
+    fs::write(format!("{half}/bodies/x"), "x").unwrap();
+    let said = prune(&["--keep", "1", "--dry-run"]);
+    assert_eq!(said["finished"], serde_json::json!([7]));
+    assert!(fs::metadata(&half).is_ok());
+    let said = prune(&["--keep", "0"]);
+    assert_eq!(
+        (&said["removed"], &said["finished"]),
+        (&serde_json::json!([1]), &serde_json::json!([7]))
+    );
+    assert_eq!(fs::read_dir(format!("{state}/rounds")).unwrap().count(), 0);
     assert_eq!(list()["rounds"], serde_json::json!([]));
 }

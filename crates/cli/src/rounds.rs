@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use veilsum::protocol::Record;
 use veilsum::store::{
-    BodyDigest, ClosedLog, DirLock, LOCK_FILE, LOG_FILE, Log, RealDisk, StoreError, VERSION_FILE,
-    check_state, replace_private, write_private,
+    BodyDigest, ClosedLog, DirLock, Disk as _, LOCK_FILE, LOG_FILE, Log, RealDisk, StoreError,
+    VERSION_FILE, check_state, replace_private, write_private,
 };
 use veilsum::wire::Wire;
 use veilsum::{TaskName, announced_params};
@@ -24,6 +24,8 @@ use crate::service::{START_FILE, skip_file};
 pub(crate) const TASKS_DIR: &str = "tasks";
 /// The roster beside a log.
 const ROSTER_FILE: &str = "roster.veilsum";
+/// In front of the number of a round that is being removed, in the name of its directory.
+const REMOVED_FRONT: &str = ".removed-";
 
 /// What one round's directory holds.
 struct Kept {
@@ -338,7 +340,7 @@ fn remove(kept: &Kept, bodies_only: bool) -> Result<(), CliError> {
     // Nobody may have it open: a server that runs answers for its last rounds.
     let _lock = DirLock::acquire(&RealDisk, &kept.dir)?;
     if !bodies_only {
-        return fs::remove_dir_all(&kept.dir).map_err(|error| CliError::file(&kept.dir, &error));
+        return finish(&set_aside(&kept.dir, kept.round)?);
     }
     let log = ClosedLog::read(Arc::new(RealDisk), &kept.dir)?;
     let stay: BTreeSet<BodyDigest> = named_parts(&log)?
@@ -355,6 +357,39 @@ fn remove(kept: &Kept, bodies_only: bool) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Gives a round that is to be removed another name, durably: half of one is never taken for a damaged one, and the next
+/// command goes on with it.
+fn set_aside(dir: &Path, round: u64) -> Result<PathBuf, CliError> {
+    let aside = dir.with_file_name(format!("{REMOVED_FRONT}{round}"));
+    fs::rename(dir, &aside).map_err(|error| CliError::file(dir, &error))?;
+    let parent = dir.parent().unwrap_or(Path::new(""));
+    let synced = RealDisk.sync_dir(parent);
+    synced.map_err(|error| CliError::file(parent, &error))?;
+    Ok(aside)
+}
+
+fn finish(aside: &Path) -> Result<(), CliError> {
+    fs::remove_dir_all(aside).map_err(|error| CliError::file(aside, &error))
+}
+
+/// What a command that was killed has left of rounds that it removed.
+fn set_aside_before(state_dir: &Path) -> Result<Vec<(u64, PathBuf)>, CliError> {
+    let mut found = Vec::new();
+    let rounds = state_dir.join("rounds");
+    if !rounds.exists() {
+        return Ok(found);
+    }
+    for entry in entries(&rounds)? {
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|n| n.strip_prefix(REMOVED_FRONT));
+        if let Some(round) = number.and_then(|n| n.parse().ok()) {
+            found.push((round, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 #[expect(
@@ -432,7 +467,30 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
             dry_run,
             json,
         } => {
-            let all = kept(&known_task(state, task)?, task.as_str())?;
+            let dir = known_task(state, task)?;
+            let mut finished = Vec::new();
+            for (round, aside) in set_aside_before(&dir)? {
+                if !dry_run {
+                    finish(&aside)?;
+                }
+                finished.push(round);
+                if !json {
+                    let what = if *dry_run { "would be" } else { "is" };
+                    println!(
+                        "round {round}: what an interrupted command left of it {what} removed"
+                    );
+                }
+            }
+            let all = kept(&dir, task.as_str())?;
+            let mut damaged = Vec::new();
+            for kept in &all {
+                if let State::Unreadable(error) = &kept.state {
+                    damaged.push(kept.round);
+                    if !json {
+                        println!("round {}: kept, it cannot be read: {error}", kept.round);
+                    }
+                }
+            }
             let oldest = Duration::from_secs(u64::from(*older_than_days) * 24 * 3600);
             let over = all.iter().filter(|kept| kept.state.is_over()).count();
             let due = all.iter().filter(|kept| kept.state.is_over());
@@ -463,9 +521,44 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
                 }
             }
             if *json {
-                println!("{}", json!({ "removed": removed, "dry_run": dry_run }));
+                println!(
+                    "{}",
+                    json!({ "removed": removed, "finished": finished, "unreadable": damaged, "dry_run": dry_run })
+                );
             }
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_removed_round_is_no_round_and_is_found_again() {
+        let state = tempfile::tempdir().unwrap();
+        let at = |name: &str| state.path().join("rounds").join(name);
+        for round in ["3", "4"] {
+            fs::create_dir_all(at(round).join("bodies")).unwrap();
+            fs::write(at(round).join("log"), "x").unwrap();
+            fs::write(at(round).join("bodies/1"), "y").unwrap();
+        }
+        // A crash after the first file.
+        let aside = set_aside(&at("3"), 3).unwrap();
+        fs::remove_file(aside.join("log")).unwrap();
+        let left: Vec<u64> = kept(state.path(), "")
+            .unwrap()
+            .iter()
+            .map(|k| k.round)
+            .collect();
+        assert_eq!(left, [4]);
+        assert_eq!(
+            set_aside_before(state.path()).unwrap(),
+            [(3, aside.clone())]
+        );
+        finish(&aside).unwrap();
+        assert!(!aside.exists() && at("4/log").exists());
+        assert_eq!(set_aside_before(state.path()).unwrap(), []);
+    }
 }
