@@ -287,6 +287,22 @@ fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     let refused = ask(&metrics, "POST", "/health");
     assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
     assert!(refused.contains("Allow: GET, HEAD\r\n"), "{refused}");
+    // Whoever connects and says nothing is in nobody's way.
+    let silent: Vec<TcpStream> = (0..300)
+        .map(|_| TcpStream::connect(&metrics).unwrap())
+        .collect();
+    for path in ["/health", "/metrics"] {
+        let mut stream = TcpStream::connect(&metrics).unwrap();
+        // Ends a test that hangs: it took a minute and more.
+        stream
+            .set_read_timeout(Some(std::time::Duration::from_secs(15)))
+            .unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    drop(silent);
 
     // A state directory before its first round has none; one that is no state directory is told of.
     let fresh = deployment.file("fresh");

@@ -2,23 +2,30 @@
 //!
 //! Nothing here is secret, and nothing names a client: numbers, round ids, phases, ids of checks.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::{Duration, timeout};
 use veilsum::{Observer, PHASES, ServerStatus, TaskStatus};
 
 use crate::error::CliError;
 
-/// A scraper that takes longer is cut off.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// A scraper sends its request at once.
+const HEAD_PATIENCE: Duration = Duration::from_secs(2);
+/// A scraper that takes longer to be answered is cut off. Opening a sum may hold its answer up.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// Longest head of a request in bytes.
 const HEAD_MAX: usize = 4096;
-/// Requests at one time.
-const AT_ONCE: usize = 16;
+/// Connections at one time from which nothing is heard yet; another one takes the place of the oldest.
+const UNHEARD: usize = 64;
+/// Requests at one time; what comes beyond is closed.
+const AT_ONCE: usize = 64;
 
 /// Binds the listener; answers in a task until the runtime ends.
 pub(crate) async fn serve(listen: SocketAddr, observer: Observer) -> Result<SocketAddr, CliError> {
@@ -29,42 +36,57 @@ pub(crate) async fn serve(listen: SocketAddr, observer: Observer) -> Result<Sock
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     tokio::spawn(async move {
-        let places = std::sync::Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let mut unheard: VecDeque<AbortHandle> = VecDeque::new();
         loop {
-            let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
             let Ok((stream, _)) = listener.accept().await else {
                 // Out of file descriptors, say: later there may be some again.
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             };
-            let observer = observer.clone();
-            tokio::spawn(async move {
+            unheard.retain(|reading| !reading.is_finished());
+            if unheard.len() >= UNHEARD
+                && let Some(oldest) = unheard.pop_front()
+            {
+                oldest.abort();
+            }
+            let (observer, places) = (observer.clone(), Arc::clone(&places));
+            let reading = tokio::spawn(async move {
+                let read = timeout(HEAD_PATIENCE, head(stream)).await;
                 // Whoever is too slow or goes away is not answered.
-                let _ = timeout(PATIENCE, answer(stream, &observer)).await;
-                drop(place);
+                if let (Ok(Some((stream, head))), Ok(place)) = (read, places.try_acquire_owned()) {
+                    tokio::spawn(async move {
+                        let _ = timeout(PATIENCE, answer(stream, &head, &observer)).await;
+                        drop(place);
+                    });
+                }
             });
+            unheard.push_back(reading.abort_handle());
         }
     });
     Ok(bound)
 }
 
-async fn answer(mut stream: TcpStream, observer: &Observer) -> std::io::Result<()> {
+/// Reads the head of a request; none if it is too long or ends before it is whole.
+async fn head(mut stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
     let mut head = Vec::new();
     while !head.windows(4).any(|end| end == b"\r\n\r\n") {
         let mut chunk = [0; 512];
-        let count = stream.read(&mut chunk).await?;
-        head.extend_from_slice(chunk.get(..count).unwrap_or_default());
+        let count = stream.read(&mut chunk).await.ok()?;
+        head.extend_from_slice(chunk.get(..count)?);
         if count == 0 || head.len() > HEAD_MAX {
-            return Ok(());
+            return None;
         }
     }
+    Some((stream, head))
+}
+
+async fn answer(mut stream: TcpStream, head: &[u8], observer: &Observer) -> std::io::Result<()> {
     let mut words = head.split(|b| *b == b' ');
     let (method, path) = (words.next(), words.next());
     let (status, more, body) = match (method, path) {
         (Some(b"GET" | b"HEAD"), Some(path)) => {
-            let (status, body) = page(path, observer);
+            let (status, body) = page(path, observer).await;
             (status, "", body)
         }
         _ => (
@@ -85,9 +107,9 @@ async fn answer(mut stream: TcpStream, observer: &Observer) -> std::io::Result<(
 }
 
 /// Status and body of the answer about a path.
-fn page(path: &[u8], observer: &Observer) -> (&'static str, String) {
+async fn page(path: &[u8], observer: &Observer) -> (&'static str, String) {
     match path {
-        b"/metrics" => ("200 OK", metrics(observer)),
+        b"/metrics" => ("200 OK", metrics(observer).await),
         b"/health" if observer.is_healthy() => ("200 OK", "ok\n".to_owned()),
         b"/health" => ("503 Service Unavailable", "the disk failed\n".to_owned()),
         _ => ("404 Not Found", "/metrics or /health\n".to_owned()),
@@ -192,9 +214,9 @@ fn rounds(text: &mut Text, tasks: &[TaskStatus]) {
     }
 }
 
-fn metrics(observer: &Observer) -> String {
+async fn metrics(observer: &Observer) -> String {
     let mut text = Text(String::new());
-    rounds(&mut text, &observer.status());
+    rounds(&mut text, &observer.status().await);
     let (name, help) = (
         "veilsum_storage_failures_total",
         "Contributions that could not be stored.",

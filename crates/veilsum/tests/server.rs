@@ -47,6 +47,9 @@ mod floods;
 #[path = "server/disks.rs"]
 mod disks;
 
+#[path = "server/observe.rs"]
+mod observe;
+
 const N: u32 = 4;
 const MODEL: Digest = Digest([9; 32]);
 /// Ends a test that hangs. Tests wait for what is to happen, and a busy machine may take its time for it.
@@ -672,7 +675,12 @@ async fn two_tasks_run_side_by_side() {
     let one = world.params.clone();
     let first = tokio::spawn(async move { small.run(one, |_| {}).await });
     let observer = world.server.observer();
-    while observer.status().iter().all(|task| task.round.is_none()) {
+    while observer
+        .status()
+        .await
+        .iter()
+        .all(|task| task.round.is_none())
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let taken = large.run(world.params.clone(), |_| {}).await;
@@ -709,7 +717,7 @@ async fn two_tasks_run_side_by_side() {
         second.await.unwrap().unwrap(),
     ];
     assert_eq!(reports.map(|report| report.accepted), [4, 4]);
-    let seen = observer.status();
+    let seen = observer.status().await;
     let seen: Vec<(&str, u64)> = seen
         .iter()
         .map(|task| (task.task.as_str(), task.round.as_ref().unwrap().round))

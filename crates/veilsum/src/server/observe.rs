@@ -16,10 +16,9 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// All tasks, each with its newest round.
-    #[must_use]
-    pub fn status(&self) -> Vec<TaskStatus> {
-        self.shared.status()
+    /// All tasks, each with its newest round. Waits for rounds that are busy, as when a sum is opened; no thread waits.
+    pub async fn status(&self) -> Vec<TaskStatus> {
+        self.shared.status_soon().await
     }
 
     /// Tells the server what it would find out by waiting ([`crate::ServerTimes::quiet`]): that a client does not come again in
@@ -42,7 +41,8 @@ impl Observer {
         self.shared.storage_failures()
     }
 
-    /// Whether the logs of the newest rounds of all tasks can be written, and their last contributions could be stored.
+    /// Whether the logs of the newest rounds of all tasks can be written, and their last contributions could be stored. Of a
+    /// round that is busy what was known before; nothing waits.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         self.shared.is_healthy()

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use rand_core::{OsRng, RngCore};
@@ -171,6 +172,8 @@ pub(super) struct RoundRun {
     /// Tells cursors of another process from this one's.
     incarnation: u32,
     core: Mutex<Core>,
+    /// See [`Self::is_failing`].
+    failing: AtomicBool,
     /// Signatures of requests that were checked: each client signs the same bytes again and again.
     signed: Mutex<BTreeMap<(ClientId, u16), Signed<RequestContent>>>,
     /// Clients that have acknowledged how the round ended, and when the last one did.
@@ -300,6 +303,7 @@ impl RoundRun {
             had_ended,
             incarnation: OsRng.next_u32(),
             core: Mutex::new(core),
+            failing: AtomicBool::new(false),
             signed: Mutex::new(BTreeMap::new()),
             told: Mutex::default(),
             changed: std::array::from_fn(|_| watch::Sender::new(0)),
@@ -371,6 +375,17 @@ impl RoundRun {
             tokio::time::sleep(pause).await;
             pause = (2 * pause).min(Duration::from_millis(20));
         }
+    }
+
+    /// Whether the log failed. Asked while somebody has the lock, for seconds perhaps, it says what was known before.
+    pub(super) fn is_failing(&self) -> bool {
+        match self.core.try_lock() {
+            Ok(core) => self.failing.store(core.failure.is_some(), Relaxed),
+            // What panicked inside may be ahead of its log.
+            Err(TryLockError::Poisoned(_)) => self.failing.store(true, Relaxed),
+            Err(TryLockError::WouldBlock) => {}
+        }
+        self.failing.load(Relaxed)
     }
 
     pub(super) fn watch(&self, wake: Wake) -> watch::Receiver<u64> {

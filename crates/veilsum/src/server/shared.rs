@@ -273,17 +273,7 @@ impl Shared {
         self.tasks().homes.values().cloned().collect()
     }
 
-    /// All tasks, each with its newest round. Waits for rounds that are busy.
-    pub(super) fn status(&self) -> Vec<TaskStatus> {
-        let status = |home: Arc<TaskHome>| {
-            let run = self.newest_of(&home.name);
-            let round = run.map(|run| round_status(&run.context, &mut run.lock()));
-            task_status(&home, round)
-        };
-        self.homes().into_iter().map(status).collect()
-    }
-
-    /// As [`Self::status`], for a task of the runtime: anybody may ask, and no thread waits.
+    /// All tasks, each with its newest round. Waits for rounds that are busy: anybody may ask, and no thread waits.
     pub(super) async fn status_soon(&self) -> Vec<TaskStatus> {
         let mut all = Vec::new();
         for home in self.homes() {
@@ -300,7 +290,7 @@ impl Shared {
         let homes = self.homes();
         homes.iter().all(|home| {
             let run = self.newest_of(&home.name);
-            !home.storage.is_failing() && run.is_none_or(|run| run.lock().failure().is_none())
+            !home.storage.is_failing() && run.is_none_or(|run| !run.is_failing())
         })
     }
 

@@ -32,7 +32,12 @@ impl Kept {
 /// Opens a round, and stops running it.
 async fn announce(mut task: Task, observer: &Observer, params: RoundParams) {
     let opened = async {
-        while observer.status().iter().all(|task| task.round.is_none()) {
+        while observer
+            .status()
+            .await
+            .iter()
+            .all(|task| task.round.is_none())
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

@@ -113,7 +113,12 @@ async fn a_task_whose_round_is_busy_keeps_no_other_waiting() {
     let observer = world.server.observer();
     let busy = tokio::spawn(async move { busy.run(one, |_| {}).await });
     let free = tokio::spawn(async move { free.run(two, |_| {}).await });
-    while observer.status().iter().any(|task| task.round.is_none()) {
+    while observer
+        .status()
+        .await
+        .iter()
+        .any(|task| task.round.is_none())
+    {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 
