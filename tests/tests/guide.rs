@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use veilsum_e2e::program;
+use veilsum_e2e::{program, run};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operator.md");
 
@@ -35,4 +35,69 @@ fn the_operators_guide_runs() {
         "{said}"
     );
     assert!(said.contains("certified"), "{said}");
+}
+
+/// The text outside of blocks and tables.
+fn prose(guide: &str) -> String {
+    let mut inside = false;
+    let lines = guide.lines().filter(|line| {
+        let fence = line.starts_with("```");
+        inside ^= fence;
+        !inside && !fence && !line.starts_with('|')
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Commands in running text are not run; but nobody looks for a command or an option that is not there.
+#[test]
+fn commands_in_the_text_and_their_options_exist() {
+    let guide = std::fs::read_to_string(GUIDE).unwrap();
+    let text = prose(&guide);
+    let (mut commands, mut options) = (0, 0);
+    for code in text.split('`').skip(1).step_by(2) {
+        let mut words = code.split_whitespace();
+        let first = words.next();
+        // What is to be pasted stands in a block, which says whether it is run.
+        let elsewhere = ["cargo", "podman", "docker", "systemctl", "apt-get"];
+        let is_command = first.is_some_and(|first| elsewhere.contains(&first))
+            && words.clone().any(|word| word.starts_with('-'));
+        assert!(
+            !is_command,
+            "{code} stands in running text: put it into a block"
+        );
+        if first != Some("veilsum") {
+            continue;
+        }
+        commands += 1;
+        let words: Vec<&str> = words.collect();
+        let plain = |word: &&&str| word.chars().all(|c| c.is_ascii_lowercase());
+        let command: Vec<&str> = words.iter().take_while(plain).copied().collect();
+        let help = run([&command[..], &["--help"]].concat());
+        assert!(
+            help.status.success(),
+            "{code}: {}",
+            String::from_utf8_lossy(&help.stderr)
+        );
+        let help = String::from_utf8(help.stdout).unwrap();
+        for option in words.iter().filter(|word| word.starts_with("--")) {
+            options += 1;
+            let known = help.split(|c: char| !c.is_ascii_lowercase() && c != '-');
+            assert!(
+                known.clone().any(|word| word == *option),
+                "{code}: {option} is not in {help}"
+            );
+        }
+    }
+    assert!(
+        commands > 15 && options > 10,
+        "{commands} commands, {options} options"
+    );
+    // And a block that is not run is marked.
+    for block in guide.split("\n```").skip(1).step_by(2) {
+        let mark = block.lines().next().unwrap();
+        assert!(
+            ["sh", "console", "text"].contains(&mark),
+            "a block marked {mark:?}"
+        );
+    }
 }

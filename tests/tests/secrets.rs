@@ -202,7 +202,7 @@ fn no_secret_is_shown(dim: usize) {
                     ["veilsum", "veilsum::transport"].contains(&target),
                     "{line}"
                 );
-                let event = line["fields"]["event"].as_str().expect(&line.to_string());
+                let event = line["fields"]["event"].as_str().unwrap_or_default();
                 let named = |c: char| c.is_ascii_lowercase() || c == '_';
                 assert!(!event.is_empty() && event.chars().all(named), "{line}");
                 events.push(event.to_owned());
