@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use veilsum::transport::Rate;
-use veilsum::{ServerOptions, ServerTimes};
+use veilsum::{ServerOptions, ServerTimes, default_verifiers};
 
 use crate::fields::{FieldError, Fields, Section};
 
@@ -63,6 +63,11 @@ impl LimitsConfig {
         };
         fields.end(s);
         read
+    }
+
+    /// How many contributions are verified at the same time: as many as there are processors if that is not given.
+    pub(crate) fn verifiers(&self) -> usize {
+        self.verifiers.unwrap_or_else(default_verifiers)
     }
 
     /// Sets what is given.

@@ -92,14 +92,18 @@ fn run(command: Command) -> Result<u8, CliError> {
         Command::Audit(arguments) => audit::audit(&arguments),
         Command::Check(arguments) => on_runtime(THREADS, check::check(arguments)),
         Command::Demo(arguments) => on_runtime(THREADS, demo::demo(arguments)),
-        Command::Server(arguments) => on_runtime(SERVER_THREADS, service::server(arguments)),
+        Command::Server(arguments) => service::server(&arguments),
         Command::Client(arguments) => on_runtime(THREADS, client::client(arguments)),
         Command::Status(arguments) => on_runtime(THREADS, status::status(arguments)),
     }
 }
 
-/// Threads of a server for verification and files: each keeps memory of its own, and more of them are not faster.
-const SERVER_THREADS: usize = 16;
+/// Threads of a server for whatever blocks: each keeps memory of its own, and more of them are not faster. A contribution that
+/// is verified has one of them wait for it, and what is left is for signatures and files, so that uploads go on meanwhile.
+fn server_threads(verifiers: usize) -> usize {
+    verifiers.saturating_add(8).max(16)
+}
+
 /// Threads of everything else: many clients may be in one process.
 const THREADS: usize = 512;
 
@@ -113,4 +117,41 @@ fn on_runtime(
         .build()
         .map_err(|error| CliError::Runtime(error.kind()))?;
     runtime.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Condvar, Mutex};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn however_many_verify_there_are_threads_for_the_rest() {
+        for verifiers in [1, 16, 40] {
+            let running = Arc::new((Mutex::new(0), Condvar::new()));
+            // Each goes on when all of them run, with four signatures that are checked beside them.
+            let all = verifiers + 4;
+            let ended = on_runtime(server_threads(verifiers), async move {
+                let started = (0..all).map(|_| {
+                    let running = Arc::clone(&running);
+                    tokio::task::spawn_blocking(move || {
+                        let (count, changed) = &*running;
+                        *count.lock().unwrap() += 1;
+                        changed.notify_all();
+                        let count = count.lock().unwrap();
+                        let wait = Duration::from_secs(20);
+                        let waited = changed.wait_timeout_while(count, wait, |count| *count < all);
+                        waited.unwrap().1.timed_out()
+                    })
+                });
+                let mut late = 0;
+                for started in started.collect::<Vec<_>>() {
+                    late += u8::from(started.await.unwrap());
+                }
+                Ok(late)
+            });
+            assert_eq!(ended, Ok(0), "{verifiers} verifiers");
+        }
+    }
 }

@@ -28,6 +28,7 @@ use crate::schedule::{Schedule, Slot};
 use crate::stands::Stands;
 use crate::status::duration;
 use crate::update::npy_bytes;
+use crate::{on_runtime, server_threads};
 
 /// How long requests in work may go on when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ pub(crate) fn skip_file(state: &Path, round: u64) -> PathBuf {
     state.join(format!("skip-{round}"))
 }
 
-pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
+pub(crate) fn server(arguments: &ServerArguments) -> Result<u8, CliError> {
     let config = ServerConfig::read(&arguments.config, now_ms())?;
     let server_key = config.keys.signing().verifying_key().to_bytes();
     if arguments.check {
@@ -66,6 +67,11 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
         }
         return Ok(0);
     }
+    let threads = server_threads(config.limits.verifiers());
+    on_runtime(threads, serve(config, server_key, arguments.json))
+}
+
+async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result<u8, CliError> {
     let registrar = *config.roster.registrar();
     let roster = Arc::new(RosterFile::new(config.roster_file, registrar));
     let state = config.state.clone();
@@ -104,13 +110,13 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
             values: config_values.clone(),
             state: state.clone(),
             server_key,
-            json: arguments.json,
+            json,
             course: Arc::clone(&course),
         };
         running.spawn(runner.run(ledger.clone()));
     }
     let address = server.local_addr();
-    if !arguments.json {
+    if !json {
         println!("listening on {address}, {}", tasks.join("; "));
         if let Some(metrics) = metrics {
             println!("metrics at http://{metrics}/metrics");
@@ -148,7 +154,7 @@ pub(crate) async fn server(arguments: ServerArguments) -> Result<u8, CliError> {
     match ended {
         Some(ended) => ended.map(|()| 0),
         None => {
-            if !arguments.json {
+            if !json {
                 println!("{}", stopped(&open));
             }
             Ok(0)

@@ -36,8 +36,8 @@ pub use rosters::{RosterMemory, RosterMemoryError};
 pub use server::{
     AnswersSummary, Observer, RoundEvent, RoundPlan, RoundReport, Server, ServerError,
     ServerOptions, ServerTimes, Task, TaskName, TaskNameError, announced_params, announced_roster,
-    answers_summary, are_answers, check_round_size, is_used_up, now_ms, round_dir,
-    server_log_identity,
+    answers_summary, are_answers, check_round_size, default_verifiers, is_used_up, now_ms,
+    round_dir, server_log_identity,
 };
 pub use status::{PHASES, ServerStatus, TaskStatus};
 

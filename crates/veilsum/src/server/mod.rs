@@ -74,6 +74,12 @@ impl Default for ServerTimes {
     }
 }
 
+/// Verifiers of a server that is not told how many: one for each processor that it may use.
+#[must_use]
+pub fn default_verifiers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What a server needs.
 #[derive(Debug)]
 pub struct ServerOptions {
@@ -89,7 +95,9 @@ pub struct ServerOptions {
     pub times: ServerTimes,
     /// Bounds of the transport; its spool directory is set to one below `state`.
     pub transport: TransportConfig,
-    /// Threads that verify, each one contribution at a time; at least one.
+    /// Threads that verify, each one contribution at a time; at least one. While one verifies a blocking thread of the runtime
+    /// waits for it: give the runtime some more of these than there are verifiers
+    /// ([`tokio::runtime::Builder::max_blocking_threads`]), or uploads and signatures wait too.
     pub verifiers: usize,
     /// Where logs and stored bodies are written; uploads in work always go to the real one.
     pub disk: Arc<dyn Disk>,
@@ -100,7 +108,7 @@ impl ServerOptions {
     #[must_use]
     pub fn new(listen: SocketAddr, keys: ServerKeys, roster: Arc<Roster>, state: PathBuf) -> Self {
         let transport = TransportConfig::new(state.join("spool"));
-        let verifiers = std::thread::available_parallelism().map_or(1, usize::from);
+        let verifiers = default_verifiers();
         let times = ServerTimes::default();
         Self {
             listen,
