@@ -23,8 +23,10 @@ pub enum Canary {
     SpoiltDownload,
     /// A server that is taken for honest drops a client that it gave a receipt.
     SilentDrop,
-    /// Members that are taken for honest forget what they signed.
+    /// Members that are taken for honest forget what they opened.
     Forgetful,
+    /// Members that are taken for honest forget what they signed, and sign again.
+    SecondStatement,
     /// Everything that would convict is burnt.
     BurntEvidence,
     /// A record is cut out of the log of a server that is taken for honest.
@@ -37,13 +39,14 @@ pub enum Canary {
 
 impl Canary {
     /// All of them, with the checker that must fail.
-    pub const ALL: [(Self, Checker); 10] = [
+    pub const ALL: [(Self, Checker); 11] = [
         (Self::MiscountingServer, Checker::Sum),
         (Self::SecretCheat, Checker::Framing),
         (Self::SilentMajority, Checker::End),
         (Self::SpoiltDownload, Checker::Light),
         (Self::SilentDrop, Checker::Inclusion),
         (Self::Forgetful, Checker::OpenedOnce),
+        (Self::SecondStatement, Checker::Twice),
         (Self::BurntEvidence, Checker::Evidence),
         (Self::CutLog, Checker::Audit),
         (Self::FalseTable, Checker::Table),
@@ -64,7 +67,7 @@ impl Canary {
             Self::FalseTable => vec![actor("wrong-body", 0)],
             Self::SpoiltDownload => vec![actor("adds-one", 0)],
             Self::SilentDrop => vec![actor("drops-receipted", 0)],
-            Self::Forgetful => vec![actor("three-sets", 0)],
+            Self::Forgetful | Self::SecondStatement => vec![actor("three-sets", 0)],
         };
         Scenario {
             seed: 77,
@@ -102,7 +105,9 @@ impl Canary {
             Self::SpoiltDownload | Self::SilentDrop => {
                 s.corrupt.remove(&Party::Server);
             }
-            Self::Forgetful => s.plan.forgetful = s.world.members().collect(),
+            Self::Forgetful | Self::SecondStatement => {
+                s.plan.forgetful = s.world.members().collect()
+            }
             // What the table calls harmless is done by one that is not.
             Self::FalseTable => crate::clients::norm(s, 0)?,
             Self::BurntEvidence | Self::CutLog | Self::OtherSeed => {}

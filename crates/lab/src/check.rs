@@ -1,17 +1,18 @@
 //! Checkers that know the truth of a round.
 
 use crate::opened::{opened, spanned};
-use crate::scenario::{Bounds, Scenario};
-use crate::transcript::audited;
+use crate::scenario::Bounds;
+use crate::twice::Statements;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
-use veilsum_audit::{AuditError, FaultKind};
+use veilsum_audit::FaultKind;
 use veilsum_params::ClientId;
 use veilsum_protocol::{
-    Conviction, Culprit, Evidence, EvidenceKind, Message, Outcome, Party, ServerStatement,
-    judge_with,
+    Conviction, Culprit, Evidence, EvidenceKind, Message, Outcome, Party, Record, RoundContext,
+    ServerStatement, judge_with,
 };
-use veilsum_sim::{Report, World, truth};
+use veilsum_sim::{Report, truth};
+use veilsum_wire::{Announcement, Wire};
 
 /// What is checked about a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -33,6 +34,8 @@ pub enum Checker {
     Evidence,
     /// An audit of an honest server's transcript finds nothing wrong in it.
     Audit,
+    /// Nobody honest signs two different statements of which a party makes one.
+    Twice,
     /// An adversary is convicted of nothing but what its line in the table says.
     Table,
     /// The log of the round gives back the same server, and the same seed the same round.
@@ -41,7 +44,7 @@ pub enum Checker {
 
 impl Checker {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Sum,
         Self::Framing,
         Self::End,
@@ -50,6 +53,7 @@ impl Checker {
         Self::OpenedOnce,
         Self::Evidence,
         Self::Audit,
+        Self::Twice,
         Self::Table,
         Self::Same,
     ];
@@ -64,24 +68,34 @@ pub struct Violation {
     pub what: String,
 }
 
-/// What the checkers know of a round.
-pub(crate) struct Truth<'a> {
-    pub(crate) scenario: &'a Scenario,
-    pub(crate) world: &'a World,
+/// What the checkers know of a round, be it simulated or one of real processes.
+#[derive(Debug)]
+pub struct Truth<'a> {
+    /// The round.
+    pub context: &'a RoundContext,
+    /// The proof's part of it.
+    pub round: &'a veilsum_proof::Round,
+    /// The announcement that everybody goes by.
+    pub announcement: Announcement,
+    /// What every honest client contributes.
+    pub updates: &'a BTreeMap<ClientId, Vec<i64>>,
     /// Whom they take for corrupted.
-    pub(crate) corrupt: BTreeSet<Party>,
+    pub corrupt: BTreeSet<Party>,
     /// What others than honest clients contributed; none where it is no vector that can be summed.
-    pub(crate) vectors: BTreeMap<ClientId, Option<Vec<i64>>>,
+    pub vectors: BTreeMap<ClientId, Option<Vec<i64>>>,
     /// Who cheats, and the checks under which it may be convicted.
-    pub(crate) cheats: BTreeMap<Party, BTreeSet<&'static str>>,
+    pub cheats: BTreeMap<Party, BTreeSet<&'static str>>,
 }
 
 /// What is known of a round when it was checked.
 #[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    pub(crate) violations: Vec<Violation>,
-    pub(crate) convicted: BTreeSet<(Party, &'static str)>,
-    pub(crate) opened: usize,
+pub struct Verdict {
+    /// What must not have happened.
+    pub violations: Vec<Violation>,
+    /// Who is convicted, under which checks.
+    pub convicted: BTreeSet<(Party, &'static str)>,
+    /// How many sums over honest contributions everything that was revealed opens.
+    pub opened: usize,
 }
 
 struct Run<'a> {
@@ -115,23 +129,29 @@ fn is_about_a_result(evidence: &Evidence) -> bool {
     }
 }
 
-/// Checks a round.
+/// Checks a round: `report` has what was sent in it, what honest parties hold at its end, and the server's log. `audit` is given
+/// the evidence that honest parties hold or could put together, and says what an audit of the transcript with it finds.
 ///
 /// # Errors
-/// [`AuditError`] when there is no transcript that could be read.
-pub(crate) fn check(truth: &Truth<'_>, report: &Report) -> Result<Verdict, AuditError> {
-    let judge = |e: &_| judge_with(&truth.world.context, Some(&truth.world.round), e);
-    let accusations = truth::accusations(truth.world, report);
+/// Those of `audit`.
+pub fn check<E>(
+    truth: &Truth<'_>,
+    report: &Report,
+    audit: impl FnOnce(&[&Evidence]) -> Result<veilsum_audit::Report, E>,
+) -> Result<Verdict, E> {
+    let judge = |e: &_| judge_with(truth.context, Some(truth.round), e);
+    let accusations = truth::accusations(truth.context, &truth.announcement, report);
     let convicting: Vec<(&Evidence, Conviction)> = accusations
         .iter()
         .filter_map(|e| Some((e, judge(e).ok()?)))
         .collect();
     let assembled = convicting.iter().map(|(e, _)| *e);
-    let held = report
+    let held: Vec<&Evidence> = report
         .evidence
         .iter()
-        .chain(assembled.filter(|e| is_about_a_result(e)));
-    let audit = audited(truth.world, report, held)?;
+        .chain(assembled.filter(|e| is_about_a_result(e)))
+        .collect();
+    let audit = audit(&held)?;
     let shown = audit.convicted.iter().map(|c| Conviction {
         kind: c.kind,
         culprit: c.culprit,
@@ -140,7 +160,7 @@ pub(crate) fn check(truth: &Truth<'_>, report: &Report) -> Result<Verdict, Audit
     let mut run = Run {
         truth,
         report,
-        bounds: Bounds::of(truth.scenario, &truth.corrupt),
+        bounds: Bounds::of(truth.context, &truth.corrupt),
         convictions: convicting.iter().map(|(_, c)| *c).chain(shown).collect(),
         audit,
         violations: Vec::new(),
@@ -152,6 +172,7 @@ pub(crate) fn check(truth: &Truth<'_>, report: &Report) -> Result<Verdict, Audit
     let opened = run.opened_once();
     run.evidence();
     run.audit();
+    run.twice();
     run.table();
     Ok(Verdict {
         convicted: run
@@ -205,11 +226,11 @@ impl Run<'_> {
 
     /// The sum of what these clients contributed; none where a cheat contributed no vector.
     fn plain_sum(&self, clients: &BTreeSet<ClientId>) -> Option<Vec<i64>> {
-        let mut sum = vec![0i64; self.truth.world.setup.dim as usize];
+        let mut sum = vec![0i64; self.truth.context.params().dim as usize];
         for client in clients {
             let vector = match self.truth.vectors.get(client) {
                 Some(vector) => vector.as_ref(),
-                None => self.truth.world.updates.get(client),
+                None => self.truth.updates.get(client),
             };
             for (s, x) in sum.iter_mut().zip(vector?) {
                 *s += x;
@@ -330,14 +351,16 @@ impl Run<'_> {
     fn opened_once(&mut self) -> usize {
         let truth = self.truth;
         let dealers: Vec<ClientId> = truth
-            .world
-            .identities
-            .keys()
+            .context
+            .roster()
+            .entries()
+            .iter()
+            .map(|entry| &entry.client)
             .filter(|c| !self.is_corrupt(Party::Client(**c)))
             .copied()
             .collect();
-        let basis = opened(truth.world, self.report, &truth.corrupt, &dealers);
-        let few = truth.world.setup.n_min as usize;
+        let basis = opened(truth.context, self.report, &truth.corrupt, &dealers);
+        let few = truth.context.params().n_min as usize;
         let sets = self.report.sent.iter().filter_map(|(_, m)| match m {
             Message::Package(p) => Some(&p.proposal.entries),
             _ => None,
@@ -438,6 +461,26 @@ impl Run<'_> {
                 Checker::Evidence,
                 "two results and nobody can show it".to_owned(),
             );
+        }
+    }
+
+    fn twice(&mut self) {
+        let mut statements = Statements::new(self.truth.context);
+        for (_, message) in &self.report.sent {
+            statements.message(message);
+        }
+        for record in &self.report.records() {
+            statements.record(record);
+        }
+        for bytes in &self.report.other_logs {
+            if let Ok(record) = Record::from_bytes(bytes) {
+                statements.record(&record);
+            }
+        }
+        for (party, kind) in statements.twice() {
+            if !self.is_corrupt(party) {
+                self.find(Checker::Twice, format!("{party} signed a second {kind}"));
+            }
         }
     }
 

@@ -12,26 +12,28 @@ mod scenario;
 mod servers;
 mod shrink;
 mod transcript;
+mod twice;
 
 pub use adversary::{Adversary, Fate, Side, TABLE, find};
 pub use canary::Canary;
-pub use check::{Checker, Violation};
+pub use check::{Checker, Truth, Verdict, Violation, check};
 pub use scenario::{Actor, CutOff, Scenario};
 pub use shrink::shrink;
+pub use twice::{Statements, message_of};
 
 use adversary::Stage;
-use check::{Truth, Verdict};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use rayon::prelude::*;
 use scenario::{Bounds, Draw};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use thiserror::Error;
 use veilsum_audit::AuditError;
-use veilsum_crypto::Digest;
+use veilsum_crypto::{Digest, IdentityKey};
 use veilsum_params::MemberIndex;
-use veilsum_protocol::{BodySource, Party, Record, ServerRound};
+use veilsum_protocol::{BodySource, Party, RoundContext, ServerRound};
 use veilsum_sim::{Injected, Plan, Report, SimError, Simulation, Tables, World};
 
 /// Why a run of the laboratory does not start.
@@ -230,18 +232,24 @@ fn stage<'w>(
     Ok(stage)
 }
 
-/// The server's log gives back a server with the same result.
-fn replays(world: &World, report: &Report) -> Option<String> {
+/// [`Checker::Same`] of a round: the server's log gives back a server with the same result.
+pub fn replays(
+    context: &Arc<RoundContext>,
+    round: &Arc<veilsum_proof::Round>,
+    server: IdentityKey,
+    report: &Report,
+) -> Option<Violation> {
     let bodies = Box::new(Uploaded(transcript::bodies(report)));
-    let (context, round) = (world.context.clone(), world.round.clone());
-    let records: Vec<Record> = report.records();
-    match ServerRound::replay(context, round, world.server.clone(), bodies, records) {
-        Err(why) => Some(format!("the log does not give back the server: {why}")),
+    let (context, round) = (Arc::clone(context), Arc::clone(round));
+    let what = match ServerRound::replay(context, round, server, bodies, report.records()) {
+        Err(why) => format!("the log does not give back the server: {why}"),
         Ok((server, _)) if server.result() != report.result.as_ref() => {
-            Some("the log gives back another result".to_owned())
+            "the log gives back another result".to_owned()
         }
-        Ok(_) => None,
-    }
+        Ok(_) => return None,
+    };
+    let checker = Checker::Same;
+    Some(Violation { checker, what })
 }
 
 /// Runs one round and checks it; with `trace`, the report holds every line of it.
@@ -269,10 +277,12 @@ pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Ro
     for (party, checks) in named.chain(accomplices) {
         allowed.entry(party).or_default().extend(checks);
     }
-    let committee = Bounds::of(scenario, &corrupt).name();
+    let committee = Bounds::of(&world.context, &corrupt).name();
     let truth = Truth {
-        scenario,
-        world: &world,
+        context: &world.context,
+        round: &world.round,
+        announcement: world.announcement(),
+        updates: &world.updates,
         corrupt,
         vectors,
         cheats: allowed,
@@ -281,18 +291,15 @@ pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Ro
         mut violations,
         convicted,
         opened,
-    } = check::check(&truth, &report)?;
-    let mut same = |what: String| {
-        violations.push(Violation {
-            checker: Checker::Same,
-            what,
-        });
-    };
+    } = check(&truth, &report, |evidence| {
+        transcript::audited(&world, &report, evidence)
+    })?;
     if scenario.seed.is_multiple_of(4)
         && report.result.is_some()
-        && let Some(what) = replays(&world, &report)
+        && let Some(violation) =
+            replays(&world.context, &world.round, world.server.clone(), &report)
     {
-        same(what);
+        violations.push(violation);
     }
     if scenario.seed.is_multiple_of(16) || scenario.canary == Some(Canary::OtherSeed) {
         let mut again = scenario.clone();
@@ -302,7 +309,10 @@ pub fn run_round(scenario: &Scenario, tables: &Tables, trace: bool) -> Result<Ro
         let world = again.world(network::ROUND, tables)?;
         let second = Simulation::run(&world, again.faults(), stage(&again, &world, tables)?.plan)?;
         if (second.digest, &second.log) != (report.digest, &report.log) {
-            same("the same seed gave another round".to_owned());
+            violations.push(Violation {
+                checker: Checker::Same,
+                what: "the same seed gave another round".to_owned(),
+            });
         }
     }
     let is_caught = |(party, adversary): &(Party, &Adversary)| {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
-use veilsum_protocol::{Message, Party};
-use veilsum_sim::{Report, World};
+use veilsum_protocol::{Message, Party, RoundContext};
+use veilsum_sim::Report;
 
 /// Linear algebra over this prime: evaluation points and sets are small, so nothing is lost by a smaller field.
 const P: u128 = (1 << 61) - 1;
@@ -69,12 +69,12 @@ pub(crate) fn spanned(base: BTreeSet<Vec<u64>>, rows: &[Vec<u64>]) -> bool {
 /// The linear functions of honest dealers' secrets r that are known from what honest members said and corrupted members
 /// know, as a basis in reduced form: coefficients by dealer, in the order of `dealers`.
 pub(crate) fn opened(
-    world: &World,
+    context: &RoundContext,
     report: &Report,
     corrupt: &BTreeSet<Party>,
     dealers: &[ClientId],
 ) -> Vec<Vec<u64>> {
-    let t = usize::from(world.setup.threshold);
+    let t = usize::from(context.threshold());
     // Coefficients of x^1 .. x^(t-1) of all dealers first, the secrets last: rows of the reduced form whose pivot is among
     // the secrets are the functions of the secrets alone.
     let n = dealers.len();
@@ -135,8 +135,8 @@ pub(crate) fn opened(
             _ => {}
         }
     }
-    for j in world
-        .members()
+    for j in (1..=context.members())
+        .map(MemberIndex)
         .filter(|j| corrupt.contains(&Party::Member(*j)))
     {
         for dealer in dealers {

@@ -4,7 +4,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use veilsum_protocol::Party;
+use veilsum_protocol::{Party, RoundContext};
 use veilsum_sim::{Cut, Faults, Setup, SimError, Tables, World};
 
 /// One adversary and whom it took over.
@@ -109,11 +109,11 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    pub(crate) fn of(scenario: &Scenario, corrupt: &BTreeSet<Party>) -> Self {
+    pub(crate) fn of(context: &RoundContext, corrupt: &BTreeSet<Party>) -> Self {
         let is_member = |p: &&Party| matches!(p, Party::Member(_));
         Self {
-            members: scenario.members as usize,
-            threshold: scenario.threshold.into(),
+            members: context.members().into(),
+            threshold: context.threshold().into(),
             corrupt: corrupt.iter().filter(is_member).count(),
         }
     }

@@ -24,11 +24,7 @@ pub(crate) fn bodies(report: &Report) -> BTreeMap<[u8; 32], Vec<u8>> {
 }
 
 /// The directory of a round: its log, closed and signed by the server, and everything beside it.
-fn write<'e>(
-    world: &World,
-    report: &Report,
-    evidence: impl Iterator<Item = &'e Evidence>,
-) -> Result<SimDisk, StoreError> {
+fn write(world: &World, report: &Report, evidence: &[&Evidence]) -> Result<SimDisk, StoreError> {
     let (disk, dir) = (SimDisk::new(), Path::new(DIR));
     disk.mount(dir);
     let identity = LogIdentity {
@@ -58,7 +54,7 @@ fn write<'e>(
     disk.put(&dir.join(ROSTER_FILE), &roster);
     let params = world.context.params();
     let accusation = |e| Document::accusation(&world.roster, params, e).to_file();
-    let files: BTreeSet<Vec<u8>> = evidence.map(accusation).collect();
+    let files: BTreeSet<Vec<u8>> = evidence.iter().map(|e| accusation(e)).collect();
     for (number, file) in files.into_iter().enumerate() {
         let name = format!("evidence-{number:04}.veilsum");
         disk.put(&dir.join(name), &file);
@@ -67,10 +63,10 @@ fn write<'e>(
 }
 
 /// What `veilsum audit` says of the round, under the keys of its registrar and its server, with evidence beside the log.
-pub(crate) fn audited<'e>(
+pub(crate) fn audited(
     world: &World,
     report: &Report,
-    evidence: impl Iterator<Item = &'e Evidence>,
+    evidence: &[&Evidence],
 ) -> Result<veilsum_audit::Report, AuditError> {
     let disk = write(world, report, evidence)?;
     let options = Options {

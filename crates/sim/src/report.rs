@@ -28,6 +28,8 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// The server's log, as bytes.
     pub log: Vec<Vec<u8>>,
+    /// Records of the logs of others than the server, as bytes, and of logs as they were on the way, where somebody keeps them.
+    pub other_logs: Vec<Vec<u8>>,
     /// Every message that was sent, lost ones included.
     pub sent: Vec<(Party, Message)>,
     /// Receipts by client.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use veilsum_crypto::Digest;
 use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
-    Bytes, Conviction, Culprit, Evidence, MemberStatement, Message, Party, Record, ServerStatement,
-    decode_body, judge_with,
+    Bytes, Conviction, Culprit, Evidence, MemberStatement, Message, Party, Record, RoundContext,
+    ServerStatement, decode_body, judge_with,
 };
-use veilsum_wire::{Header, Proposal, RoundResult, RowLeaf, Wire};
+use veilsum_wire::{Announcement, Header, Proposal, RoundResult, RowLeaf, Wire};
 
 fn party(culprit: Culprit) -> Party {
     match culprit {
@@ -146,17 +146,24 @@ fn published(report: &Report) -> Vec<&RoundResult> {
 
 /// All evidence that can be made of what was sent, whether it convicts or not: what somebody would try who wants to frame
 /// an honest party, and what an auditor finds.
-pub fn accusations(world: &World, report: &Report) -> Vec<Evidence> {
+///
+/// `announcement` is the one that everybody goes by. The round may be a simulated one or a real one, as far as somebody knows
+/// what was sent in it.
+pub fn accusations(
+    context: &RoundContext,
+    announcement: &Announcement,
+    report: &Report,
+) -> Vec<Evidence> {
     let mut seen = Seen::new(report);
     against_members(&mut seen);
-    against_server(world, report, &mut seen);
+    against_server(context, announcement, report, &mut seen);
     against_clients(report, &mut seen);
     seen.evidence
 }
 
 /// Runs every judge on everything that was sent: gives whom that convicts. Nobody honest may ever be among them.
 pub fn framings(world: &World, report: &Report) -> BTreeSet<(Party, &'static str)> {
-    let accusations = accusations(world, report);
+    let accusations = accusations(&world.context, &world.announcement(), report);
     let judged = accusations
         .iter()
         .filter_map(|e| judge_with(&world.context, Some(&world.round), e).ok());
@@ -289,7 +296,12 @@ fn against_members(seen: &mut Seen<'_>) {
     seen.evidence.extend(out);
 }
 
-fn against_server(world: &World, report: &Report, seen: &mut Seen<'_>) {
+fn against_server(
+    context: &RoundContext,
+    announcement: &Announcement,
+    report: &Report,
+    seen: &mut Seen<'_>,
+) {
     let mut statements = Vec::new();
     let mut receipts = Vec::new();
     let mut other_params = Vec::new();
@@ -297,7 +309,7 @@ fn against_server(world: &World, report: &Report, seen: &mut Seen<'_>) {
         match message {
             Message::Announcement(m) => {
                 let signed = m.signed.clone();
-                if m.params != *world.context.params() {
+                if m.params != *context.params() {
                     dedup(&mut other_params, (signed.clone(), m.params.clone()));
                 }
                 dedup(&mut statements, ServerStatement::Announcement { signed });
@@ -331,10 +343,10 @@ fn against_server(world: &World, report: &Report, seen: &mut Seen<'_>) {
                 result: result.signed.clone(),
                 headers: headers.clone(),
             });
-            let x_rows = world.context.layout().x_rows as usize;
+            let x_rows = context.layout().x_rows as usize;
             let rows_of = |header: &Header| {
                 let (_, body) = seen.uploads.iter().find(|(h, _)| h == header)?;
-                let body = decode_body(&world.context, &body.0).ok()?;
+                let body = decode_body(context, &body.0).ok()?;
                 Some(body.matrix.get(..x_rows)?.to_vec())
             };
             let summed = headers
@@ -359,7 +371,7 @@ fn against_server(world: &World, report: &Report, seen: &mut Seen<'_>) {
     for (second, params) in other_params {
         out.push(Evidence::ServerEquivocation {
             first: ServerStatement::Announcement {
-                signed: world.announcement().signed,
+                signed: announcement.signed.clone(),
             },
             second: ServerStatement::Announcement { signed: second },
             other_params: vec![params],
