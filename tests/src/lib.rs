@@ -15,6 +15,8 @@ use tempfile::TempDir;
 
 pub mod attack;
 pub mod crash;
+pub mod forge;
+pub mod load;
 
 /// The program. Cargo builds it before the tests, because they are tests of its package (`crates/cli/tests` is this
 /// directory): a build started from here would see another environment and make everything anew.
@@ -125,6 +127,15 @@ impl Running {
     pub fn is_running(&mut self) -> bool {
         let child = self.0.as_mut();
         child.is_some_and(|child| child.try_wait().unwrap().is_none())
+    }
+
+    /// What it said, when it has ended; none where there is no process.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    #[must_use]
+    pub fn end_if_any(mut self) -> Option<Output> {
+        Some(self.0.take()?.wait_with_output().unwrap())
     }
 
     /// Waits for its end.
@@ -505,7 +516,16 @@ impl Deployment {
     /// When it is not one.
     #[must_use]
     pub fn result(&self) -> Vec<f64> {
-        let bytes = fs::read(self.file("result.npy")).unwrap();
+        self.array("result.npy")
+    }
+
+    /// The vector of 64-bit floats in a `.npy` file of this directory.
+    ///
+    /// # Panics
+    /// When it is not one.
+    #[must_use]
+    pub fn array(&self, name: &str) -> Vec<f64> {
+        let bytes = fs::read(self.file(name)).unwrap();
         let data = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
         bytes[data..]
             .as_chunks()

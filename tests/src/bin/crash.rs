@@ -21,7 +21,14 @@ struct Arguments {
 fn main() {
     let Arguments { points, seed, jobs } = Arguments::parse();
     let tally = veilsum_e2e::crash::run_in(jobs, points, seed, |tally| {
-        eprintln!("{} of {points} kills so far: {tally:?}", tally.kills());
+        eprintln!(
+            "{} of {points} kills so far, {} rounds",
+            tally.total(),
+            tally.rounds
+        );
     });
-    println!("{tally:?}: all rounds exact, nobody rejected, nothing signed twice");
+    println!("{tally}");
+    println!(
+        "all rounds exact, audited and valid; the checkers of the laboratory found nothing, nobody signed twice"
+    );
 }
