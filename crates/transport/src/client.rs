@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use quinn::{ConnectionError, ReadError, RecvStream, SendStream, VarInt, WriteError};
+use quinn::{ConnectionError, ReadError, RecvStream, SendStream, StoppedError, VarInt, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant, sleep, timeout, timeout_at};
@@ -348,7 +348,19 @@ async fn exchange(
         .map_err(|error| Failure::Final(too_large(false, error)))?;
     // The deadline bounds this side; the minimum rate is the server's to ask for.
     let mut pacer = Pacer::new(Duration::MAX, 1);
-    match send(&mut pacer, &head, source, &mut streams.send).await {
+    // A writer that waits for room on the connection is not told that the server has stopped reading: QUIC's writer looks for
+    // room first, and where the stream has none either it is not woken again. So this is waited for beside it.
+    let stopped = streams.send.stopped();
+    let sent = tokio::select! {
+        biased;
+        sent = send(&mut pacer, &head, source, &mut streams.send) => sent,
+        stopped = stopped => match stopped {
+            Err(StoppedError::ConnectionLost(error)) => return Err(lost(lost_reason(&error))),
+            // It has answered already.
+            _ => Ok(()),
+        },
+    };
+    match sent {
         Ok(()) => {}
         Err(SendError::File(kind)) => return Err(file_error(body_path, kind)),
         Err(SendError::FileChanged) => {

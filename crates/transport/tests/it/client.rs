@@ -464,3 +464,24 @@ fn a_configuration_that_can_not_work_is_refused() {
         })
     );
 }
+
+/// A server that answers from the head alone stops reading while the client waits for room to send more, of the stream and of
+/// the connection: the client must see that, or it waits for its deadline.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_before_the_body_was_taken_is_heard() {
+    let world = start(|_| {});
+    let limits = || limits_for(Duration::from_secs(30));
+    for len in [60_000, 65_536, 70_000, 131_072, 138_750, 1_000_000] {
+        for _ in 0..5 {
+            let client = world.client();
+            let body = Body::Bytes(pattern(len).into());
+            for _ in 0..4 {
+                let reply = client
+                    .request(ECHO, &[b'i', b'd', 0], &body, limits())
+                    .await;
+                assert_eq!(reply.unwrap().head, b"impostor", "{len} bytes");
+            }
+        }
+    }
+    assert_eq!(world.shared.handled.load(Ordering::SeqCst), 0);
+}
