@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
-use veilsum_params::{ClientId, MemberIndex};
+use veilsum_params::{ClientId, MemberIndex, UploadSizes};
 use veilsum_protocol::{
     Admission, Blame, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party, Refusal,
     VerifiedContribution, check_header_sender, decode_body, verify_checked,
 };
+use veilsum_store::BodyDigest;
 use veilsum_transport::{
     Body, Handler, Origin, PeerInfo, Request, RequestLimits, Response, Sender, SpooledBody, Status,
 };
@@ -142,9 +143,11 @@ impl Handler for Requests {
             Claimed::Request(run, signed) => run.check_request(kind, &signed),
             Claimed::Header(run, header) => {
                 let sender = check_header_sender(&run.context, header);
-                // Whoever signed a contribution that was refused has used up its place in this round.
-                match sender.as_ref().map(|client| run.refused(*client)) {
-                    Ok(Some(check)) => return Sender::Refused(refused(check)),
+                match sender.as_ref().map(|client| run.from_head(*client, header)) {
+                    Ok(Some(Ok(receipt))) => {
+                        return Sender::Refused(Response::new(Status::OK, receipt.to_bytes()));
+                    }
+                    Ok(Some(Err(check))) => return Sender::Refused(refused(check)),
                     _ => sender,
                 }
             }
@@ -419,15 +422,14 @@ impl Requests {
                 Err(Denied::Void(declaration)) => return Ok(Submitted::Void(declaration, true)),
                 Err(reason) => return Err(reason),
             }
-            // All tasks share these: nobody who holds one waits for a round.
+            // All tasks share these: nobody who holds a thread waits for a round.
             let Some(turn) = verifiers.turn(body.len()).await else {
                 return Err(Denied::Storage);
             };
             let blocking = tokio::task::spawn_blocking(move || {
                 let _place = place;
                 let header_of = header.header().clone();
-                let verdict = turn.run(|| judge(&run, header, &body));
-                drop(turn);
+                let (verdict, _memory) = turn.run(|| judge(&run, header, &body));
                 settle(&run, &header_of, verdict?, &body)
             });
             match blocking.await.unwrap_or(Err(Denied::Storage)) {
@@ -632,6 +634,7 @@ fn standing(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptCont
                 _ => None,
             });
             run.act(&mut core, outputs)?;
+            core.note_repeat(header.content.client);
             let check = refused.unwrap_or(Check::ContributionClosed);
             run.note_rejection(&mut core, header, check);
             Err(Denied::Refused(check))
@@ -639,11 +642,15 @@ fn standing(run: &RoundRun, header: &Header) -> Result<Option<Signed<ReceiptCont
     }
 }
 
-/// The bytes of an upload. A spool that cannot be read is a failure of the disk.
-fn read(run: &RoundRun, client: ClientId, body: &SpooledBody) -> Result<Vec<u8>, Denied> {
+/// The bytes of an upload. A spool that gives others than came is a failure of the disk, and none of the client's.
+fn read(run: &RoundRun, body: &SpooledBody) -> Result<Vec<u8>, Denied> {
     let max = usize::try_from(body.len()).map_err(|_| Denied::Storage)?;
-    body.read_all(max)
-        .map_err(|error| run.not_stored(client, &error))
+    let bytes = body.read_all(max).map_err(|error| run.not_stored(&error))?;
+    let digest = BodyDigest::of(&bytes);
+    if digest.0 != *body.digest() {
+        return Err(run.not_stored(&format_args!("the spool gives {digest} for another body")));
+    }
+    Ok(bytes)
 }
 
 /// Verifies a contribution, without a look at its round.
@@ -652,7 +659,12 @@ fn judge(
     checked: CheckedHeader,
     body: &SpooledBody,
 ) -> Result<Result<VerifiedContribution, Refusal>, Denied> {
-    let bytes = read(run, checked.header().content.client, body)?;
+    let params = run.context.params();
+    let (members, threshold) = (params.committee_size(), params.threshold.into());
+    if body.len() != UploadSizes::of(run.context.layout(), members, threshold).body() {
+        return Ok(Err(Check::BodyLength.into()));
+    }
+    let bytes = read(run, body)?;
     let decoded = decode_body(&run.context, &bytes);
     // What was decoded is a second copy, and the first stays in the spool.
     drop(bytes);
@@ -660,7 +672,7 @@ fn judge(
 }
 
 /// Makes a body durable under its digest.
-fn store(run: &RoundRun, client: ClientId, body: &SpooledBody) -> Result<Digest, Denied> {
+fn store(run: &RoundRun, body: &SpooledBody) -> Result<Digest, Denied> {
     let written = || -> io::Result<Digest> {
         let mut writer = run.bodies.writer(body.len()).map_err(io::Error::other)?;
         let mut reader = body.reader().map_err(io::Error::other)?;
@@ -673,7 +685,8 @@ fn store(run: &RoundRun, client: ClientId, body: &SpooledBody) -> Result<Digest,
                     .map_err(io::Error::other)?,
             }
         }
-        let digest = writer.commit().map_err(io::Error::other)?;
+        let digest = BodyDigest(*body.digest());
+        writer.commit_as(&digest).map_err(io::Error::other)?;
         Ok(Digest(digest.0))
     };
     match written() {
@@ -681,7 +694,7 @@ fn store(run: &RoundRun, client: ClientId, body: &SpooledBody) -> Result<Digest,
             run.task.storage.worked();
             Ok(digest)
         }
-        Err(error) => Err(run.not_stored(client, &error)),
+        Err(error) => Err(run.not_stored(&error)),
     }
 }
 
@@ -700,14 +713,14 @@ fn settle(
             if check.info().blame == Blame::Nobody {
                 run.note_mismatch(client, check);
             } else {
-                let bytes = read(run, client, body)?;
+                let bytes = read(run, body)?;
                 run.reject(&mut run.lock(), header, refusal, bytes)?;
             }
             return Err(Denied::Refused(check));
         }
     };
     // The body first: a record may only name what is durable.
-    let digest = store(run, client, body)?;
+    let digest = store(run, body)?;
 
     let mut core = run.lock();
     let refusals = run.input(

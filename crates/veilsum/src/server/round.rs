@@ -96,6 +96,8 @@ pub(super) struct Core {
     rejected: BTreeMap<ClientId, Check>,
     /// Clients of well-signed headers whose bodies were others than the headers say: how often, and the last check.
     mismatched: BTreeMap<ClientId, (u32, Check)>,
+    /// How often clients with a receipt sent another contribution.
+    repeated: BTreeMap<ClientId, u32>,
     /// Clients whose contribution is being verified: one at a time for each.
     verifying: BTreeSet<ClientId>,
     joined: BTreeSet<ClientId>,
@@ -252,6 +254,7 @@ impl RoundRun {
             done: None,
             void: None,
             mismatched: BTreeMap::new(),
+            repeated: BTreeMap::new(),
             failure: None,
             fault: None,
             sealed: had_ended,

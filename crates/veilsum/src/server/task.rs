@@ -4,11 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::Instant;
+use tokio::time::{Duration, Instant};
 use tracing::Instrument as _;
 use veilsum_crypto::IdentityKey;
 use veilsum_encoding::Encoder;
@@ -87,31 +87,39 @@ pub(super) struct TaskHome {
     pub(super) storage: Storage,
 }
 
+/// How long a failure to store an upload is a matter of health: uploads may not come for a day.
+const FAILING: Duration = Duration::from_secs(60);
+
 /// Whether uploads of a task can be stored.
 #[derive(Debug, Default)]
 pub(super) struct Storage {
-    failing: AtomicBool,
+    /// The last failure, if nothing was stored since.
+    failed: Mutex<Option<Instant>>,
     failures: AtomicU64,
 }
 
 impl Storage {
     pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        self.failing.store(true, Ordering::Relaxed);
+        *self.last() = Some(Instant::now());
     }
 
     pub(super) fn worked(&self) {
-        self.failing.store(false, Ordering::Relaxed);
+        *self.last() = None;
     }
 
-    /// Whether the last upload could not be stored.
+    /// Whether the last upload could not be stored, a short time ago.
     pub(super) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
+        self.last().is_some_and(|failed| failed.elapsed() < FAILING)
     }
 
     /// Uploads that could not be stored since the start.
     pub(super) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -426,6 +434,22 @@ fn report(run: &RoundRun) -> Result<RoundReport, ServerError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_to_store_is_over_when_something_is_stored_or_after_a_minute() {
+        let storage = Storage::default();
+        assert!(!storage.is_failing());
+        storage.failed();
+        assert!(storage.is_failing());
+        storage.worked();
+        assert!(!storage.is_failing());
+        storage.failed();
+        tokio::time::advance(FAILING - Duration::from_millis(1)).await;
+        assert!(storage.is_failing());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!storage.is_failing());
+        assert_eq!(storage.failures(), 2);
+    }
 
     #[test]
     fn names_of_tasks() {

@@ -52,13 +52,12 @@ impl Verifiers {
         let memory = Arc::clone(&self.memory).acquire_many_owned(mib).await;
         let memory = memory.ok()?;
         let permit = Arc::clone(&self.turns).acquire_owned().await.ok()?;
-        let thread = self.idle().pop();
-        Some(Turn {
-            thread,
+        let lent = Lent {
+            thread: self.idle().pop(),
             verifiers: Arc::clone(self),
             _permit: permit,
-            _memory: memory,
-        })
+        };
+        Some(Turn { lent, memory })
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<ThreadPool>> {
@@ -66,26 +65,33 @@ impl Verifiers {
     }
 }
 
-/// One of the [`Verifiers`], taken until it is dropped.
+/// One of the [`Verifiers`], and memory for its work.
 pub(super) struct Turn {
+    lent: Lent,
+    memory: OwnedSemaphorePermit,
+}
+
+impl Turn {
+    /// Does the work on the thread, waits for it and gives the thread back. The memory is held until what comes with the
+    /// outcome is dropped.
+    pub(super) fn run<T: Send>(self, work: impl FnOnce() -> T + Send) -> (T, OwnedSemaphorePermit) {
+        let outcome = match &self.lent.thread {
+            Some(thread) => thread.install(work),
+            None => work(),
+        };
+        (outcome, self.memory)
+    }
+}
+
+/// A thread, taken until this is dropped.
+struct Lent {
     /// There is one for each permit.
     thread: Option<ThreadPool>,
     verifiers: Arc<Verifiers>,
     _permit: OwnedSemaphorePermit,
-    _memory: OwnedSemaphorePermit,
 }
 
-impl Turn {
-    /// Does the work on the thread and waits for it.
-    pub(super) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        match &self.thread {
-            Some(thread) => thread.install(work),
-            None => work(),
-        }
-    }
-}
-
-impl Drop for Turn {
+impl Drop for Lent {
     fn drop(&mut self) {
         // Before the permit, so that who takes it finds the thread.
         self.verifiers.idle().extend(self.thread.take());
@@ -100,8 +106,9 @@ mod tests {
 
     use super::*;
 
-    fn name(turn: &Turn) -> String {
-        turn.run(|| std::thread::current().name().unwrap_or_default().to_owned())
+    fn name(turn: Turn) -> String {
+        let name = || std::thread::current().name().unwrap_or_default().to_owned();
+        turn.run(name).0
     }
 
     #[tokio::test]
@@ -113,9 +120,10 @@ mod tests {
                 verifiers.turn(0).await.unwrap(),
                 verifiers.turn(0).await.unwrap(),
             );
-            assert_eq!(one.run(rayon::current_num_threads), 1);
-            assert_eq!(BTreeSet::from([name(&one), name(&two)]), all);
             assert_eq!(verifiers.turns.available_permits(), 0);
+            assert_eq!(BTreeSet::from([name(one), name(two)]), all);
+            let turn = verifiers.turn(0).await.unwrap();
+            assert_eq!(turn.run(rayon::current_num_threads).0, 1);
         }
         assert_eq!(verifiers.turns.available_permits(), 2);
     }
@@ -126,7 +134,7 @@ mod tests {
         let turn = verifiers.turn(0).await.unwrap();
         let ended = catch_unwind(AssertUnwindSafe(move || turn.run(|| panic!("on purpose"))));
         assert!(ended.is_err());
-        assert_eq!(name(&verifiers.turn(0).await.unwrap()), "verifier-0");
+        assert_eq!(name(verifiers.turn(0).await.unwrap()), "verifier-0");
     }
 
     async fn waits(verifiers: &Arc<Verifiers>, len: u64) {
@@ -141,6 +149,11 @@ mod tests {
         let both = (verifiers.turn(third).await, verifiers.turn(2 * third).await);
         waits(&verifiers, third).await;
         drop(both);
+        // Also while what was verified is stored, when the thread is free again.
+        let (_, stored) = verifiers.turn(2 * third).await.unwrap().run(|| ());
+        assert_eq!(verifiers.turns.available_permits(), 4);
+        waits(&verifiers, 2 * third).await;
+        drop(stored);
         let alone = verifiers.turn(u64::MAX).await;
         assert!(alone.is_some());
         waits(&verifiers, 1 << 20).await;

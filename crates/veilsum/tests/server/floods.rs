@@ -83,3 +83,47 @@ async fn who_sends_other_bodies_than_its_headers_say_uses_up_its_place_and_is_no
     assert_eq!((report.accepted, report.rejected), (3, BTreeMap::new()));
     assert!(evidence_in(&dir.path().join("server/rounds/1")).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_a_receipt_is_answered_without_its_body_and_is_not_heard_for_ever() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut world = World::new(dir.path(), |_| {});
+    let params = world.params.clone();
+    let context = Arc::new(RoundContext::new(params.clone(), Arc::clone(&world.roster)).unwrap());
+    let keys = &world.clients[0];
+    let (header, body) = contribution(&context, keys);
+    let others: Vec<_> = (0..=TRIES).map(|_| contribution(&context, keys)).collect();
+    let requests = Requests::new(world.connection(), PATIENCE);
+    let observer = world.server.observer();
+    let len = u64::try_from(body.len()).unwrap();
+    let read_since = |before: u64| observer.transport().bytes_in - before;
+    let own = requests.in_round(&context, keys.client(), keys.identity());
+    let test = async {
+        own.prepare().await.unwrap();
+        let Ok(Answer::Ready(receipt)) = requests.submit(1, &header, Arc::clone(&body)).await
+        else {
+            panic!("not taken");
+        };
+        let before = observer.transport().bytes_in;
+        for _ in 0..5 {
+            let again = requests.submit(1, &header, Arc::clone(&body)).await;
+            assert_eq!(again, Ok(Answer::Ready(receipt.clone())));
+        }
+        assert!(read_since(before) < len, "no body is read");
+        for (i, (other, body)) in (0..).zip(&others) {
+            let before = observer.transport().bytes_in;
+            let refused = requests.submit(1, other, Arc::clone(body)).await;
+            let duplicate = RequestError::Refused(Check::ContributionDuplicate);
+            assert_eq!(refused, Err(duplicate));
+            assert_eq!(read_since(before) < len, i >= TRIES, "try {i}");
+        }
+        // What it has is not taken from it.
+        let again = requests.submit(1, &header, body).await;
+        assert_eq!(again, Ok(Answer::Ready(receipt)));
+    };
+    tokio::select! {
+        ended = world.server.run(params, |_| {}) => panic!("{ended:?}"),
+        () = test => {}
+    }
+    assert_eq!(evidence_in(&dir.path().join("server/rounds/1")).len(), 1);
+}

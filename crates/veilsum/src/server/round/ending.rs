@@ -67,7 +67,7 @@ impl RoundRun {
         let answers = self.lock().answers();
         let written = answers.map_or(Ok(()), |answers| answers.write(&*self.disk, &self.dir));
         let mut core = self.lock();
-        let closed = written.and_then(|()| core.seal());
+        let closed = written.and_then(|()| core.seal(&self.poisoned()));
         if closed.is_err() {
             // For whoever tries again.
             core.journal = None;
@@ -89,10 +89,14 @@ impl Core {
     }
 
     /// Closes the log with the signed head.
-    fn seal(&mut self) -> Result<(), StoreError> {
-        // One that failed was told by whoever failed, and is not closed.
-        let Some(journal) = self.journal.as_mut().filter(|_| !self.sealed) else {
+    fn seal(&mut self, poisoned: &StoreError) -> Result<(), StoreError> {
+        if self.sealed {
             return Ok(());
+        }
+        // One that failed meanwhile is not closed, and a later start goes on with it.
+        let failure = || self.failure.clone().unwrap_or_else(|| poisoned.clone());
+        let Some(journal) = self.journal.as_mut() else {
+            return Err(failure());
         };
         if journal.log().is_closed() {
             self.sealed = true;
@@ -103,10 +107,10 @@ impl Core {
             .machine
             .as_mut()
             .and_then(|m| m.log_head(head.records, Digest(head.value)));
-        if let Some(signed) = signed {
-            journal.log_mut().close(&signed.to_bytes())?;
-            self.sealed = true;
-        }
+        journal
+            .log_mut()
+            .close(&signed.ok_or_else(failure)?.to_bytes())?;
+        self.sealed = true;
         Ok(())
     }
 }

@@ -8,18 +8,34 @@ use veilsum_proof::Round as ProofRound;
 use veilsum_protocol::{
     Blame, Bytes, Check, Evidence, Input, Record, Refusal, RoundContext, judge_with,
 };
-use veilsum_wire::Header;
+use veilsum_wire::{Header, ReceiptContent, Signed, Wire};
 
 use super::{Core, Denied, RoundEvent, RoundRun, Wake};
 use crate::journal::RECORDED_MAX;
 
-/// So often a client may send a body that is not the one of its header; then its place in the round is used up.
-const MISMATCHES: u32 = 3;
+/// So often a client may send a body that is not the one of its header, or another contribution than the one that it has a
+/// receipt for; then its place in the round is used up.
+const TRIES: u32 = 3;
 
 impl RoundRun {
-    /// The check for which this client's contribution was refused, as far as that can be told without waiting.
-    pub(in crate::server) fn refused(&self, client: ClientId) -> Option<Check> {
-        self.core.try_lock().ok()?.used_up(client)
+    /// What is answered to a well-signed header without its body, as far as that can be told without waiting: the receipt
+    /// of this contribution, or the check for which nothing more is taken from this client.
+    pub(in crate::server) fn from_head(
+        &self,
+        client: ClientId,
+        header: &[u8],
+    ) -> Option<Result<Signed<ReceiptContent>, Check>> {
+        let core = self.core.try_lock().ok()?;
+        if core.void.is_some() {
+            return None;
+        }
+        if let Some(receipt) = core.receipts.get(&client) {
+            let header = Header::from_bytes(header).ok()?;
+            if receipt.content.header_digest == header.content.digest() {
+                return Some(Ok(receipt.clone()));
+            }
+        }
+        core.used_up(client).map(Err)
     }
 
     /// Notes a refusal that speaks against the client of a well-signed header.
@@ -49,13 +65,9 @@ impl RoundRun {
     }
 
     /// Notes that what a client sent could not be stored: the client is told, and the operator must see it as well.
-    pub(in crate::server) fn not_stored(
-        &self,
-        client: ClientId,
-        error: &dyn fmt::Display,
-    ) -> Denied {
+    pub(in crate::server) fn not_stored(&self, error: &dyn fmt::Display) -> Denied {
         self.task.storage.failed();
-        tracing::error!(target: "veilsum", event = "contribution_not_stored", %client, %error);
+        tracing::error!(target: "veilsum", event = "contribution_not_stored", %error);
         Denied::Storage
     }
 
@@ -125,11 +137,20 @@ impl Core {
         counts
     }
 
+    /// Notes that a client that has a receipt sent another contribution: the first one convicts it, and more say no more.
+    pub(in crate::server) fn note_repeat(&mut self, client: ClientId) {
+        if self.receipts.contains_key(&client) {
+            let count = self.repeated.entry(client).or_default();
+            *count = count.saturating_add(1);
+        }
+    }
+
     /// Why nothing more is taken from a client in this round, if its place is used up.
     pub(in crate::server) fn used_up(&self, client: ClientId) -> Option<Check> {
         let rejected = self.rejected.get(&client).copied();
         rejected.or_else(|| match self.mismatched.get(&client) {
-            Some((count, check)) if *count >= MISMATCHES => Some(*check),
+            Some((count, check)) if *count >= TRIES => Some(*check),
+            _ if self.repeated.get(&client) >= Some(&TRIES) => Some(Check::ContributionDuplicate),
             _ => None,
         })
     }
