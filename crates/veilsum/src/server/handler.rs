@@ -143,7 +143,10 @@ impl Handler for Requests {
             Claimed::Request(run, signed) => run.check_request(kind, &signed),
             Claimed::Header(run, header) => {
                 let sender = check_header_sender(&run.context, header);
-                match sender.as_ref().map(|client| run.from_head(*client, header)) {
+                match sender
+                    .as_ref()
+                    .map(|client| run.answer_to_head(*client, header))
+                {
                     Ok(Some(Ok(receipt))) => {
                         return Sender::Refused(Response::new(Status::OK, receipt.to_bytes()));
                     }

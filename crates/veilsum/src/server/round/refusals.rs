@@ -20,7 +20,7 @@ const TRIES: u32 = 3;
 impl RoundRun {
     /// What is answered to a well-signed header without its body, as far as that can be told without waiting: the receipt
     /// of this contribution, or the check for which nothing more is taken from this client.
-    pub(in crate::server) fn from_head(
+    pub(in crate::server) fn answer_to_head(
         &self,
         client: ClientId,
         header: &[u8],
