@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
@@ -251,6 +251,30 @@ fn two_tasks(deployment: &Deployment) {
     fs::write(path, text).unwrap();
 }
 
+fn scraped(metrics: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(metrics).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What the metrics say of a name, with its labels if there are any.
+fn value(metrics: &str, name: &str) -> Option<u64> {
+    let seen = scraped(metrics);
+    let line = seen.lines().find(|line| {
+        let rest = line.strip_prefix(name);
+        rest.is_some_and(|rest| rest.starts_with([' ', '{']))
+    })?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// Whether some client waits for an answer.
+fn has_waiting(metrics: &str) -> bool {
+    let begun = value(metrics, "veilsum_requests_total");
+    begun > value(metrics, "veilsum_requests_answered_total")
+}
+
 #[test]
 fn tasks_side_by_side_are_told_apart_everywhere() {
     let deployment = Deployment::new(CLIENTS);
@@ -282,14 +306,7 @@ fn tasks_side_by_side_are_told_apart_everywhere() {
     let lines: Vec<&str> = lines.lines().collect();
     assert!(lines[0].starts_with("cats: round 1: "), "{lines:?}");
     assert!(lines[1].starts_with("dogs: round 2: "), "{lines:?}");
-    let seen = {
-        use std::io::{Read, Write};
-        let mut stream = std::net::TcpStream::connect(&metrics).unwrap();
-        write!(stream, "GET /metrics HTTP/1.1\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
-    };
+    let seen = scraped(&metrics);
     for line in [
         "veilsum_round{task=\"cats\"} 1",
         "veilsum_round{task=\"dogs\"} 2",
@@ -469,7 +486,7 @@ fn a_state_directory_of_a_later_version_is_not_touched() {
 #[test]
 fn who_comes_too_late_is_told_that_nothing_was_accepted_and_takes_part_in_the_next_round() {
     let deployment = Deployment::new(CLIENTS);
-    deployment.configure("n_min = 3\ncontribute_seconds = 4");
+    deployment.configure("n_min = 3");
     set(&deployment, "result.npy", "result-{round}.npy");
     set(&deployment, "[round]", "[schedule]\n[round]");
     set(&deployment, "id = 1\n", "");
@@ -478,6 +495,11 @@ fn who_comes_too_late_is_told_that_nothing_was_accepted_and_takes_part_in_the_ne
     let state = deployment.file("state");
     let begin = || run_ok(["rounds", "start", "--state", &state]);
     begin();
+    // Who came and left is not waited for: the round closes when the others have contributed, however long they take.
+    let wrong = deployment.update("wrong.npy", &[0.5; 4]);
+    let left = deployment.client(CLIENTS, &address, &wrong).end();
+    let words = String::from_utf8_lossy(&left.stderr).into_owned();
+    assert_eq!(left.status.code(), Some(2), "{words}");
     let update = deployment.update("in-time.npy", &[0.5; 5]);
     let first: Vec<Running> = (1..CLIENTS)
         .map(|id| deployment.client(id, &address, &update))
@@ -619,6 +641,70 @@ fn a_start_that_is_refused_leaves_the_address_of_the_other() {
     server.kill();
 }
 
+/// Not even of a task whose own directory is free: its number would be used up, and its clients called, for nothing.
+#[test]
+fn nothing_is_begun_where_another_server_has_the_directory_of_a_later_task() {
+    let deployment = Deployment::new(CLIENTS);
+    two_tasks(&deployment);
+    for task in ["cats", "dogs"] {
+        let section = format!("result = \"{task}.npy\"\n");
+        set(
+            &deployment,
+            &section,
+            &format!("{section}[task.schedule]\n"),
+        );
+    }
+    let server = deployment.server();
+    let _ = deployment.address();
+    set(&deployment, "state = \"state\"", "state = \"other\"");
+    set(
+        &deployment,
+        "name = \"dogs\"",
+        "name = \"dogs\"\nstate = \"state/tasks/dogs\"",
+    );
+    let cats = deployment.file("other/tasks/cats");
+    fs::create_dir_all(&cats).unwrap();
+    let command = format!("{cats}/start");
+    fs::write(&command, "").unwrap();
+    let refused = deployment.server().end();
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("state/tasks/dogs"), "{said}");
+    assert!(fs::exists(&command).unwrap(), "the command was obeyed");
+    assert!(!fs::exists(format!("{cats}/rounds")).unwrap());
+    server.kill();
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_begins_no_round_while_clients_still_wait() {
+    let deployment = Deployment::new(CLIENTS);
+    set(&deployment, "[round]", "[schedule]\n[round]");
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let listen = format!("metrics = \"{metrics}\"\nlisten");
+    set(&deployment, "listen", &listen);
+    let (said, state) = (deployment.file("server.out"), deployment.file("state"));
+    let mut server = talking(&deployment, &said);
+    let address = deployment.address();
+    let update = deployment.update("none.npy", &[0.0; 5]);
+    let client = deployment.client(1, &address, &update);
+    deployment.wait("a client that waits for a round", || {
+        has_waiting(&metrics).then_some(())
+    });
+    let id = server.id().to_string();
+    assert!(Command::new("kill").arg(id).status().unwrap().success());
+    deployment.wait("the stop", || {
+        let text = fs::read_to_string(&said).ok()?;
+        text.contains("stopping\n").then_some(())
+    });
+    let command = format!("{state}/start");
+    fs::write(&command, "").unwrap();
+    assert!(server.wait().unwrap().success());
+    let text = fs::read_to_string(&said).unwrap();
+    assert!(text.ends_with("stopped; no round is open\n"), "{text}");
+    assert!(fs::exists(&command).unwrap(), "the command was obeyed");
+    client.kill();
+}
+
 #[test]
 fn a_server_that_is_stopped_says_what_is_open_and_goes_on_with_it() {
     let deployment = Deployment::new(CLIENTS);
@@ -653,7 +739,11 @@ fn a_server_that_is_stopped_says_what_is_open_and_goes_on_with_it() {
 fn who_waits_while_a_server_is_started_again_is_not_sent_away() {
     let deployment = Deployment::new(CLIENTS);
     deployment.configure("dim = 1000000");
-    let listen = format!("listen = \"127.0.0.1:{}\"", free_port());
+    let metrics = format!("127.0.0.1:{}", free_port());
+    let listen = format!(
+        "metrics = \"{metrics}\"\nlisten = \"127.0.0.1:{}\"",
+        free_port()
+    );
     set(&deployment, "listen = \"127.0.0.1:0\"", &listen);
     set(&deployment, "[round]", "[schedule]\n[round]");
     let state = deployment.file("state");
@@ -670,12 +760,13 @@ fn who_waits_while_a_server_is_started_again_is_not_sent_away() {
     });
     stop(server);
     let server = talking(&deployment, &said);
-    deployment.wait("the round", || {
-        (deployment.status(&address)?["contributions"] == 1).then_some(())
+    // Nobody else asks for anything, so what is waited for once the round is there is a request of this client.
+    deployment.wait("the client in its round", || {
+        assert!(waiting.is_running(), "it was sent away");
+        let contributed = value(&metrics, "veilsum_contributions")? == 1;
+        (contributed && has_waiting(&metrics)).then_some(())
     });
-    // Its next answers come from the round.
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    assert!(waiting.is_running(), "{:?}", waiting.end());
+    assert!(waiting.is_running(), "it was sent away");
     stop(server);
 }
 

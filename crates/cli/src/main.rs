@@ -98,11 +98,16 @@ fn run(command: Command) -> Result<u8, CliError> {
     }
 }
 
-/// Threads of a server for whatever blocks: each keeps memory of its own, and more of them are not faster. A contribution that
-/// is verified has one of them wait for it, and what is left is for signatures and files, so that uploads go on meanwhile.
-fn server_threads(verifiers: usize) -> usize {
-    verifiers.saturating_add(8).max(16)
+/// Threads of a server for whatever blocks. Of each task as many contributions as there are verifiers have one until they are
+/// stored, and as many headers until they are looked at: they wait for the disk, or for a round that is busy. What is left is for
+/// signatures and files, so that uploads of all tasks go on meanwhile. A thread is only made when all others are busy.
+fn server_threads(verifiers: usize, tasks: usize) -> usize {
+    let waiting = verifiers.saturating_mul(tasks).saturating_mul(2);
+    waiting.saturating_add(8).clamp(16, SERVER_THREADS_MAX)
 }
+
+/// More of them no machine needs, and few can have.
+const SERVER_THREADS_MAX: usize = 4096;
 
 /// Threads of everything else: many clients may be in one process.
 const THREADS: usize = 512;
@@ -127,12 +132,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn however_many_verify_there_are_threads_for_the_rest() {
-        for verifiers in [1, 16, 40] {
+    fn however_many_wait_in_all_tasks_there_are_threads_for_the_rest() {
+        for (verifiers, tasks) in [(1, 1), (16, 1), (40, 1), (16, 3)] {
             let running = Arc::new((Mutex::new(0), Condvar::new()));
-            // Each goes on when all of them run, with four signatures that are checked beside them.
-            let all = verifiers + 4;
-            let ended = on_runtime(server_threads(verifiers), async move {
+            // Each goes on when all of them run: contributions, headers, and four signatures that are checked beside them.
+            let all = 2 * verifiers * tasks + 4;
+            let ended = on_runtime(server_threads(verifiers, tasks), async move {
                 let started = (0..all).map(|_| {
                     let running = Arc::clone(&running);
                     tokio::task::spawn_blocking(move || {
@@ -151,7 +156,7 @@ mod tests {
                 }
                 Ok(late)
             });
-            assert_eq!(ended, Ok(0), "{verifiers} verifiers");
+            assert_eq!(ended, Ok(0), "{verifiers} verifiers, {tasks} tasks");
         }
     }
 }

@@ -149,11 +149,11 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// # Errors
 /// [`StoreError::Locked`] where another server does; errors of the disk.
-pub(crate) fn take_commands(state: &Path) -> Result<DirLock, StoreError> {
+pub(crate) async fn take_commands(state: &Path) -> Result<DirLock, StoreError> {
     for _ in 0..LOCK_TRIES {
         match DirLock::acquire(&RealDisk, state) {
             // Somebody may only have looked whether it is held.
-            Err(StoreError::Locked { .. }) => std::thread::sleep(LOCK_PAUSE),
+            Err(StoreError::Locked { .. }) => tokio::time::sleep(LOCK_PAUSE).await,
             taken => return taken,
         }
     }

@@ -1,5 +1,7 @@
 //! `server`: the tasks of a configuration, each with one round or with rounds by schedule and by command.
 
+mod facts;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,8 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use veilsum::params::{Beacon, RoundParams, UploadSizes};
+use veilsum::params::Beacon;
 use veilsum::store::{RealDisk, replace_public};
 use veilsum::wire::{BeaconProof, BeaconSource, Roster};
 use veilsum::{
@@ -25,10 +28,9 @@ use crate::metrics;
 use crate::newest::RosterFile;
 use crate::rounds::take_commands;
 use crate::schedule::{Schedule, Slot};
-use crate::stands::Stands;
-use crate::status::duration;
 use crate::update::npy_bytes;
 use crate::{on_runtime, server_threads};
+use facts::{facts, facts_text};
 
 /// How long requests in work may go on when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -67,7 +69,7 @@ pub(crate) fn server(arguments: &ServerArguments) -> Result<u8, CliError> {
         }
         return Ok(0);
     }
-    let threads = server_threads(config.limits.verifiers());
+    let threads = server_threads(config.limits.verifiers(), config.tasks.len());
     on_runtime(threads, serve(config, server_key, arguments.json))
 }
 
@@ -94,16 +96,15 @@ async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result
         Some(listen) => Some(metrics::serve(listen, server.observer()).await?),
         None => None,
     };
-    let mut running = JoinSet::new();
-    let (mut tasks, mut commands) = (Vec::new(), Vec::new());
+    let (mut tasks, mut commands, mut runners) = (Vec::new(), Vec::new(), Vec::new());
     let course = Course::new(config.tasks.len());
     for config in config.tasks {
         let task = server.task(config.name.clone(), config.state.clone())?;
         tasks.push(described(&config));
         if config.schedule.is_some() {
-            commands.push(take_commands(&config.state)?);
+            commands.push(take_commands(&config.state).await?);
         }
-        let runner = Runner {
+        runners.push(Runner {
             task,
             config,
             roster: Arc::clone(&roster),
@@ -112,8 +113,13 @@ async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result
             server_key,
             json,
             course: Arc::clone(&course),
-        };
-        running.spawn(runner.run(ledger.clone()));
+        });
+    }
+    // Nothing is begun, and no number used, before everything is taken that another server may have.
+    let (stop, told) = watch::channel(false);
+    let mut running = JoinSet::new();
+    for runner in runners {
+        running.spawn(runner.run(ledger.clone(), told.clone()));
     }
     let address = server.local_addr();
     if !json {
@@ -148,6 +154,12 @@ async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result
         Some(_) => GRACE,
         None => GRACE_STOPPED,
     };
+    // From here on no round begins, and none goes on without those whom the shutdown cuts off.
+    stop.send_replace(true);
+    tracing::info!(target: "veilsum", event = "stopping");
+    if ended.is_none() && !json {
+        println!("stopping");
+    }
     server.shutdown(grace).await;
     let open = course.open();
     drop(commands);
@@ -264,6 +276,12 @@ enum Ended {
     All(CliError),
 }
 
+/// Waits until the tasks are told to stop.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // Without a sender there is no server any more either.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 async fn told_to_stop() {
     let interrupted = async {
         // Without a handler the signal ends the process, which a server survives too.
@@ -283,118 +301,6 @@ async fn told_to_stop() {
         }
     }
     interrupted.await;
-}
-
-/// What `--check` says of a valid configuration.
-fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError> {
-    let mut tasks = Vec::new();
-    for task in &config.tasks {
-        let stands = Stands::of(task, &task.state, &config.state)?;
-        let roster = stands.roster().unwrap_or(&config.roster);
-        let number = match task.schedule {
-            Some(_) => Ledger::open(&config.state, 0)?.next(task.name.as_str()),
-            None => 0,
-        };
-        let (round, beacon) = task
-            .any_beacon(roster, config.values.is_some(), number)
-            .map_err(|problem| CliError::problems(vec![problem]))?;
-        let (params, layout) = task
-            .params(roster, server_key, round, beacon, now_ms())
-            .map_err(CliError::problems)?;
-        goes_on(task, &stands, &params)?;
-        let proven = *roster.beacon_source() != BeaconSource::Operator;
-        let values = config.values.as_ref().filter(|_| proven);
-        // Whoever fetches a value need not be trusted, and other rounds do not need it: a bad one is no reason not to start.
-        let (value, refused) = match values.map(|values| values.find(roster, round)) {
-            None => (Value::Null, None),
-            Some(Ok(found)) => (json!(found.is_some()), None),
-            Some(Err(error)) => (json!(REFUSED), Some(error.to_string())),
-        };
-        let sizes = UploadSizes::of(&layout, params.committee_size(), params.threshold.into());
-        let schedule = task.schedule.as_ref();
-        let next = schedule.and_then(|schedule| schedule.next(now_ms(), None));
-        tasks.push(json!({
-            "task": task.name.as_str(), "round": round, "scheduled": schedule.is_some(),
-            "open": stands.roster().is_some(),
-            "next_ms": next.map(|slot| slot.at_ms), "cohort": params.cohort_size,
-            "committee": params.committee_size(), "threshold": params.threshold, "n_min": params.n_min,
-            "dim": params.dim, "upload_bytes": sizes.total(),
-            "beacon_round": proven.then_some(beacon.round), "beacon_value": value,
-            "beacon_error": refused,
-        }));
-    }
-    Ok(json!({ "tasks": tasks }))
-}
-
-/// Whether a task that has one round alone may begin it, or go on with it, with these parameters.
-fn goes_on(task: &TaskConfig, stands: &Stands, planned: &RoundParams) -> Result<(), CliError> {
-    let round_id = planned.round_id;
-    match stands {
-        Stands::Open { params, .. } if task.schedule.is_none() => {
-            let same = RoundParams {
-                contribute_deadline_ms: params.contribute_deadline_ms,
-                // A value that proves itself is in the log of the round.
-                beacon: match task.given_beacon() {
-                    Some(_) => planned.beacon,
-                    None => params.beacon,
-                },
-                committee: match task.given_beacon() {
-                    Some(_) => planned.committee.clone(),
-                    None => params.committee.clone(),
-                },
-                ..planned.clone()
-            };
-            match same == **params {
-                true => Ok(()),
-                false => Err(ServerError::OtherParams { round_id }.into()),
-            }
-        }
-        // A result that is not written yet is written when the server is started.
-        Stands::Ended if task.result_of(round_id).is_none_or(|path| path.exists()) => {
-            Err(ServerError::RoundUsed { round_id }.into())
-        }
-        _ => Ok(()),
-    }
-}
-
-/// What `--check` says of a beacon's value that is there and does not verify.
-const REFUSED: &str = "refused";
-
-/// The facts of a task for people.
-fn facts_text(about: &Value) -> String {
-    let number = |key| about.get(key).and_then(Value::as_u64).unwrap_or_default();
-    let mut text = format!(
-        "{} clients are asked and at least {} must contribute; any {} of {} members open the sum; {} coordinates, {} bytes an upload",
-        number("cohort"),
-        number("n_min"),
-        number("threshold"),
-        number("committee"),
-        number("dim"),
-        number("upload_bytes")
-    );
-    if about.get("open").and_then(Value::as_bool) == Some(true) {
-        text += "; a round is open and goes on";
-    }
-    if let Some(next) = about.get("next_ms").and_then(Value::as_u64) {
-        let seconds = next.saturating_sub(now_ms()) / 1000;
-        text += &format!("; the next round in {}", duration(seconds));
-    }
-    // The log of an open round has it.
-    let waits = about.get("beacon_value").and_then(Value::as_bool) == Some(false);
-    if waits && about.get("open").and_then(Value::as_bool) != Some(true) {
-        text += &format!(
-            "; the value of beacon round {} is not there yet, and round {} waits for it",
-            number("beacon_round"),
-            number("round")
-        );
-    }
-    if let Some(error) = about.get("beacon_error").and_then(Value::as_str) {
-        text += &format!(
-            "; the value of beacon round {} is refused: {error}",
-            number("beacon_round")
-        );
-    }
-    text
 }
 
 /// A number above those of all rounds in a task's state directory, and no less than the configuration says: the number of a
@@ -450,19 +356,32 @@ fn is_proven(roster: &Roster) -> bool {
 }
 
 impl Runner {
-    async fn run(mut self, ledger: Option<Arc<Mutex<Ledger>>>) -> Result<(), Ended> {
-        let ended = match (self.config.schedule.clone(), ledger) {
-            (Some(schedule), Some(ledger)) => {
-                let ended = self.scheduled(&schedule, &ledger).await;
-                ended.map_err(Ended::All)
-            }
-            _ => self.single().await.map_err(Ended::One),
+    /// Runs the task until it ends or is told to stop. Then it does nothing more, but is there as long as the server is: of a
+    /// task that is gone clients would hear that it has no round.
+    async fn run(
+        mut self,
+        ledger: Option<Arc<Mutex<Ledger>>>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), Ended> {
+        let ended = tokio::select! {
+            ended = self.drive(ledger) => ended,
+            () = told(&mut stop) => std::future::pending().await,
         };
         // Before the task is dropped, with which it would count as settled.
         if let Err(ended) = &ended {
             self.course.failed(self.config.name.as_str(), ended);
         }
         ended
+    }
+
+    async fn drive(&mut self, ledger: Option<Arc<Mutex<Ledger>>>) -> Result<(), Ended> {
+        match (self.config.schedule.clone(), ledger) {
+            (Some(schedule), Some(ledger)) => {
+                let ended = self.scheduled(&schedule, &ledger).await;
+                ended.map_err(Ended::All)
+            }
+            _ => self.single().await.map_err(Ended::One),
+        }
     }
 
     /// The roster of a round: of one that is open its own, of a new one the newest.

@@ -95,9 +95,10 @@ pub struct ServerOptions {
     pub times: ServerTimes,
     /// Bounds of the transport; its spool directory is set to one below `state`.
     pub transport: TransportConfig,
-    /// Threads that verify, each one contribution at a time; at least one. While one verifies a blocking thread of the runtime
-    /// waits for it: give the runtime some more of these than there are verifiers
-    /// ([`tokio::runtime::Builder::max_blocking_threads`]), or uploads and signatures wait too.
+    /// Threads that verify, each one contribution at a time; at least one. For each task that has clients as many blocking
+    /// threads of the runtime may wait for them and for the disk, and as many for a round that is busy: give the runtime twice as
+    /// many of these as there are verifiers, for each task, and some more ([`tokio::runtime::Builder::max_blocking_threads`]), or
+    /// uploads and signatures wait too.
     pub verifiers: usize,
     /// Where logs and stored bodies are written; uploads in work always go to the real one.
     pub disk: Arc<dyn Disk>,
