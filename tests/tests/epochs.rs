@@ -251,6 +251,16 @@ fn who_is_revoked_or_misses_an_epoch_keeps_no_share_key_of_it() {
     let (key, roster) = (this.file("registrar.key"), this.file("roster.bin"));
     let (public, out) = (this.file("registrar.key.pub"), this.file("second.bin"));
     registrar(&["init", "--key", &key, "--roster", &roster]);
+    let ask = |id: u32| {
+        run_ok([
+            "enrol",
+            "request",
+            "--registrar",
+            &public,
+            "--key",
+            &this.key(id),
+        ])
+    };
     // In the same epoch: client-2 is revoked.
     registrar(&["revoke", "--id", "2"]);
     registrar(&["sign", "--key", &key, "--out", &out]);
@@ -259,6 +269,11 @@ fn who_is_revoked_or_misses_an_epoch_keeps_no_share_key_of_it() {
         (code, json(&said)["erased"].clone()),
         (Some(0), Value::Null)
     );
+    // Nobody knows yet whose roster its key is for.
+    let (code, said) = this.erase(2, &["--json"]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("no registrar is known"), "{said}");
+    ask(2);
     let (code, said) = this.erase(2, &["--json"]);
     assert_eq!(code, Some(0), "{said}");
     let said = json(&said);
@@ -272,6 +287,34 @@ fn who_is_revoked_or_misses_an_epoch_keeps_no_share_key_of_it() {
         registrar(&["admit", &format!("{}.join", this.key(id))]);
     }
     registrar(&["sign", "--key", &key, "--out", &out]);
+    ask(3);
+    // The roster of another deployment, genuine and later, has not client-3 either.
+    let elsewhere = Deployment::enrolled(1);
+    let theirs = elsewhere.file("later.bin");
+    elsewhere.registrar(&["epoch", "--epoch", "3"]);
+    let (key_there, registrar_there) = (
+        elsewhere.file("client-1.key"),
+        elsewhere.file("registrar.key.pub"),
+    );
+    run_ok([
+        "epoch",
+        "next",
+        "--key",
+        &key_there,
+        "--epoch",
+        "3",
+        "--registrar",
+        &registrar_there,
+    ]);
+    elsewhere.registrar(&["admit", &format!("{key_there}.join")]);
+    elsewhere.registrar(&["sign", "--out", &theirs]);
+    let kept = fs::read(this.key(3)).unwrap();
+    let erase = ["epoch", "erase", "--key", &this.key(3), "--roster", &theirs];
+    let output = run([&erase[..], &["--registrar", &registrar_there]].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("give a roster of that one"), "{said}");
+    assert_eq!(fs::read(this.key(3)).unwrap(), kept);
     for id in [2, 3] {
         let (code, said) = this.erase(id, &[]);
         assert_eq!(code, Some(0), "{said}");

@@ -37,6 +37,7 @@ pub(crate) fn epoch(command: &EpochCommand) -> Result<u8, CliError> {
         } => {
             let registrar = read_key(registrar, registrar_from_text)?;
             let mut keys = open(key)?;
+            keys.asks(&registrar)?;
             let next = keys.make_next(*epoch, &mut OsRng)?;
             let out = out.clone().unwrap_or_else(|| beside(key, ".join"));
             let public = beside(key, &format!(".epoch-{epoch}.pub"));

@@ -12,7 +12,7 @@ use veilsum::wire::{
     Admission, JoinContent, JoinError, Published, RevokeError, Roster, Signed, Wire,
 };
 use veilsum::{
-    ClientKeys, KeyError, Registrar, RegistrarError, RegistrarKeys, Signing, now_ms,
+    ClientKeys, KeyError, Registrar, RegistrarError, RegistrarKeys, ShareKeys, Signing, now_ms,
     registrar_from_text, request_from_text, request_to_text,
 };
 
@@ -113,6 +113,7 @@ fn request(
             epoch: keys.epoch(),
         });
     }
+    ShareKeys::open(disk(), key)?.asks(registrar)?;
     let request = keys.request(registrar, &mut OsRng);
     replace_public(&RealDisk, out, &request_to_text(&request))?;
     let (client, epoch) = (keys.client(), keys.epoch());

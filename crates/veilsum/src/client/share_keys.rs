@@ -28,6 +28,7 @@ impl Client {
                 tracing::info!(target: "veilsum", event = "share_key_erased", epoch);
             }
         }
+        keys.used_under(&self.roster)?;
         let used = keys.of_epoch(epoch)?;
         self.machine.use_share_key(*used.share().public());
         self.keys = ClientKeys::from_text(&used.to_text())?;
