@@ -270,9 +270,6 @@ fn find(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
 
 /// As [`find`]; nothing where there is none.
 pub(crate) fn transcripts_in(dir: &Path) -> Vec<PathBuf> {
-    let is_transcript = |dir: &Path| {
-        dir.join(LOG_FILE).exists() && role_of(dir).is_none_or(|role| role == Role::Server)
-    };
     if is_transcript(dir) {
         return vec![dir.to_owned()];
     }
@@ -281,35 +278,44 @@ pub(crate) fn transcripts_in(dir: &Path) -> Vec<PathBuf> {
         dir.join("rounds"),
         dir.join("server").join("rounds"),
     ] {
-        let Ok(entries) = std::fs::read_dir(&parent) else {
-            continue;
-        };
-        let mut found: Vec<PathBuf> = entries
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|path| is_transcript(path))
-            .collect();
+        let found = transcripts_beside(&parent);
         if !found.is_empty() {
-            let number = |path: &PathBuf| {
-                let name = path.file_name()?.to_str()?;
-                name.parse::<u64>().ok()
-            };
-            found.sort_by_key(|path| (number(path), path.clone()));
             return found;
         }
     }
-    // A server with tasks that have names.
+    // A server with tasks that have names. No deeper than this: in a stranger's directory links may lead anywhere.
     let tasks = std::fs::read_dir(dir.join(TASKS_DIR));
     let mut tasks: Vec<PathBuf> = tasks
         .into_iter()
         .flatten()
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|task| task.join("rounds").is_dir())
         .collect();
     tasks.sort();
     let rounds = tasks
         .iter()
-        .map(|task| transcripts_in(&task.join("rounds")));
+        .map(|task| transcripts_beside(&task.join("rounds")));
     rounds.flatten().collect()
+}
+
+fn is_transcript(dir: &Path) -> bool {
+    dir.join(LOG_FILE).exists() && role_of(dir).is_none_or(|role| role == Role::Server)
+}
+
+/// The transcripts among what a directory holds, by their numbers.
+fn transcripts_beside(parent: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(parent);
+    let mut found: Vec<PathBuf> = entries
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| is_transcript(path))
+        .collect();
+    let number = |path: &PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        name.parse::<u64>().ok()
+    };
+    found.sort_by_key(|path| (number(path), path.clone()));
+    found
 }
 
 #[expect(
@@ -502,5 +508,27 @@ fn unpinned(reports: &[Report], who: &str, option: &str, key: impl Fn(&Report) -
             "The {who}'s key was taken from the transcript: {key}. Compare it with the one that you know, or give this with \
              {option}."
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transcripts_are_looked_for_where_a_server_keeps_them_and_no_deeper() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |round: &str| {
+            let round = dir.path().join(round);
+            std::fs::create_dir_all(&round).unwrap();
+            std::fs::write(round.join(LOG_FILE), b"").unwrap();
+            round
+        };
+        // What a link from the rounds of a task to the directory above them would lead to, again and again.
+        make("tasks/b/rounds/tasks/b/rounds/1");
+        make("tasks/b/rounds/server/rounds/1");
+        assert_eq!(transcripts_in(dir.path()), Vec::<PathBuf>::new());
+        let rounds = ["tasks/a/rounds/2", "tasks/a/rounds/10", "tasks/b/rounds/1"].map(make);
+        assert_eq!(transcripts_in(dir.path()), rounds);
     }
 }
