@@ -514,7 +514,8 @@ fn who_comes_too_late_is_told_that_nothing_was_accepted_and_takes_part_in_the_ne
         let output = deployment.client(CLIENTS, &address, &late).end();
         let words = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(4), "{words}");
-        let closed = "round 1 closed before the contribution of this client arrived";
+        // Nothing that it signed says so, and the client knows no more.
+        let closed = "the server says that round 1 closed before the contribution of this client arrived, and gave no receipt";
         assert!(
             words.contains(closed) && words.contains("--after 1"),
             "{words}"
@@ -534,6 +535,8 @@ fn who_comes_too_late_is_told_that_nothing_was_accepted_and_takes_part_in_the_ne
         (asked.status.code(), verdict(&asked)),
         (Some(4), "absent".into())
     );
+    let error = json(&String::from_utf8_lossy(&asked.stdout))["error"].to_string();
+    assert!(error.contains("the server says"), "{error}");
     let saved = run([&["check", &own][..], &keys].concat());
     let words = String::from_utf8_lossy(&saved.stderr);
     assert_eq!(saved.status.code(), Some(2), "{words}");

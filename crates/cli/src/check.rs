@@ -184,10 +184,10 @@ fn refused(
     exit::VERIFICATION
 }
 
-/// A result that the client's contribution is not in, with no receipt that says it should be.
+/// A result that the client's contribution is not in, as the server says unsigned, with no receipt that says it should be.
 fn absent(arguments: &CheckArguments, round: u64, client: ClientId) -> u8 {
     let error = format!(
-        "round {round} closed without the contribution of {client}: it has no receipt, nothing of it was accepted, and there is no result for it to check; join a later round (`--after {round}`)"
+        "the server says that round {round} closed without the contribution of {client}, and gave no receipt: by its word nothing of it was accepted, and there is no result for it to check; join a later round (`--after {round}`)"
     );
     if arguments.json {
         println!(
@@ -307,7 +307,7 @@ fn own(
 enum Fetched {
     /// A result, unchecked.
     Published(Box<Document>),
-    /// That the sum is without this client's contribution, which has no receipt.
+    /// That the sum is without this client's contribution, which has no receipt; unsigned.
     Absent(u64, ClientId),
     /// That it is void, signed for this round.
     Void(Arc<RoundContext>, Box<Signed<VoidContent>>),

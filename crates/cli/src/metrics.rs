@@ -20,15 +20,25 @@ use crate::error::CliError;
 const HEAD_PATIENCE: Duration = Duration::from_secs(2);
 /// A scraper that takes longer to be answered is cut off. Opening a sum may hold its answer up.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The one page that may have to wait for a round.
+const METRICS: &[u8] = b"/metrics";
 /// Longest head of a request in bytes.
 const HEAD_MAX: usize = 4096;
 /// Connections at one time from which nothing is heard yet; another one takes the place of the oldest.
 const UNHEARD: usize = 64;
-/// Requests at one time; what comes beyond is closed.
+/// Requests at one time that may have to wait for a round; what comes beyond is closed.
 const AT_ONCE: usize = 64;
 
 /// Binds the listener; answers in a task until the runtime ends.
 pub(crate) async fn serve(listen: SocketAddr, observer: Observer) -> Result<SocketAddr, CliError> {
+    serve_at_once(listen, observer, AT_ONCE).await
+}
+
+async fn serve_at_once(
+    listen: SocketAddr,
+    observer: Observer,
+    at_once: usize,
+) -> Result<SocketAddr, CliError> {
     let failed = |error: std::io::Error| CliError::Listen {
         listen,
         kind: error.kind(),
@@ -36,7 +46,7 @@ pub(crate) async fn serve(listen: SocketAddr, observer: Observer) -> Result<Sock
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(AT_ONCE));
+        let places = Arc::new(Semaphore::new(at_once));
         let mut unheard: VecDeque<AbortHandle> = VecDeque::new();
         loop {
             let Ok((stream, _)) = listener.accept().await else {
@@ -54,7 +64,13 @@ pub(crate) async fn serve(listen: SocketAddr, observer: Observer) -> Result<Sock
             let reading = tokio::spawn(async move {
                 let read = timeout(HEAD_PATIENCE, head(stream)).await;
                 // Whoever is too slow or goes away is not answered.
-                if let (Ok(Some((stream, head))), Ok(place)) = (read, places.try_acquire_owned()) {
+                let Ok(Some((stream, head))) = read else {
+                    return;
+                };
+                if asked(&head).1 != Some(METRICS) {
+                    // Waits for no round, and so for nobody who does.
+                    let _ = timeout(HEAD_PATIENCE, answer(stream, &head, &observer)).await;
+                } else if let Ok(place) = places.try_acquire_owned() {
                     tokio::spawn(async move {
                         let _ = timeout(PATIENCE, answer(stream, &head, &observer)).await;
                         drop(place);
@@ -81,9 +97,14 @@ async fn head(mut stream: TcpStream) -> Option<(TcpStream, Vec<u8>)> {
     Some((stream, head))
 }
 
-async fn answer(mut stream: TcpStream, head: &[u8], observer: &Observer) -> std::io::Result<()> {
+/// Method and path of a request.
+fn asked(head: &[u8]) -> (Option<&[u8]>, Option<&[u8]>) {
     let mut words = head.split(|b| *b == b' ');
-    let (method, path) = (words.next(), words.next());
+    (words.next(), words.next())
+}
+
+async fn answer(mut stream: TcpStream, head: &[u8], observer: &Observer) -> std::io::Result<()> {
+    let (method, path) = asked(head);
     let (status, more, body) = match (method, path) {
         (Some(b"GET" | b"HEAD"), Some(path)) => {
             let (status, body) = page(path, observer).await;
@@ -109,7 +130,7 @@ async fn answer(mut stream: TcpStream, head: &[u8], observer: &Observer) -> std:
 /// Status and body of the answer about a path.
 async fn page(path: &[u8], observer: &Observer) -> (&'static str, String) {
     match path {
-        b"/metrics" => ("200 OK", metrics(observer).await),
+        METRICS => ("200 OK", metrics(observer).await),
         b"/health" if observer.is_healthy() => ("200 OK", "ok\n".to_owned()),
         b"/health" => ("503 Service Unavailable", "the disk failed\n".to_owned()),
         _ => ("404 Not Found", "/metrics or /health\n".to_owned()),
@@ -304,4 +325,50 @@ async fn metrics(observer: &Observer) -> String {
         );
     }
     text.0
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_core::OsRng;
+    use veilsum::params::ClientId;
+    use veilsum::wire::Roster;
+    use veilsum::{ClientKeys, RegistrarKeys, Server, ServerKeys, ServerOptions};
+
+    use super::*;
+
+    /// What is answered before the connection ends.
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_waits_for_a_busy_round_keeps_nobody_from_health() {
+        let dir = tempfile::tempdir().unwrap();
+        let registrar = RegistrarKeys::generate(&mut OsRng);
+        let client = ClientKeys::generate(ClientId(1), 1, &mut OsRng);
+        let signed = registrar.sign_roster(1, vec![client.entry()]);
+        let roster = Roster::verify(signed, &registrar.public()).unwrap();
+        let anywhere: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let keys = ServerKeys::generate(&mut OsRng);
+        let state = dir.path().to_owned();
+        let options = ServerOptions::new(anywhere, keys, Arc::new(roster), state);
+        let server = Server::bind(options).unwrap();
+        for (places, metrics) in [(0, ""), (1, "HTTP/1.1 200 OK")] {
+            // With none left: all of them are taken.
+            let address = serve_at_once(anywhere, server.observer(), places)
+                .await
+                .unwrap();
+            assert!(get(address, "/health").await.ends_with("ok\n"), "{places}");
+            let elsewhere = get(address, "/else").await;
+            assert!(elsewhere.starts_with("HTTP/1.1 404"), "{elsewhere}");
+            let answered = get(address, "/metrics").await;
+            assert!(answered.starts_with(metrics), "{answered}");
+            assert_eq!(answered.is_empty(), metrics.is_empty(), "{answered}");
+        }
+    }
 }

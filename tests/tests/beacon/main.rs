@@ -249,6 +249,24 @@ fn rounds_are_drawn_with_what_drand_published_and_wait_for_it() {
         );
         assert_eq!(fs::read_to_string(&there).unwrap(), right);
     }
+    // What cannot be read, or is of a later format, may be a value.
+    let later = [&b"VEILSUMB"[..], &[9, 0, 4], &[0; 40]].concat();
+    fs::write(&there, &later).unwrap();
+    let (code, said) = beacon(&deployment, "put", &["--values", &elsewhere, &right]);
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("the file has format 9"), "{said}");
+    assert_eq!(fs::read(&there).unwrap(), later);
+    fs::remove_file(&there).unwrap();
+    #[cfg(unix)]
+    {
+        let socket = std::os::unix::net::UnixListener::bind(&there).unwrap();
+        let (code, said) = beacon(&deployment, "put", &["--values", &elsewhere, &right]);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("1000.json"), "{said}");
+        assert!(fs::read(&there).is_err(), "{said}");
+        drop(socket);
+        fs::remove_file(&there).unwrap();
+    }
     // A value that is one stays, byte by byte.
     let spaced = right.replace(',', ", ");
     fs::write(&there, &spaced).unwrap();

@@ -106,6 +106,23 @@ impl BeaconFileError {
         }
     }
 
+    /// Whether it is the bytes of a file that show it to be no value of the beacon round, in place of a disk that does not give
+    /// them or a program that is too old for them.
+    pub(crate) fn is_of_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::TooLarge { .. })
+                | Self::Format { .. }
+                | Self::Damaged { .. }
+                | Self::Kind { .. }
+                | Self::Content { .. }
+                | Self::Json { .. }
+                | Self::Hex { .. }
+                | Self::Round { .. }
+                | Self::Refused { .. }
+        )
+    }
+
     /// Whether something does not verify, in place of being no such thing at all.
     pub(crate) fn is_verification(&self) -> bool {
         matches!(

@@ -323,10 +323,11 @@ fn put(roster: &Roster, dir: &Path, value: &str) -> Result<(), CliError> {
                 Ok(there) if there.value == found.value => {}
                 Ok(_) => return Err(BeaconFileError::OtherValue { path: target }.into()),
                 // Whoever fetches values need not be trusted, nor does a fetch always end: no round can use what is there.
-                Err(refused) => {
+                Err(refused) if refused.is_of_content() => {
                     replace_public(&RealDisk, &target, &bytes)?;
                     println!("replaced what was no value: {refused}");
                 }
+                Err(unread) => return Err(unread.into()),
             }
         }
         Err(error) => return Err(error.into()),

@@ -78,9 +78,9 @@ pub enum ClientError {
         "the server declared the round void: the update is spent, train again for the next round"
     )]
     Void,
-    /// The server took the contribution no more, so that no sum has it in it.
+    /// The server says that it took the contribution no more, and gave no receipt; nothing that it signed says so.
     #[error(
-        "round {round} closed before the contribution of this client arrived: nothing of it was accepted, and the sum is without it. The update is spent: train again, and join a later round (`--after {round}`)"
+        "the server says that round {round} closed before the contribution of this client arrived, and gave no receipt: by its word nothing of it was accepted, and the sum is without it. The update is spent: train again, and join a later round (`--after {round}`)"
     )]
     Closed {
         /// The round.
