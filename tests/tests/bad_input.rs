@@ -182,6 +182,7 @@ fn updates() {
     let client = |update: &str| deployment.client_arguments(1, &address, update);
     // What the client keeps of a round that it joined is not half-written output.
     fs::create_dir(deployment.file("client-1.state")).unwrap();
+    fs::create_dir(deployment.file("client-1.key.epochs")).unwrap();
 
     let infinite = deployment.update("infinite.npy", &[0.0, 1.0, 2.0, f64::INFINITY, 0.0]);
     fails(

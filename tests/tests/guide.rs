@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use veilsum_e2e::{program, run};
+use veilsum_e2e::{json, program, run, run_ok};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operator.md");
 
@@ -35,6 +35,17 @@ fn the_operators_guide_runs() {
         "{said}"
     );
     assert!(said.contains("certified"), "{said}");
+
+    // All its servers have one key: a number that two of them gave to rounds would convict it.
+    let mut numbers = vec![1];
+    for config in ["weekly", "drawn", "tasks"] {
+        let config = dir.path().join(format!("{config}.toml"));
+        let config = config.to_str().unwrap();
+        let about = json(&run_ok(["server", "--check", "--json", "--config", config]));
+        let tasks = about["tasks"].as_array().unwrap().iter();
+        numbers.extend(tasks.map(|task| task["round"].as_u64().unwrap()));
+    }
+    assert_eq!(numbers, [1, 100, 10000, 20000, 20001]);
 }
 
 /// The text outside of blocks and tables.

@@ -37,7 +37,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         );
     }
     if let Some(path) = &arguments.result {
-        places::file(path)?;
+        places::mean(path)?;
     }
     let policy = Policy {
         n_min: arguments.n_min,
@@ -69,6 +69,10 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
         println!("joined round {}", round.round_id());
     }
     let round_id = round.round_id();
+    let result = arguments.result.as_deref();
+    let result = result.map(|path| numbered(path, round_id));
+    // Before anything is contributed whose mean could not be written.
+    result.as_deref().map_or(Ok(()), places::mean)?;
     let earlier = client.contributed(round_id);
     let (x, clipped) = match earlier {
         Some(reached) => {
@@ -108,9 +112,8 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
             });
         }
     };
-    let result = arguments.result.as_deref();
-    let result = result.map(|path| numbered(path, round_id));
     if let Some(path) = &result {
+        places::mean(path)?;
         replace_public(&RealDisk, path, &npy_bytes(&part.mean))?;
     }
     if human {

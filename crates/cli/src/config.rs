@@ -154,7 +154,8 @@ impl Problem {
     /// Whether files, directories or addresses are in the way, not what the configuration says.
     pub(crate) fn is_of_the_machine(&self) -> bool {
         match self {
-            Self::File(FileError::Store(_)) | Self::Place { .. } => true,
+            Self::File(FileError::Store(_)) => true,
+            Self::Place { cause, .. } => cause.is_of_the_machine(),
             Self::Address { .. } | Self::Credential { .. } => true,
             Self::Task { problem, .. } => problem.is_of_the_machine(),
             _ => false,
@@ -392,6 +393,17 @@ impl ServerConfig {
         let times = TimesConfig::read(&mut fields, &mut outer);
         let (tasks, unread) = read_tasks(&mut fields, &mut outer, state.as_deref());
         fields.end(outer);
+        let of_address = |task: &&TaskConfig| task.result.is_some() && task.result == address_file;
+        if let Some(task) = tasks.iter().find(of_address) {
+            fields.add(FieldError::Clash {
+                first: "address_file".to_owned(),
+                second: match task.name.as_str() {
+                    "" => "result".to_owned(),
+                    name => format!("task.{name}.result"),
+                },
+                what: "each needs a file of its own",
+            });
+        }
         if key.is_some() == key_env.is_some() {
             let (first, second) = ("key", "key_env");
             fields.add(FieldError::OneOf { first, second });
@@ -453,7 +465,7 @@ impl ServerConfig {
         problems.extend(at_state.and_then(|found| wrong("state", found)));
         let at_address = address_file
             .as_deref()
-            .map(|path| places::file(&base.join(path)));
+            .map(|path| places::address(&base.join(path)));
         problems.extend(at_address.and_then(|found| wrong("address_file", found)));
         for task in &tasks {
             let own = base.join(&task.state);
@@ -464,9 +476,8 @@ impl ServerConfig {
                 ("state", own.and_then(|path| places::state(&path).err())),
                 (
                     "result",
-                    task.result
-                        .as_ref()
-                        .and_then(|path| places::file(&base.join(path)).err()),
+                    task.result_of(task.round.id)
+                        .and_then(|path| places::mean(&base.join(path)).err()),
                 ),
             ];
             for (field, cause) in found {

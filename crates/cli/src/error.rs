@@ -58,7 +58,9 @@ pub(crate) enum CliError {
         "the round is given up by command: its number is used up, and the next one is another draw"
     )]
     GivenUp { round: u64 },
-    #[error("no round waits for the value of its beacon: nothing is given up")]
+    #[error(
+        "no round waits for the value of its beacon: nothing is given up. A server without [schedule] is stopped, and started with another round.id"
+    )]
     NothingWaits,
     #[error(
         "round {round} is announced already, so it goes on: only a round that still waits can be given up"
@@ -340,6 +342,7 @@ impl CliError {
             Self::Client(error)
             | Self::Floor { cause: error, .. }
             | Self::Waited { cause: error, .. } => client_code(error),
+            Self::Place(error) if !error.is_of_the_machine() => exit::USAGE,
             Self::Place(_) | Self::Lookup { .. } => exit::ENVIRONMENT,
             Self::Demo(error) => match error {
                 DemoError::Server(error) => server_code(error),

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use veilsum::store::{RealDisk, StoreError, read_bounded, replace_private};
 
-const FILE: &str = "ledger.json";
+/// Its name in a state directory.
+pub(crate) const FILE: &str = "ledger.json";
 const FILE_MAX: u64 = 1 << 20;
 
 /// The file is there and cannot be read.

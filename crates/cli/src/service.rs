@@ -26,6 +26,7 @@ use crate::error::CliError;
 use crate::ledger::Ledger;
 use crate::metrics;
 use crate::newest::RosterFile;
+use crate::places;
 use crate::rounds::take_commands;
 use crate::schedule::{Schedule, Slot};
 use crate::update::npy_bytes;
@@ -84,10 +85,8 @@ async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result
     config.times.apply(&mut options);
     let server = Server::bind(options)?;
     let ledger = if config.tasks.iter().any(|task| task.schedule.is_some()) {
-        let used = config.tasks.iter().map(least_unused);
-        let least = used.collect::<Result<Vec<u64>, CliError>>()?;
         // Rounds before the beacon's first have no value.
-        let least = least.into_iter().max().unwrap_or(1).max(beacon_first);
+        let least = least_of_all(&config.tasks)?.max(beacon_first);
         Some(Arc::new(Mutex::new(Ledger::open(&state, least)?)))
     } else {
         None
@@ -140,6 +139,7 @@ async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result
         // Until then it may be refused, and the file may be that of another server.
         let begun = ended.is_none() && course.is_begun();
         if let Some(path) = config.address_file.as_deref().filter(|_| begun) {
+            places::address(path)?;
             replace_public(&RealDisk, path, format!("{address}\n").as_bytes())?;
         }
         if ended.is_none() {
@@ -301,6 +301,13 @@ async fn told_to_stop() {
         }
     }
     interrupted.await;
+}
+
+/// A number above those of the rounds of all tasks.
+fn least_of_all(tasks: &[TaskConfig]) -> Result<u64, CliError> {
+    let used = tasks.iter().map(least_unused);
+    let used = used.collect::<Result<Vec<u64>, CliError>>()?;
+    Ok(used.into_iter().max().unwrap_or(1))
 }
 
 /// A number above those of all rounds in a task's state directory, and no less than the configuration says: the number of a
@@ -668,6 +675,8 @@ impl Runner {
     /// Writes the mean, then says how the round ended: whatever ends the server from here on, the operator has the result.
     fn finish(&self, report: &RoundReport, path: Option<&Path>) -> Result<(), CliError> {
         if let Some(path) = path {
+            // The number in its name may make it another file than the one that was looked at before.
+            places::mean(path)?;
             replace_public(&RealDisk, path, &npy_bytes(&report.mean))?;
         }
         if self.json {

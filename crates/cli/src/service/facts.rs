@@ -5,6 +5,7 @@ use veilsum::params::{RoundParams, UploadSizes};
 use veilsum::wire::BeaconSource;
 use veilsum::{ServerError, now_ms};
 
+use super::least_of_all;
 use crate::config::{ServerConfig, TaskConfig};
 use crate::error::CliError;
 use crate::ledger::Ledger;
@@ -14,11 +15,12 @@ use crate::status::duration;
 /// What `--check` says of a valid configuration.
 pub(super) fn facts(config: &ServerConfig, server_key: [u8; 32]) -> Result<Value, CliError> {
     let mut tasks = Vec::new();
+    let least = least_of_all(&config.tasks)?;
     for task in &config.tasks {
         let stands = Stands::of(task, &task.state, &config.state)?;
         let roster = stands.roster().unwrap_or(&config.roster);
         let number = match task.schedule {
-            Some(_) => Ledger::open(&config.state, 0)?.next(task.name.as_str()),
+            Some(_) => Ledger::open(&config.state, least)?.next(task.name.as_str()),
             None => 0,
         };
         let (round, beacon) = task
