@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use quinn::{ConnectionError, ReadError, RecvStream, SendStream, StoppedError, VarInt, WriteError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,6 +76,8 @@ pub(crate) struct Inner {
     pub(crate) pinned: ServerKey,
     pub(crate) config: ClientConfig,
     pub(crate) link: Mutex<Link>,
+    /// Whether the log was told that some address is another's.
+    pub(crate) warned: AtomicBool,
     /// How many pauses were made, by all requests: no two get the same jitter.
     pauses: AtomicU64,
 }
@@ -113,6 +115,7 @@ impl Client {
                 pinned,
                 config,
                 link: Mutex::default(),
+                warned: AtomicBool::new(false),
                 pauses: AtomicU64::new(0),
             }),
         })

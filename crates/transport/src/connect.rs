@@ -210,7 +210,16 @@ impl Inner {
             })?;
         match timeout_at(until, connecting).await {
             Err(_) => Err(not_connected(addr, ConnectFailure::NoAnswer)),
-            Ok(Err(error)) => Err(connect_failure(addr, &error, &mismatch)),
+            Ok(Err(error)) => {
+                let failure = connect_failure(addr, &error, &mismatch);
+                // The client may look elsewhere for long, and be told of the last of its failures alone.
+                if let Failure::Final(ClientError::ServerKeyMismatch { .. }) = failure
+                    && !self.warned.swap(true, Ordering::Relaxed)
+                {
+                    tracing::warn!(target: TARGET, event = "server_key_mismatch", server = %addr);
+                }
+                Err(failure)
+            }
             Ok(Ok(connection)) if !version_is_common(&connection) => {
                 let closed = timeout_at(until, connection.closed()).await;
                 Err(no_version(addr, closed.ok().as_ref()))

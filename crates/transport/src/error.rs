@@ -295,3 +295,18 @@ pub enum ClientError {
     #[error("the TLS configuration was refused: please report this")]
     Tls,
 }
+
+impl ClientError {
+    /// Whether somebody answered who does not hold the server's key, and the server itself was found at no other address: to
+    /// look for longer mends that only if it was not running.
+    #[must_use]
+    pub fn is_key_mismatch(&self) -> bool {
+        match self {
+            Self::ServerKeyMismatch { .. } => true,
+            Self::Unreachable { another, .. } => another
+                .as_ref()
+                .is_some_and(|another| another.is_key_mismatch()),
+            _ => false,
+        }
+    }
+}

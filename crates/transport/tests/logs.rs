@@ -5,9 +5,11 @@
 #[path = "it/common.rs"]
 mod common;
 
+use std::net::UdpSocket;
 use std::time::Duration;
 
 use common::*;
+use veilsum_transport::{Addresses, Body, Client};
 
 #[test]
 fn logs_carry_no_payload_and_no_secret() {
@@ -44,6 +46,16 @@ fn logs_carry_no_payload_and_no_secret() {
             for kind in [ECHO, UNKNOWN, STUCK] {
                 let _ = client.request(kind, b"HEAD-SECRET", &body, limits()).await;
             }
+            // One address is silent and one is another's: told once, however often they are tried.
+            let (silent, other) = (UdpSocket::bind("127.0.0.1:0").unwrap(), start_other());
+            let name = [silent.local_addr().unwrap(), other.server.local_addr()];
+            let mut config = client_config();
+            config.connect_timeout = Duration::from_millis(600);
+            config.max_attempts = 2;
+            let addrs = Addresses::of_name(name).unwrap();
+            let client = Client::new(addrs, world.key, config).unwrap();
+            let asked = client.request(ECHO, b"", &Body::Empty, limits());
+            assert!(asked.await.unwrap_err().is_key_mismatch());
             world.server.shutdown(Duration::from_secs(1)).await;
         });
     });
@@ -54,4 +66,10 @@ fn logs_carry_no_payload_and_no_secret() {
         "{text}"
     );
     assert!(!text.contains("SECRET"), "{text}");
+    let warned = text.lines().filter(|line| line.contains("WARN"));
+    let warned: Vec<&str> = warned.collect();
+    assert!(
+        matches!(warned[..], [line] if line.contains("server_key_mismatch")),
+        "{text}"
+    );
 }

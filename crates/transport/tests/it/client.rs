@@ -213,6 +213,7 @@ async fn of_several_addresses_the_one_that_answers_is_used() {
             another: Some(Box::new(ClientError::ServerKeyMismatch { addr })),
         };
         assert_eq!(error, unreachable);
+        assert!(error.is_key_mismatch());
         let told = error.to_string();
         assert!(told.contains(&format!("{addr} does not hold")), "{told}");
     }

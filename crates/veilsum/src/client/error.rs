@@ -159,6 +159,7 @@ impl ClientError {
     pub fn is_verification(&self) -> bool {
         match self {
             Self::Rosters(error) => return error.is_verification(),
+            Self::Request(RequestError::Transport(error)) => return error.is_key_mismatch(),
             Self::Unsendable { cause, .. } => {
                 return matches!(
                     **cause,
@@ -176,10 +177,7 @@ impl ClientError {
                 | Self::Refusal(_)
                 | Self::VoidSignature
                 | Self::OldRound { .. }
-                | Self::Request(
-                    RequestError::Refused(_)
-                        | RequestError::Transport(TransportError::ServerKeyMismatch { .. })
-                )
+                | Self::Request(RequestError::Refused(_))
         )
     }
 }

@@ -3,7 +3,8 @@
 use super::*;
 use veilsum::kind;
 use veilsum::transport::{
-    Handler, PeerInfo, Request, RequestLimits, Response, Server as Transport, ServerConfig, Status,
+    Addresses, Handler, PeerInfo, Request, RequestLimits, Response, Server as Transport,
+    ServerConfig, Status,
 };
 
 struct Stale {
@@ -62,5 +63,25 @@ async fn no_round_is_joined_that_is_not_above_the_one_asked_for() {
     tokio::select! {
         () = test => {}
         ended = world.server.run(world.params.clone(), |_| {}) => panic!("{ended:?}"),
+    }
+}
+
+/// Of the addresses of a name one does not answer, and behind the other is a server with another key.
+#[tokio::test]
+async fn who_finds_another_server_alone_has_found_no_server_that_it_may_trust() {
+    let dir = tempfile::tempdir().unwrap();
+    let [own, other] = ["own", "other"].map(|name| World::new(&dir.path().join(name), |_| {}));
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let nobody = silent.local_addr().unwrap();
+    let found = [nobody, other.server.local_addr()];
+    for (name, is_verification) in [(&found[..], true), (&found[..1], false)] {
+        let options = ClientOptions {
+            server: Addresses::of_name(name.iter().copied()).unwrap(),
+            patience: Duration::from_secs(3),
+            ..own.client_options(&own.clients[0], dir.path())
+        };
+        let error = Client::open(options).await.err().unwrap();
+        assert!(error.is_unanswered(), "{error}");
+        assert_eq!(error.is_verification(), is_verification, "{error}");
     }
 }
