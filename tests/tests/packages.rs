@@ -345,12 +345,11 @@ fn the_containerfile_names_what_there_is() {
 }
 
 /// The base image of the container has the C library and that of the compiler, and nothing else that a program could need.
-#[cfg(target_os = "linux")]
+/// Another C library brings another tool.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 #[test]
 fn the_program_needs_no_library_that_a_bare_debian_has_not() {
-    let Ok(output) = Command::new("ldd").arg(program()).output() else {
-        return; // Another C library brings another tool.
-    };
+    let output = Command::new("ldd").arg(program()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let names = said
         .lines()

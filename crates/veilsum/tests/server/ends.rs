@@ -198,16 +198,23 @@ async fn the_sum_is_opened_when_the_last_to_contribute_had_its_say() {
 async fn who_comes_when_the_round_has_closed_hears_that_nothing_was_accepted() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::new(dir.path(), |_| {});
-    world.params.contribute_deadline_ms = now_ms() + 3_000;
     let first: Vec<_> = world.clients[..3]
         .iter()
         .map(|keys| tokio::spawn(take_part(world.client_options(keys, dir.path()))))
         .collect();
-    let watching = Requests::new(world.connection(), PATIENCE);
+    let (observer, watching) = (
+        world.server.observer(),
+        Requests::new(world.connection(), PATIENCE),
+    );
     let late = || world.client_options(&world.clients[3], dir.path());
-    let [late, again] = [late(), late()];
+    let [leaves, late, again] = [late(), late(), late()];
     let late = tokio::spawn(async move {
-        watching.announcement(0).await.unwrap();
+        // The round closes because nobody is left, however long the others take.
+        let mut client = Client::open(leaves).await.unwrap();
+        client.join(0).await.unwrap();
+        client.close().await;
+        drop(client);
+        observer.departed(1, ClientId(4)).await;
         while seen(&watching).await.phase < 2 {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
