@@ -231,6 +231,53 @@ fn each_event_has_a_name_and_a_target_of_the_guide() {
     }
 }
 
+/// Everybody is asked, so a new client makes the cohort larger than `n_min` allows. The operator sees it, and no number is lost.
+#[test]
+fn a_round_that_the_roster_does_not_allow_is_told_of_and_uses_no_number() {
+    let deployment = Deployment::enrolled(CLIENTS);
+    let metrics = format!("127.0.0.1:{}", free_port());
+    deployment.configure(&format!(
+        "n_min = {CLIENTS}\nthreshold = {CLIENTS}\n[schedule]"
+    ));
+    configure(
+        &deployment,
+        "listen =",
+        &format!("metrics = \"{metrics}\"\nlisten ="),
+    );
+    let out = fs::File::create(deployment.file("server.out")).unwrap();
+    let mut server = Command::new(program())
+        .args(["server", "--config", &deployment.file("server.toml")])
+        .stdout(out)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let _ = deployment.address();
+    deployment.registrar(&["revoke", "--id", "1"]);
+    deployment.sign_roster();
+    for tries in 1..3 {
+        run_ok(["rounds", "start", "--state", &deployment.file("state")]);
+        let counted = format!("veilsum_rounds_not_begun_total{{task=\"\"}} {tries}\n");
+        deployment.wait("the count", || {
+            get(&metrics, "/metrics").contains(&counted).then_some(())
+        });
+    }
+    let said = fs::read_to_string(deployment.file("server.out")).unwrap();
+    let line = "no round is begun: change the configuration and start the server again, or change the roster:\n  [round] ";
+    assert_eq!(said.matches(line).count(), 2, "{said}");
+    assert!(said.contains(&format!("n_min is {CLIENTS}")), "{said}");
+    let add = deployment.request(CLIENTS + 1);
+    deployment.registrar(&["admit", &add]);
+    deployment.sign_roster();
+    run_ok(["rounds", "start", "--state", &deployment.file("state")]);
+    let first = deployment.wait("a round", || {
+        let mut rounds = fs::read_dir(deployment.file("state/rounds")).ok()?;
+        rounds.next()?.ok()
+    });
+    assert_eq!(first.file_name(), "1");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
 #[test]
 fn a_round_is_seen_without_secrets_and_kept_until_it_is_pruned() {
     let deployment = Deployment::new(CLIENTS);

@@ -92,6 +92,16 @@ impl Ledger {
         self.used.next_round = self.used.next_round.max(least);
     }
 
+    /// Uses up a slot of a task without a round, and no number; a command needs nothing.
+    pub(crate) fn pass(&mut self, task: &str, slot: Option<u64>) -> Result<(), LedgerError> {
+        let Some(slot) = slot else {
+            return Ok(());
+        };
+        let mut used = self.used.clone();
+        used.slots.insert(task.to_owned(), slot);
+        self.write(used)
+    }
+
     /// Takes the next number for a round, in a slot of a task if it is not begun by command. Both are used up then, also when
     /// the server dies before the round is announced: a slot is rather missed than begun twice.
     pub(crate) fn begin(&mut self, task: &str, slot: Option<u64>) -> Result<u64, LedgerError> {
@@ -146,6 +156,11 @@ mod tests {
         assert_eq!(skipping.begin("a", None), Ok(101));
         skipping.skip_to(200);
         assert_eq!(skipping.begin("a", None), Ok(200));
+
+        skipping.pass("c", None).unwrap();
+        skipping.pass("c", Some(3)).unwrap();
+        let again = Ledger::open(dir.path(), 1).unwrap();
+        assert_eq!((again.last_slot("c"), again.next("c")), (Some(3), 201));
 
         let path = dir.path().join(FILE);
         for bad in ["", "{}", "{\"next_round\": -1, \"slots\": {}}", "[1]"] {

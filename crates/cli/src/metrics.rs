@@ -246,6 +246,14 @@ async fn metrics(observer: &Observer) -> String {
     for (task, count) in observer.storage_failures() {
         text.labelled(name, &[("task", &task)], count);
     }
+    let (name, help) = (
+        "veilsum_rounds_not_begun_total",
+        "Rounds that were due and could not be begun: the configuration does not fit the roster.",
+    );
+    text.family(name, "counter", help);
+    for (task, count) in observer.not_begun() {
+        text.labelled(name, &[("task", &task)], count);
+    }
     let stats = observer.transport();
     let counters = [
         (

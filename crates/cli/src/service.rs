@@ -532,8 +532,42 @@ impl Runner {
             // Rounds before the beacon's first, which a new roster may have moved, have no value.
             let roster = tokio::task::block_in_place(|| self.roster.refresh(&self.task));
             locked(ledger).skip_to(roster.beacon().first_round);
+            let least = locked(ledger).next(&name);
+            if let Err(problems) = self.possible(&roster, least) {
+                self.not_begun(&problems);
+                locked(ledger).pass(&name, slot)?;
+                continue;
+            }
             let round = locked(ledger).begin(&name, slot)?;
             self.try_round(round, ledger).await?;
+        }
+    }
+
+    /// Whether there can be a round under this roster as the configuration is: a new client, say, may make its cohort too large
+    /// for `n_min`. The value of a beacon changes nothing about it.
+    fn possible(&self, roster: &Roster, least: u64) -> Result<(), Vec<Problem>> {
+        let any = self.config.any_beacon(roster, self.values.is_some(), least);
+        let (round, beacon) = any.map_err(|problem| vec![problem])?;
+        let made = self
+            .config
+            .params(roster, self.server_key, round, beacon, now_ms());
+        made.map(|_| ())
+    }
+
+    /// Tells the operator that no round is begun, wherever one looks.
+    fn not_begun(&self, problems: &[Problem]) {
+        let task = self.config.name.as_str();
+        self.task.note_not_begun();
+        let said: Vec<String> = problems.iter().map(Problem::to_string).collect();
+        let listed = listed(problems);
+        tracing::error!(target: "veilsum", event = "round_not_begun", task, problems = %listed);
+        if self.json {
+            println!("{}", json!({ "task": task, "not_begun": said }));
+        } else {
+            println!(
+                "{}no round is begun: change the configuration and start the server again, or change the roster:{listed}",
+                self.front()
+            );
         }
     }
 
@@ -543,8 +577,7 @@ impl Runner {
         match self.new_round(round, ledger).await {
             // A new roster may be too small for the configuration: other tasks go on.
             Err(CliError::Params(problems)) => {
-                let problems = listed(&problems);
-                tracing::error!(target: "veilsum", event = "round_not_begun", task, round, %problems);
+                self.not_begun(&problems);
             }
             // By command, or because the registrar has had rounds begin later while it waited for its value.
             Err(

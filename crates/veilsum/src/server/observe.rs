@@ -41,6 +41,12 @@ impl Observer {
         self.shared.storage_failures()
     }
 
+    /// Of each task, how many rounds were due since the start and could not be begun: their parameters did not fit the roster.
+    #[must_use]
+    pub fn not_begun(&self) -> Vec<(String, u64)> {
+        self.shared.not_begun()
+    }
+
     /// Whether the logs of the newest rounds of all tasks can be written, and their last contributions could be stored. Of a
     /// round that is busy what was known before; nothing waits.
     #[must_use]

@@ -301,6 +301,15 @@ impl Shared {
         homes.iter().map(of).collect()
     }
 
+    /// Of each task, how many rounds were due and could not be begun since the start.
+    pub(super) fn not_begun(&self) -> Vec<(String, u64)> {
+        let of = |home: &Arc<TaskHome>| {
+            let count = home.not_begun();
+            (home.name.as_str().to_owned(), count)
+        };
+        self.homes().iter().map(of).collect()
+    }
+
     fn newest_of(&self, task: &TaskName) -> Option<Arc<RoundRun>> {
         let id = self.newest.borrow().get(task).copied();
         self.round(id?)

@@ -84,6 +84,8 @@ pub(super) struct TaskHome {
     beacon: Mutex<Option<u64>>,
     /// A round was opened, or there is none to go on with.
     settled: AtomicBool,
+    /// Rounds that were due and could not be begun, since the start.
+    not_begun: AtomicU64,
     pub(super) storage: Storage,
 }
 
@@ -133,6 +135,7 @@ impl TaskHome {
             next_ms: Mutex::new(0),
             beacon: Mutex::new(None),
             settled: AtomicBool::new(false),
+            not_begun: AtomicU64::new(0),
             storage: Storage::default(),
         }
     }
@@ -153,6 +156,10 @@ impl TaskHome {
     /// See [`Task::set_next`].
     pub(super) fn next_ms(&self) -> u64 {
         *self.next_ms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn not_begun(&self) -> u64 {
+        self.not_begun.load(Ordering::Relaxed)
     }
 
     fn note_next(&self, at_ms: u64) {
@@ -213,6 +220,11 @@ impl Task {
     pub fn set_next(&self, at_ms: Option<u64>) {
         self.home.note_next(at_ms.unwrap_or(0));
         self.shared.settle(&self.home);
+    }
+
+    /// Counts a round that was due and could not be begun: see [`super::Observer::not_begun`].
+    pub fn note_not_begun(&self) {
+        self.home.not_begun.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Says that the next round waits for the value of a beacon round, or does no more; no round is open.
