@@ -14,14 +14,14 @@ use veilsum::proof::Prepared;
 use veilsum::protocol::{Check, ClientError as MachineError, Message};
 use veilsum::{
     Answer, Client, ClientError, ClientKeys, ClientOptions, Joined, Observer, RequestError,
-    Requests, ServerPublic,
+    Requests, ServerPublic, ServerStatus,
 };
 
 use crate::error::DemoError;
 use crate::forge::{Twist, forge};
 use crate::learning::{ATTACK_FACTOR, Federation};
 use crate::plan::{Attack, Behaviour, Dropout, usize_of};
-use crate::run::Ledger;
+use crate::run::{Ledger, QUIET};
 
 /// How long a client of the demo waits for anything.
 const PATIENCE: Duration = Duration::from_secs(1800);
@@ -63,7 +63,8 @@ pub(crate) struct ClientTask {
     pub(crate) federation: Arc<Federation>,
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) ledger: Arc<Ledger>,
-    pub(crate) late_member: Duration,
+    /// See [`Interference::late_member`](crate::Interference::late_member).
+    pub(crate) late_member: bool,
     /// To tell the server when the client does not come again: waiting would tell it too, and be wrong on a machine that
     /// stands still.
     pub(crate) server_told: Observer,
@@ -119,7 +120,10 @@ impl ClientTask {
         let joined = client.join(task.round.saturating_sub(1)).await?;
         if self.behaviour == Behaviour::Dropout(Dropout::BeforeContributing) {
             // Until the server has heard of it: else it would be waited for.
-            let known = self.until_known(client.requests().clone(), task.round);
+            let own = self.keys.client();
+            let known = self.until(client.requests().clone(), task.round, |open| {
+                open.clients_awaited.contains(&own)
+            });
             let _ = tokio::time::timeout(PATIENCE, known).await;
             client.close().await;
             return Ok(());
@@ -144,8 +148,10 @@ impl ClientTask {
                 }
             }
         };
-        if joined.member == Some(MemberIndex(1)) {
-            tokio::time::sleep(self.late_member).await;
+        if self.late_member && joined.member == Some(MemberIndex(1)) {
+            self.until(client.requests().clone(), task.round, |open| open.phase > 0)
+                .await?;
+            tokio::time::sleep(2 * QUIET).await;
         }
         if self.behaviour == Behaviour::Dropout(Dropout::AfterEndorsing) {
             client
@@ -172,17 +178,20 @@ impl ClientTask {
         Ok(())
     }
 
-    async fn until_known(&self, requests: Requests, round: u64) -> Result<(), DemoError> {
+    /// Waits until the server says so of the round, or has a later one.
+    async fn until(
+        &self,
+        requests: Requests,
+        round: u64,
+        reached: impl Fn(&ServerStatus) -> bool,
+    ) -> Result<(), DemoError> {
         loop {
             let tasks = requests.status().await;
             let tasks = tasks.map_err(ClientError::from)?;
             let known = tasks
                 .iter()
                 .filter_map(|task| task.round.as_ref())
-                .any(|open| {
-                    open.round > round
-                        || open.round == round && open.clients_awaited.contains(&self.keys.client())
-                });
+                .any(|open| open.round > round || open.round == round && reached(open));
             if known {
                 return Ok(());
             }

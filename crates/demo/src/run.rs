@@ -34,7 +34,7 @@ const REQUESTS_DIR: &str = "requests";
 const CONTRIBUTE: Duration = Duration::from_secs(600);
 /// Who is not heard for this long has vanished. Clients that leave say so to the server: nobody is waited for so long, and
 /// nobody who stays is taken for gone because the machine stands still.
-const QUIET: Duration = Duration::from_secs(10);
+pub(crate) const QUIET: Duration = Duration::from_secs(10);
 /// The same where the server cheats: somebody who is there is never heard.
 const QUIET_CHEATING: Duration = Duration::from_millis(1500);
 /// Longer than the slowest machine takes to look at shares: a bad one is its dealer's fault, however late it is seen.
@@ -171,8 +171,9 @@ pub struct Interference {
     pub added_to_sum: i64,
     /// What a server that accepts an invalid contribution accepts.
     pub planted: Attack,
-    /// How long the first member of the committee, which gets the bad shares of others, rests before it asks for the package.
-    pub late_member: Duration,
+    /// Whether the first member of the committee, which gets the bad shares of others, asks for its package when it has not been
+    /// heard for longer, since contributions are closed, than a member that vanished is waited for.
+    pub late_member: bool,
 }
 
 impl Default for Interference {
@@ -180,7 +181,7 @@ impl Default for Interference {
         Self {
             added_to_sum: 0,
             planted: Attack::OverNorm,
-            late_member: Duration::ZERO,
+            late_member: false,
         }
     }
 }
