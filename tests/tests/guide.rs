@@ -1,5 +1,6 @@
 //! The commands of the operator's guide, run as they stand.
 
+use std::fs;
 use std::process::Command;
 
 use veilsum_e2e::{json, program, run, run_ok};
@@ -35,6 +36,16 @@ fn the_operators_guide_runs() {
         "{said}"
     );
     assert!(said.contains("certified"), "{said}");
+
+    // The round that is over: said at once, and the operator is not told to go on with it.
+    let config = fs::read_to_string(dir.path().join("server.toml")).unwrap();
+    let again = dir.path().join("again.toml");
+    let config = config.replace("linger_seconds = 30", "linger_seconds = 0");
+    fs::write(&again, config).unwrap();
+    let again = run(["server", "--config", again.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&again.stdout);
+    assert_eq!(again.status.code(), Some(2), "{said}");
+    assert!(said.contains("round 1 is over: clients that ask"), "{said}");
 
     // All its servers have one key: a number that two of them gave to rounds would convict it.
     let mut numbers = vec![1];

@@ -274,8 +274,68 @@ fn a_round_that_the_roster_does_not_allow_is_told_of_and_uses_no_number() {
         rounds.next()?.ok()
     });
     assert_eq!(first.file_name(), "1");
+
+    // Nobody takes an open round for a faulty one.
+    let roster = first.path().join("roster.veilsum");
+    deployment.wait("the roster", || roster.exists().then_some(()));
+    let audited = run(["audit", &deployment.file("state")]);
+    let said = String::from_utf8_lossy(&audited.stdout);
+    assert_eq!(audited.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("The round is not over, by this log"),
+        "{said}"
+    );
+    let update = deployment.update("update.npy", &[0.5; 5]);
+    let mut client = deployment.client_arguments(2, &deployment.address(), &update);
+    client.extend(["--task".to_owned(), "digits".to_owned()]);
+    let refused = run(&client);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("one task, which has no name"), "{said}");
+    let prune = [
+        "rounds",
+        "prune",
+        "--state",
+        &deployment.file("state"),
+        "--keep",
+        "0",
+    ];
+    assert_eq!(run_ok(prune), "nothing to remove\n");
     server.kill().unwrap();
     server.wait().unwrap();
+}
+
+/// Two rounds with one number and one key, from two state directories: the client says where the proof is.
+#[test]
+fn a_client_names_the_file_of_its_evidence() {
+    let deployment = Deployment::new(CLIENTS);
+    let server = deployment.server();
+    let address = deployment.address();
+    let update = deployment.update("update.npy", &[0.5; 5]);
+    let client = deployment.client(1, &address, &update);
+    deployment.wait("the contribution", || {
+        (deployment.status(&address)?["contributions"] == 1).then_some(())
+    });
+    client.kill();
+    server.kill();
+    configure(&deployment, "state = \"state\"", "state = \"other\"");
+    configure(
+        &deployment,
+        "contribute_seconds = 900",
+        "contribute_seconds = 901",
+    );
+    fs::remove_file(deployment.file("address")).unwrap();
+    let server = deployment.server();
+    let address = deployment.address();
+    let refused = deployment.client(1, &address, &update).end();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    let (_, path) = said.split_once("keep the evidence: it is in ").unwrap();
+    let (path, _) = path.split_once(", and `veilsum audit`").unwrap();
+    let judged = run(["audit", path]);
+    let said = String::from_utf8_lossy(&judged.stdout);
+    assert!(said.contains("the server is convicted of"), "{said}");
+    server.kill();
 }
 
 #[test]

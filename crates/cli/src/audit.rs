@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 use veilsum::protocol::{Document, Pins, judge_file};
 use veilsum::store::{Disk, LOG_FILE, RealDisk, Role, check_state, read_bounded, replace_public};
 use veilsum::{ServerPublic, registrar_from_text};
-use veilsum_audit::{Convicted, Options, Progress, Report, Verdict, audit as replay, html};
+use veilsum_audit::{
+    Convicted, Options, Outcome, Progress, Report, Verdict, audit as replay, html,
+};
 
 use crate::args::{AuditArguments, PinArguments};
 use crate::error::{CliError, exit};
@@ -368,6 +370,11 @@ fn transcripts(
         }
         if !arguments.json {
             tell(&report);
+            if report.outcome == Outcome::Unfinished {
+                println!(
+                    "  The round is not over, by this log: if its server still runs it, audit it again when it has ended."
+                );
+            }
         }
         reports.push(report);
     }

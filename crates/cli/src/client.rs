@@ -64,7 +64,8 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     })?;
     client.use_share_keys(share_keys);
     let human = !arguments.json;
-    let round = client.join(arguments.after).await.map_err(floored)?;
+    let joined = client.join(arguments.after).await;
+    let round = joined.map_err(|cause| with_evidence(floored(cause), &client))?;
     if human {
         println!("joined round {}", round.round_id());
     }
@@ -108,7 +109,7 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
                     receipted: reached == Contributed::Receipted,
                     cause,
                 },
-                _ => cause.into(),
+                _ => with_evidence(cause.into(), &client),
             });
         }
     };
@@ -138,6 +139,20 @@ pub(crate) async fn client(arguments: ClientArguments) -> Result<u8, CliError> {
     }
     client.close().await;
     Ok(0)
+}
+
+/// With the file of what convicts the server, where there is one.
+fn with_evidence(error: CliError, client: &Client) -> CliError {
+    match (error, client.evidence().last()) {
+        (
+            CliError::Client(cause @ ClientError::Machine(MachineError::Convicting { .. })),
+            Some(path),
+        ) => CliError::Evidence {
+            cause: Box::new(cause),
+            path: path.clone(),
+        },
+        (error, _) => error,
+    }
 }
 
 /// With the option that sets the floor, where a round is below one of this client's own.

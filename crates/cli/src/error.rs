@@ -131,6 +131,11 @@ pub(crate) enum CliError {
     Client(#[from] ClientError),
     #[error("{}: this state directory belongs to another server or another client than --server-key and --key name: give those that it was used with, or another --state, one for each server and client", state.display())]
     OtherParties { state: PathBuf },
+    #[error("{cause}: it is in {}, and `veilsum audit` judges it", path.display())]
+    Evidence {
+        cause: Box<ClientError>,
+        path: PathBuf,
+    },
     #[error("{cause} (it is set with {option})")]
     Floor {
         cause: ClientError,
@@ -339,6 +344,7 @@ impl CliError {
             ) => exit::VERIFICATION,
             Self::Inspect(_) => exit::USAGE,
             Self::Server(error) => server_code(error),
+            Self::Evidence { cause, .. } => client_code(cause),
             Self::Client(error)
             | Self::Floor { cause: error, .. }
             | Self::Waited { cause: error, .. } => client_code(error),

@@ -520,6 +520,9 @@ pub(crate) fn rounds(arguments: &RoundsArguments) -> Result<u8, CliError> {
                     println!("round {}: {what}", kept.round);
                 }
             }
+            if !json && removed.is_empty() && finished.is_empty() {
+                println!("nothing to remove");
+            }
             if *json {
                 println!(
                     "{}",

@@ -29,6 +29,7 @@ use crate::newest::RosterFile;
 use crate::places;
 use crate::rounds::take_commands;
 use crate::schedule::{Schedule, Slot};
+use crate::stands::Stands;
 use crate::update::npy_bytes;
 use crate::{on_runtime, server_threads};
 use facts::{facts, facts_text};
@@ -112,6 +113,7 @@ async fn serve(config: ServerConfig, server_key: [u8; 32], json: bool) -> Result
             server_key,
             json,
             course: Arc::clone(&course),
+            ended_before: false,
         });
     }
     // Nothing is begun, and no number used, before everything is taken that another server may have.
@@ -346,6 +348,8 @@ struct Runner {
     server_key: [u8; 32],
     json: bool,
     course: Arc<Course>,
+    /// Its only round was over when the server was started.
+    ended_before: bool,
 }
 
 /// Why a round of a schedule begins.
@@ -490,7 +494,18 @@ impl Runner {
     }
 
     async fn single(&mut self) -> Result<(), CliError> {
-        let plan = self.plan(self.config.first_round()).await?;
+        let number = self.config.first_round();
+        let plan = self.plan(number).await?;
+        let stands = Stands::of(&self.config, &self.config.state, &self.state);
+        if let Ok(Stands::Ended) = stands {
+            self.ended_before = true;
+            if !self.json {
+                println!(
+                    "{}round {number} is over: clients that ask are told its end, then the server leaves",
+                    self.front()
+                );
+            }
+        }
         let report = self.round(plan).await?;
         let path = self.config.result_of(report.round_id);
         let missing = path.as_ref().filter(|path| !path.exists());
@@ -683,7 +698,9 @@ impl Runner {
     async fn round(&mut self, plan: RoundPlan) -> Result<RoundReport, CliError> {
         let (human, front) = (!self.json, self.front());
         let round = plan.params.round_id;
-        let again = self.course.at(self.config.name.as_str(), round);
+        let name = self.config.name.as_str();
+        // Nobody has to start the server again for what is over.
+        let again = self.ended_before || self.course.at(name, round);
         if human && self.config.schedule.is_some() && !again {
             let known = announced_params(&RealDisk, self.task.state(), round)?.is_some();
             let verb = if known { "goes on" } else { "begins" };

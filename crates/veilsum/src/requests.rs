@@ -115,7 +115,7 @@ pub enum RequestError {
     #[error("the server has no such round (any more)")]
     NoRound,
     /// The server runs several tasks, and none of them was named, or one that is not there.
-    #[error("the server runs the tasks {names}: name one of them")]
+    #[error("{}", tasks_said(names))]
     NoTask {
         /// Names of its tasks, separated by spaces.
         names: String,
@@ -157,6 +157,13 @@ pub enum Answer<T> {
 pub fn is_void(context: &RoundContext, void: &Signed<VoidContent>) -> bool {
     let content = void.verify(context.server_key());
     content.is_ok_and(|content| content.params_digest == *context.digest())
+}
+
+fn tasks_said(names: &str) -> String {
+    match names {
+        "" => "the server runs one task, which has no name: name none".to_owned(),
+        names => format!("the server runs the tasks {names}: name one of them"),
+    }
 }
 
 /// The names of tasks in an answer, separated by spaces. What cannot be one is left out: names are shown on terminals.
