@@ -15,7 +15,8 @@ const MORE: u16 = 1;
 
 /// Tags of the server's records by which its phases are told.
 const CONTRIBUTION: u16 = 0x21;
-/// The tag of the record with a client's receipt in its own log.
+/// Tags of the records with a client's contribution and receipt in its own log.
+pub(super) const SENT: u16 = 0x01;
 pub(super) const RECEIPT: u16 = 0x02;
 const PROPOSAL: u16 = 0x23;
 const RESULTS: [u16; 3] = [0x2c, 0x2d, 0x30];

@@ -256,6 +256,18 @@ impl Driver<'_> {
         }
     }
 
+    /// Who forgets must come back before the round closes: the last client is not started before it has signed once more.
+    fn release(&mut self) {
+        let forgetful = self.roles.plain.first().filter(|_| self.plan.forgets);
+        if let (Some(id), Some((_, last))) = (forgetful, self.clients.last_mut())
+            && last.due.is_some()
+            && !self.copies.is_empty()
+            && logs::kinds(&client_log(self.deployment, *id)).contains(&logs::SENT)
+        {
+            last.due = Some(now());
+        }
+    }
+
     /// Starts whom it is time to start.
     fn restart(&mut self) {
         let is_due = |party: &Party| party.due.is_some_and(|due| due <= now());
@@ -318,7 +330,14 @@ pub fn run_round(deployment: &Deployment, plan: &Plan, tables: &mut Tables) -> R
     };
     driver.clients = roles
         .processes()
-        .map(|id| (id, Party::new(driver.client(id))))
+        .map(|id| {
+            let mut party = Party::new(Running::none());
+            match plan.forgets && roles.plain.last() == Some(&id) {
+                true => party.due = Some(now() + ROUND),
+                false => party.process = driver.client(id),
+            }
+            (id, party)
+        })
         .collect();
     let cheat = drive(&mut driver, tables)?;
     let Driver {
@@ -407,6 +426,7 @@ fn drive(driver: &mut Driver<'_>, tables: &mut Tables) -> Result<Option<Cheat>, 
             }
             true
         });
+        driver.release();
         driver.restart();
         if context.is_none()
             && let Some(announced) = announcement(driver.deployment, driver.plan.round)
