@@ -25,7 +25,7 @@ fn honest() -> &'static Honest {
         let world = World::new(setup).expect("a small round can be set up");
         let report =
             Simulation::run(&world, Faults::NONE, Plan::default()).expect("an honest round");
-        let accusations = truth::accusations(&world, &report);
+        let accusations = truth::accusations(&world.context, &world.announcement(), &report);
         let accusations = accusations.iter().map(Wire::to_bytes).collect();
         Honest {
             world,
