@@ -2,7 +2,7 @@
 
 use crate::opened::{opened, spanned};
 use crate::scenario::Bounds;
-use crate::twice::Statements;
+use crate::twice::{CONTRIBUTION, Statements};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use veilsum_audit::FaultKind;
@@ -477,7 +477,20 @@ impl Run<'_> {
                 statements.record(&record);
             }
         }
-        for (party, kind) in statements.twice() {
+        let mut found = statements.twice();
+        if !self.server_is_honest() {
+            // The simulated one shows members headers of its own making under the keys of honest clients, which no real one has:
+            // of those, only what clients sent themselves is theirs.
+            let mut sent = Statements::new(self.truth.context);
+            for (from, message) in &self.report.sent {
+                if matches!(from, Party::Client(_)) {
+                    sent.message(message);
+                }
+            }
+            found.retain(|(_, kind)| *kind != CONTRIBUTION);
+            found.extend(sent.twice());
+        }
+        for (party, kind) in found {
             if !self.is_corrupt(party) {
                 self.find(Checker::Twice, format!("{party} signed a second {kind}"));
             }

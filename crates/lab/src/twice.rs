@@ -10,6 +10,9 @@ use veilsum_wire::{
     RowsContent, Signed, UnmaskContent, VoidContent, Wire,
 };
 
+/// The kind of a signed header.
+pub(crate) const CONTRIBUTION: &str = "contribution";
+
 /// What a statement is about: of each party, kind and subject there is one statement in a round, ever.
 type Slot = (Party, &'static str, Vec<u8>);
 
@@ -108,7 +111,7 @@ impl<'a> Statements<'a> {
     fn header(&mut self, signed: &Header) {
         let client = signed.content.client;
         let by = Party::Client(client);
-        self.one(by, "contribution", signed.content.params_digest, signed);
+        self.one(by, CONTRIBUTION, signed.content.params_digest, signed);
     }
 
     fn receipt(&mut self, signed: &Signed<ReceiptContent>) {
