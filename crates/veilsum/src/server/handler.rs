@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::{Duration, Instant, timeout_at};
 use veilsum_crypto::Digest;
-use veilsum_params::{ClientId, MemberIndex, UploadSizes};
+use veilsum_params::{ClientId, MemberIndex};
 use veilsum_protocol::{
     Admission, Blame, Check, CheckedHeader, Input, Message, Outcome, Output, Owed, Party, Refusal,
     VerifiedContribution, check_header_sender, decode_body, verify_checked,
@@ -662,9 +662,7 @@ fn judge(
     checked: CheckedHeader,
     body: &SpooledBody,
 ) -> Result<Result<VerifiedContribution, Refusal>, Denied> {
-    let params = run.context.params();
-    let (members, threshold) = (params.committee_size(), params.threshold.into());
-    if body.len() != UploadSizes::of(run.context.layout(), members, threshold).body() {
+    if body.len() != veilsum_wire::Body::encoded_len(run.context.params(), run.context.layout()) {
         return Ok(Err(Check::BodyLength.into()));
     }
     let bytes = read(run, body)?;

@@ -192,12 +192,6 @@ pub(super) enum Denied {
     Storage,
 }
 
-impl From<StoreError> for Denied {
-    fn from(_: StoreError) -> Self {
-        Self::Storage
-    }
-}
-
 /// Identity of the log that a server with this key keeps of this round.
 #[must_use]
 pub fn log_identity(server_key: &[u8; 32], round_id: u64) -> LogIdentity {
@@ -465,9 +459,9 @@ impl RoundRun {
             // The machine is ahead of its log now: what it holds must not act. A restart replays the log.
             core.machine = None;
             core.journal = None;
-            core.failure = Some(error.clone());
+            core.failure = Some(error);
             self.bump(Wake::Phase);
-            return Err(error.into());
+            return Err(Denied::Storage);
         }
         let before = core.phase();
         for record in &records {

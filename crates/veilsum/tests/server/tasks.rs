@@ -9,10 +9,10 @@ use super::*;
 
 /// The machine's disk, on which the log of one round is not written as long as the test says so.
 #[derive(Clone, Debug, Default)]
-struct Stuck {
-    round: PathBuf,
-    stuck: Arc<AtomicBool>,
-    waiting: Arc<AtomicU32>,
+pub(super) struct Stuck {
+    pub(super) round: PathBuf,
+    pub(super) stuck: Arc<AtomicBool>,
+    pub(super) waiting: Arc<AtomicU32>,
 }
 
 /// Lets everybody go on when the test is over, however it ends.
